@@ -1,0 +1,276 @@
+import { z } from "zod";
+
+/** ISO calendar date `YYYY-MM-DD`, a real day. */
+export const isoDate = z.iso.date();
+
+/** Id of a drama: 1–128 characters, no control characters, no white space around. Never a number: real ids exceed 2⁵³. */
+export const dramaId = z
+  .string()
+  .min(1)
+  .max(128)
+  // eslint-disable-next-line no-control-regex -- control characters are what is refused
+  .regex(/^(?!\s)[^\u0000-\u001f\u007f]+(?<!\s)$/u, "must have no control characters and no white space around");
+
+/** Quality class of a drama, 1 lowest … 5 highest. */
+export const quality = z.union([z.literal(1), z.literal(2), z.literal(3), z.literal(4), z.literal(5)]);
+export type Quality = z.infer<typeof quality>;
+
+/** Video file of one episode. */
+export const episodeFile = z.looseObject({
+  /** 1-based. */
+  index: z.int().min(1),
+  path: z.string().min(1).optional(),
+  url: z.url().optional(),
+  durationSeconds: z.number().positive().optional(),
+  sha256: z.string().regex(/^[0-9a-f]{64}$/).optional(),
+});
+export type EpisodeFile = z.infer<typeof episodeFile>;
+
+/** One viewer comment, without any user id. */
+export const comment = z.looseObject({
+  text: z.string(),
+  likes: z.int().min(0),
+  /** 1-based. */
+  episode: z.int().min(1).optional(),
+});
+export type Comment = z.infer<typeof comment>;
+
+/** A short drama with its episodes and comments. */
+export const drama = z.looseObject({
+  dramaId,
+  title: z.string().optional(),
+  genre: z.string().optional(),
+  franchiseId: z.string().optional(),
+  releasedOn: isoDate,
+  episodes: z.array(episodeFile),
+  comments: z.array(comment).optional(),
+});
+export type Drama = z.infer<typeof drama>;
+
+const amount = z.number().min(0).max(1e300);
+
+/** One day of a drama's nine audience indicators. */
+export const indicatorRow = z.looseObject({
+  dramaId,
+  date: isoDate,
+  releasedOn: isoDate,
+  /** Seconds. */
+  dailyAvgWatchTime: amount,
+  dailyAvgUv: amount,
+  favorites: amount,
+  likes: amount,
+  /** Seconds. */
+  sixMonthWatchTime: amount,
+  sixMonthUv: amount,
+  comments: amount,
+  search: amount,
+  /** Ratio 0 … 1; null when unknown. */
+  completionRate: z.number().min(0).max(1).nullable(),
+});
+export type IndicatorRow = z.infer<typeof indicatorRow>;
+
+/** Scores of the nine indicators, dimensionless, mostly 0–100. */
+export const indicatorScores = z.object({
+  dailyAvgWatchTime: z.number(),
+  dailyAvgUv: z.number(),
+  favorites: z.number(),
+  likes: z.number(),
+  sixMonthWatchTime: z.number(),
+  sixMonthUv: z.number(),
+  comments: z.number(),
+  search: z.number(),
+  completionRate: z.number(),
+});
+export type IndicatorScores = z.infer<typeof indicatorScores>;
+
+/** A drama's hot value at its peak and the class that follows from it. */
+export const hotValueRecord = z.looseObject({
+  dramaId,
+  hotValue: z.number(),
+  quality: quality.nullable(),
+  peakDate: isoDate,
+  scores: indicatorScores,
+  modelHash: z.string(),
+});
+export type HotValueRecord = z.infer<typeof hotValueRecord>;
+
+/** Where a sample goes: held-out evaluation, supervised fine-tuning or GRPO. */
+export const split = z.enum(["eval", "sft", "grpo"]);
+export type Split = z.infer<typeof split>;
+
+/** One drama after curation, accepted or not, with how that came about. */
+export const curatedSample = z.looseObject({
+  sampleId: z.string().min(1),
+  dramaId,
+  split,
+  quality,
+  episodes: z.array(episodeFile),
+  caption: z.string().nullable(),
+  comments: z.array(z.string()),
+  /** Accepted chain of thought; null when none was found or needed. */
+  think: z.string().nullable(),
+  provenance: z.record(z.string(), z.unknown()),
+});
+export type CuratedSample = z.infer<typeof curatedSample>;
+
+/** Part of a message: text, or a place where the frames of an episode go. */
+export const contentPart = z.union([
+  z.object({ type: z.literal("text"), text: z.string() }),
+  /** `video` is the 0-based index into the sample's `videos`. */
+  z.object({ type: z.literal("video"), video: z.int().min(0) }),
+]);
+export type ContentPart = z.infer<typeof contentPart>;
+
+/** One chat message. */
+export const message = z.object({
+  role: z.enum(["system", "user", "assistant"]),
+  content: z.union([z.string(), z.array(contentPart)]),
+});
+export type Message = z.infer<typeof message>;
+
+/** Reference to an episode's frames. */
+export const videoReference = z.looseObject({
+  dramaId,
+  /** 1-based. */
+  episode: z.int().min(1),
+  /** Path of the episode's frame manifest, relative to the file that holds the sample. */
+  manifest: z.string().optional(),
+});
+export type VideoReference = z.infer<typeof videoReference>;
+
+const sampleCore = {
+  sampleId: z.string().min(1),
+  messages: z.array(message).min(1),
+  videos: z.array(videoReference),
+};
+
+/** One training record: SFT with the answer to learn, or GRPO with what rewards compare with. */
+export const trainingSample = z.discriminatedUnion("kind", [
+  z.looseObject({ ...sampleCore, kind: z.literal("sft"), target: z.string().min(1), weight: z.number().positive().optional() }),
+  z.looseObject({ ...sampleCore, kind: z.literal("grpo"), quality, caption: z.string(), comments: z.array(z.string()) }),
+]);
+export type TrainingSample = z.infer<typeof trainingSample>;
+export type SftSample = Extract<TrainingSample, { kind: "sft" }>;
+export type GrpoSample = Extract<TrainingSample, { kind: "grpo" }>;
+
+/** One stamped frame of a {@link FrameManifest}. */
+export const frameEntry = z.looseObject({
+  i: z.int().min(0),
+  second: z.number().min(0),
+  label: z.int().min(0),
+  repeat: z.boolean(),
+  file: z.string().optional(),
+  bytes: z.int().optional(),
+  sha256: z.string().optional(),
+});
+
+/** What was done to turn one episode into frames; beside the frames, with sorted keys and no absolute path. */
+export const frameManifest = z.looseObject({
+  schema: z.literal(1),
+  kind: z.literal("dramascope.frames"),
+  source: z.looseObject({
+    sha256: z.string(),
+    bytes: z.int(),
+    container: z.string(),
+    codec: z.string(),
+    display: z.tuple([z.int(), z.int()]),
+    rotation: z.int(),
+    /** Seconds. */
+    fileStart: z.number(),
+    /** Seconds. */
+    end: z.number(),
+  }),
+  plan: z.looseObject({
+    strideSeconds: z.int().min(1),
+    frames: z.int().min(2),
+    sampled: z.int().min(1),
+    width: z.int().min(28),
+    height: z.int().min(28),
+    tokens: z.int().min(1),
+    clock: z.enum(["continuous", "episode"]),
+    /** Seconds. */
+    clockOffset: z.int().min(0),
+  }),
+  sampleFps: z.number().positive(),
+  /** Seconds of one temporal grid (a pair of frames). */
+  secondPerGrid: z.number().positive(),
+  overlay: z.looseObject({}),
+  frames: z.array(frameEntry).min(1),
+  warnings: z.array(z.string()),
+});
+export type FrameManifest = z.infer<typeof frameManifest>;
+
+/** A model's answer to one prompt. */
+export const completion = z.looseObject({
+  sampleId: z.string().min(1),
+  text: z.string(),
+  finishReason: z.enum(["stop", "length", "abort"]),
+  tokenCount: z.int().min(0),
+  /** Nats, one a token. */
+  logProbs: z.array(z.number()).optional(),
+});
+export type Completion = z.infer<typeof completion>;
+
+const reward = z.number().min(0).max(1).nullable();
+
+/** Rewards of one completion; null where it could not be computed, never 0 instead. */
+export const rewardBreakdown = z.looseObject({
+  format: reward,
+  accuracy: reward,
+  caption: reward,
+  comments: reward,
+  total: z.number().nullable(),
+  /** Limits hit and causes of null. */
+  reasons: z.array(z.string()),
+  version: z.string(),
+});
+export type RewardBreakdown = z.infer<typeof rewardBreakdown>;
+
+/** One reason of an assessment with its place in the drama. */
+export const assessmentReason = z.looseObject({
+  text: z.string(),
+  kind: z.enum(["strength", "weakness", "remark"]),
+  /** 1-based. */
+  episode: z.int().min(1).nullable(),
+  /** Seconds from the start of that episode. */
+  seconds: z.number().min(0).nullable(),
+});
+export type AssessmentReason = z.infer<typeof assessmentReason>;
+
+/** Share of each class, p1 … p5; sums to 1. */
+export const distribution = z.object({ p1: z.number(), p2: z.number(), p3: z.number(), p4: z.number(), p5: z.number() });
+export type Distribution = z.infer<typeof distribution>;
+
+/** What Dramascope says of one drama. A value that could not be had is null, with its cause in `warnings`. */
+export const assessment = z.looseObject({
+  dramaId,
+  /** `ok`: a readable answer; `unreadable`: the model's answer holds no score; `failed`: the drama could not be looked at. */
+  status: z.enum(["ok", "unreadable", "failed"]),
+  /** Expected score, 1 … 5, higher is better. */
+  score: z.number().min(1).max(5).nullable(),
+  quality: quality.nullable(),
+  distribution: distribution.nullable(),
+  /** 95 % interval of the score; null without a calibration. */
+  interval: z.tuple([z.number(), z.number()]).nullable(),
+  /** Share of the reference catalogue that scores lower, 0 … 100; null without one. */
+  percentile: z.number().min(0).max(100).nullable(),
+  calibrationId: z.string().nullable(),
+  caption: z.string().nullable(),
+  comments: z.array(z.string()),
+  reasons: z.array(assessmentReason),
+  decision: z.looseObject({ action: z.enum(["procure", "price", "reject", "recommend", "human-review"]), why: z.string() }),
+  model: z.looseObject({ name: z.string(), sha256: z.string().nullable() }),
+  adapter: z.looseObject({ name: z.string(), sha256: z.string().nullable() }).nullable(),
+  promptHash: z.string(),
+  frames: z.looseObject({
+    episodes: z.int().min(0),
+    frames: z.int().min(0),
+    tokens: z.int().min(0),
+    strideSeconds: z.int().min(1),
+    clock: z.enum(["continuous", "episode"]),
+  }),
+  /** Seconds by phase. */
+  timings: z.record(z.string(), z.number()),
+  warnings: z.array(z.string()),
+});
+export type Assessment = z.infer<typeof assessment>;

@@ -1,0 +1,95 @@
+/** Element types that op bodies may use. */
+export type OpsDtype = "float32" | "int32" | "bool" | "bfloat16";
+
+/** Shape and type of one value; every dimension is known when a body runs. */
+export interface TensorSpec {
+  shape: readonly number[];
+  dtype: OpsDtype;
+}
+
+/** Transposition of the last two axes of a product's sides. */
+export interface MatmulOptions {
+  transposeA?: boolean;
+  transposeB?: boolean;
+}
+
+/**
+ * Raw operations over opaque values `V`, rank ≤ 4, shapes static. Three implementations: a graph recorder, raw TensorFlow ids
+ * and TensorFlow.js (any back end, wasm included). Element-wise binary operations broadcast as in NumPy.
+ */
+export interface Ops<V> {
+  /** Shape of a value. */
+  shape(x: V): readonly number[];
+  /** Type of a value. */
+  dtype(x: V): OpsDtype;
+  /** The same operations with node names below `name`; names appear in error texts. */
+  scope(name: string): Ops<V>;
+  /** A constant tensor. */
+  constant(values: Float32Array | Int32Array | readonly number[], shape: readonly number[], dtype?: "float32" | "int32" | "bool"): V;
+  /** A float32 constant of rank 0. */
+  scalar(value: number): V;
+
+  /** [m,k] x [k,n] -> [m,n]. */
+  matmul(a: V, b: V, options?: MatmulOptions): V;
+  /** Product over the last two axes of equal-rank (3 or 4) values; leading axes are equal. */
+  batchMatmul(a: V, b: V, options?: MatmulOptions): V;
+
+  add(a: V, b: V): V;
+  sub(a: V, b: V): V;
+  mul(a: V, b: V): V;
+  div(a: V, b: V): V;
+  maximum(a: V, b: V): V;
+  minimum(a: V, b: V): V;
+  neg(x: V): V;
+  exp(x: V): V;
+  log(x: V): V;
+  sqrt(x: V): V;
+  rsqrt(x: V): V;
+  square(x: V): V;
+  sigmoid(x: V): V;
+  tanh(x: V): V;
+  erf(x: V): V;
+  /** Over the last axis. */
+  softmax(x: V): V;
+  /** Over the last axis. */
+  logSoftmax(x: V): V;
+
+  sum(x: V, axes: readonly number[], keepDims?: boolean): V;
+  mean(x: V, axes: readonly number[], keepDims?: boolean): V;
+  max(x: V, axes: readonly number[], keepDims?: boolean): V;
+  /** Index of the largest entry of the last axis, lowest index on ties; int32, rank one less. */
+  argMax(x: V): V;
+
+  reshape(x: V, shape: readonly number[]): V;
+  transpose(x: V, permutation: readonly number[]): V;
+  concat(values: readonly V[], axis: number): V;
+  split(x: V, sizes: readonly number[], axis: number): V[];
+  slice(x: V, begin: readonly number[], size: readonly number[]): V;
+  /** Zero padding: [before, after] for each axis. */
+  pad(x: V, paddings: readonly (readonly [number, number])[]): V;
+  /** Repeats to a larger shape by the broadcasting rules. */
+  broadcastTo(x: V, shape: readonly number[]): V;
+
+  /** Rows of axis 0 picked by int32 indices [n] -> [n, ...]. */
+  gather(x: V, indices: V): V;
+  /** Rows added up by their int32 id: [n, ...] with ids [n] -> [count, ...]; adjoint of {@link gather}. */
+  segmentSum(x: V, ids: V, count: number): V;
+  /** `x` with rows `indices` of axis 0 replaced by `rows`. May overwrite `x` in place: afterwards use the result only. */
+  updateRows(x: V, indices: V, rows: V): V;
+
+  equal(a: V, b: V): V;
+  less(a: V, b: V): V;
+  lessEqual(a: V, b: V): V;
+  logicalAnd(a: V, b: V): V;
+  /** `condition ? a : b`, element by element, with broadcasting. */
+  select(condition: V, a: V, b: V): V;
+  cast(x: V, dtype: OpsDtype): V;
+  /** int32 [n] -> float32 [n, depth]. */
+  oneHot(indices: V, depth: number): V;
+}
+
+/** Inputs of a body by name. */
+export type Inputs<V> = Readonly<Record<string, V>>;
+
+/** A pure computation: reads only its arguments, has no data-dependent JavaScript and a fixed order. */
+export type Body = <V>(ops: Ops<V>, inputs: Inputs<V>) => Record<string, V>;
