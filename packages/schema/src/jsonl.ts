@@ -9,12 +9,15 @@ const MAX_LINE_LENGTH = 64 * 1024 * 1024;
 
 /** One line of a text file with its 1-based number. */
 export interface NumberedLine {
+  /** 1-based. */
   line: number;
+  /** Without its line end. */
   text: string;
 }
 
 /** A line that was left out, as written to `rejected.jsonl`. */
 export interface RejectedLine {
+  /** As the caller named it. */
   file: string;
   /** 1-based. */
   line: number;

@@ -8,11 +8,11 @@ export const dramaId = z
   .string()
   .min(1)
   .max(128)
-  // eslint-disable-next-line no-control-regex -- control characters are what is refused
   .regex(/^(?!\s)[^\u0000-\u001f\u007f]+(?<!\s)$/u, "must have no control characters and no white space around");
 
 /** Quality class of a drama, 1 lowest … 5 highest. */
 export const quality = z.union([z.literal(1), z.literal(2), z.literal(3), z.literal(4), z.literal(5)]);
+/** Quality class of a drama, 1 lowest … 5 highest. */
 export type Quality = z.infer<typeof quality>;
 
 /** Video file of one episode. */
@@ -24,6 +24,7 @@ export const episodeFile = z.looseObject({
   durationSeconds: z.number().positive().optional(),
   sha256: z.string().regex(/^[0-9a-f]{64}$/).optional(),
 });
+/** Video file of one episode. */
 export type EpisodeFile = z.infer<typeof episodeFile>;
 
 /** One viewer comment, without any user id. */
@@ -33,6 +34,7 @@ export const comment = z.looseObject({
   /** 1-based. */
   episode: z.int().min(1).optional(),
 });
+/** One viewer comment, without any user id. */
 export type Comment = z.infer<typeof comment>;
 
 /** A short drama with its episodes and comments. */
@@ -45,6 +47,7 @@ export const drama = z.looseObject({
   episodes: z.array(episodeFile),
   comments: z.array(comment).optional(),
 });
+/** A short drama with its episodes and comments. */
 export type Drama = z.infer<typeof drama>;
 
 const amount = z.number().min(0).max(1e300);
@@ -67,6 +70,7 @@ export const indicatorRow = z.looseObject({
   /** Ratio 0 … 1; null when unknown. */
   completionRate: z.number().min(0).max(1).nullable(),
 });
+/** One day of a drama's nine audience indicators. */
 export type IndicatorRow = z.infer<typeof indicatorRow>;
 
 /** Scores of the nine indicators, dimensionless, mostly 0–100. */
@@ -81,6 +85,7 @@ export const indicatorScores = z.object({
   search: z.number(),
   completionRate: z.number(),
 });
+/** Scores of the nine indicators, dimensionless, mostly 0–100. */
 export type IndicatorScores = z.infer<typeof indicatorScores>;
 
 /** A drama's hot value at its peak and the class that follows from it. */
@@ -92,10 +97,12 @@ export const hotValueRecord = z.looseObject({
   scores: indicatorScores,
   modelHash: z.string(),
 });
+/** A drama's hot value at its peak and the class that follows from it. */
 export type HotValueRecord = z.infer<typeof hotValueRecord>;
 
 /** Where a sample goes: held-out evaluation, supervised fine-tuning or GRPO. */
 export const split = z.enum(["eval", "sft", "grpo"]);
+/** Where a sample goes. */
 export type Split = z.infer<typeof split>;
 
 /** One drama after curation, accepted or not, with how that came about. */
@@ -111,6 +118,7 @@ export const curatedSample = z.looseObject({
   think: z.string().nullable(),
   provenance: z.record(z.string(), z.unknown()),
 });
+/** One drama after curation, accepted or not. */
 export type CuratedSample = z.infer<typeof curatedSample>;
 
 /** Part of a message: text, or a place where the frames of an episode go. */
@@ -119,6 +127,7 @@ export const contentPart = z.union([
   /** `video` is the 0-based index into the sample's `videos`. */
   z.object({ type: z.literal("video"), video: z.int().min(0) }),
 ]);
+/** Part of a message: text, or the place of an episode's frames. */
 export type ContentPart = z.infer<typeof contentPart>;
 
 /** One chat message. */
@@ -126,6 +135,7 @@ export const message = z.object({
   role: z.enum(["system", "user", "assistant"]),
   content: z.union([z.string(), z.array(contentPart)]),
 });
+/** One chat message. */
 export type Message = z.infer<typeof message>;
 
 /** Reference to an episode's frames. */
@@ -136,6 +146,7 @@ export const videoReference = z.looseObject({
   /** Path of the episode's frame manifest, relative to the file that holds the sample. */
   manifest: z.string().optional(),
 });
+/** Reference to an episode's frames. */
 export type VideoReference = z.infer<typeof videoReference>;
 
 const sampleCore = {
@@ -149,8 +160,11 @@ export const trainingSample = z.discriminatedUnion("kind", [
   z.looseObject({ ...sampleCore, kind: z.literal("sft"), target: z.string().min(1), weight: z.number().positive().optional() }),
   z.looseObject({ ...sampleCore, kind: z.literal("grpo"), quality, caption: z.string(), comments: z.array(z.string()) }),
 ]);
+/** One training record, SFT or GRPO. */
 export type TrainingSample = z.infer<typeof trainingSample>;
+/** A training record with the answer to learn. */
 export type SftSample = Extract<TrainingSample, { kind: "sft" }>;
+/** A training record with what rewards compare with. */
 export type GrpoSample = Extract<TrainingSample, { kind: "grpo" }>;
 
 /** One stamped frame of a {@link FrameManifest}. */
@@ -198,6 +212,7 @@ export const frameManifest = z.looseObject({
   frames: z.array(frameEntry).min(1),
   warnings: z.array(z.string()),
 });
+/** What was done to turn one episode into frames. */
 export type FrameManifest = z.infer<typeof frameManifest>;
 
 /** A model's answer to one prompt. */
@@ -209,6 +224,7 @@ export const completion = z.looseObject({
   /** Nats, one a token. */
   logProbs: z.array(z.number()).optional(),
 });
+/** A model's answer to one prompt. */
 export type Completion = z.infer<typeof completion>;
 
 const reward = z.number().min(0).max(1).nullable();
@@ -224,6 +240,7 @@ export const rewardBreakdown = z.looseObject({
   reasons: z.array(z.string()),
   version: z.string(),
 });
+/** Rewards of one completion; null where one could not be computed. */
 export type RewardBreakdown = z.infer<typeof rewardBreakdown>;
 
 /** One reason of an assessment with its place in the drama. */
@@ -235,10 +252,12 @@ export const assessmentReason = z.looseObject({
   /** Seconds from the start of that episode. */
   seconds: z.number().min(0).nullable(),
 });
+/** One reason of an assessment with its place in the drama. */
 export type AssessmentReason = z.infer<typeof assessmentReason>;
 
 /** Share of each class, p1 … p5; sums to 1. */
 export const distribution = z.object({ p1: z.number(), p2: z.number(), p3: z.number(), p4: z.number(), p5: z.number() });
+/** Share of each class, p1 … p5; sums to 1. */
 export type Distribution = z.infer<typeof distribution>;
 
 /** What Dramascope says of one drama. A value that could not be had is null, with its cause in `warnings`. */
@@ -273,4 +292,5 @@ export const assessment = z.looseObject({
   timings: z.record(z.string(), z.number()),
   warnings: z.array(z.string()),
 });
+/** What Dramascope says of one drama. */
 export type Assessment = z.infer<typeof assessment>;

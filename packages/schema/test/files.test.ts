@@ -1,0 +1,102 @@
+import { mkdtemp, readdir, readFile, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { gzipSync } from "node:zlib";
+import { canonicalJson, DataError, drama, DramascopeError, hashJson, hotValueRecord, parseRecord, readJsonl, readLines, writeAtomically, writeJsonl, type RejectedLine } from "@dramascope/schema";
+import { beforeEach, describe, expect, it } from "vitest";
+import { z } from "zod";
+
+let folder: string;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "dramascope-schema-"));
+});
+
+const collect = async <T>(items: AsyncIterable<T>): Promise<T[]> => {
+  const all: T[] = [];
+  for await (const item of items) all.push(item);
+  return all;
+};
+
+describe("JSONL", () => {
+  const record = z.object({ id: z.string(), value: z.number() });
+
+  it.each(["a.jsonl", "a.jsonl.gz"])("reads what it wrote: %s", async (name) => {
+    const path = join(folder, name);
+    const records = Array.from({ length: 5000 }, (_, i) => ({ id: `女主-${i}`, value: i / 7 }));
+    expect(await writeJsonl(path, records)).toBe(5000);
+    expect(await collect(readJsonl(path, record))).toEqual(records);
+    expect(await readdir(folder)).toEqual([name]);
+  });
+
+  it("passes over a byte order mark, CRLF and blank lines, and reads a last line without an end", async () => {
+    const path = join(folder, "b.jsonl");
+    await writeFile(path, '\uFEFF{"id":"a","value":1}\r\n\r\n{"id":"b","value":2}');
+    expect(await collect(readJsonl(path, record))).toEqual([{ id: "a", value: 1 }, { id: "b", value: 2 }]);
+    expect(await collect(readLines(path))).toHaveLength(3);
+  });
+
+  it("names file and line of a bad record, or hands it over", async () => {
+    const path = join(folder, "c.jsonl");
+    await writeFile(path, '{"id":"a","value":1}\n{"id":7,"value":2}\nnot json\n');
+    await expect(collect(readJsonl(path, record))).rejects.toThrow(`${path}:2: id:`);
+    const rejected: RejectedLine[] = [];
+    expect(await collect(readJsonl(path, record, { onRejected: (line) => rejected.push(line) }))).toHaveLength(1);
+    expect(rejected.map(({ line }) => line)).toEqual([2, 3]);
+    expect(rejected[1]!.reason).toContain("not JSON");
+  });
+
+  it("reports a damaged gzip file", async () => {
+    const path = join(folder, "d.jsonl.gz");
+    await writeFile(path, gzipSync('{"id":"a","value":1}\n'.repeat(100)).subarray(0, 30));
+    await expect(collect(readJsonl(path, record))).rejects.toThrow(/unexpected end/u);
+  });
+});
+
+describe("whole or absent", () => {
+  it("leaves nothing behind when the writer fails, and keeps the old file", async () => {
+    const path = join(folder, "x.txt");
+    await writeFile(path, "old");
+    await expect(
+      writeAtomically(path, async (temporary) => {
+        await writeFile(temporary, "half");
+        throw new Error("no space");
+      }),
+    ).rejects.toThrow("no space");
+    expect(await readFile(path, "utf8")).toBe("old");
+    expect(await readdir(folder)).toEqual(["x.txt"]);
+  });
+});
+
+describe("records", () => {
+  it("keeps unknown fields of a drama and refuses a numeric id", () => {
+    const value = { dramaId: "7300000000000000001", releasedOn: "2026-05-01", episodes: [{ index: 1, path: "1.mp4" }], studio: "x" };
+    expect(parseRecord(drama, value, "dramas.jsonl:1")).toEqual(value);
+    expect(() => parseRecord(drama, { ...value, dramaId: 7300000000000000001 }, "dramas.jsonl:1")).toThrow(/dramas\.jsonl:1: dramaId/u);
+    expect(() => parseRecord(drama, { ...value, releasedOn: "2026-02-30" }, "x")).toThrow(DataError);
+    expect(() => parseRecord(drama, { ...value, dramaId: " a" }, "x")).toThrow(DataError);
+  });
+
+  it("refuses numbers that are not finite", () => {
+    expect(hotValueRecord.safeParse({ dramaId: "a", hotValue: Number.NaN, quality: 1, peakDate: "2026-01-01", scores: {}, modelHash: "" }).success).toBe(false);
+  });
+});
+
+describe("canonical JSON", () => {
+  it("sorts keys, leaves undefined out and refuses what JSON cannot hold", () => {
+    expect(canonicalJson({ b: [1, { d: null, c: "é" }], a: undefined, Z: -0 })).toBe('{"Z":0,"b":[1,{"c":"é","d":null}]}');
+    expect(hashJson({ a: 1, b: 2 })).toBe(hashJson({ b: 2, a: 1 }));
+    expect(() => canonicalJson({ a: Number.NaN })).toThrow(TypeError);
+    expect(() => canonicalJson(() => 1)).toThrow(TypeError);
+  });
+});
+
+describe("DramascopeError", () => {
+  it("is recognised across copies by its brand", () => {
+    class Own extends DramascopeError {}
+    const error = new Own("what", { code: "OWN", hint: "do this", cause: new Error("why") });
+    expect(DramascopeError.isInstance(error)).toBe(true);
+    expect(DramascopeError.isInstance({ [Symbol.for("dramascope.error")]: true })).toBe(true);
+    expect(DramascopeError.isInstance(new Error("x"))).toBe(false);
+    expect([error.name, error.code, error.hint]).toEqual(["Own", "OWN", "do this"]);
+  });
+});
