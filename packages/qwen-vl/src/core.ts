@@ -1,0 +1,14 @@
+import type { QwenVlConfig } from "./types.ts";
+import type { Runtime } from "./runtime.ts";
+
+/** What every computation of a model shares. */
+export interface Core {
+  readonly config: QwenVlConfig;
+  readonly runtime: Runtime;
+  /** Attention rows at once. */
+  readonly queryChunk: number;
+  /** Logit rows at once. */
+  readonly logitsChunk: number;
+  /** Pixel value by channel and byte, [channels·256]. */
+  readonly pixelTable: Float32Array;
+}

@@ -1,0 +1,205 @@
+import { createRandom } from "@dramascope/schema";
+import type { Random } from "@dramascope/schema";
+import { Arena } from "../arena.ts";
+import type { Core } from "../core.ts";
+import { QwenVlError } from "../errors.ts";
+import type { ParameterView } from "../parameters.ts";
+import { decodeStep } from "../text/decode-step.ts";
+import { embedRows, rowTensors, runLayer, runLogits } from "../text/forward.ts";
+import { KvCache } from "../text/kvcache.ts";
+import { packRows, promptStart } from "../text/packing.ts";
+import { placeFeatures } from "../text/vision-rows.ts";
+import type { Prompt, Tensor, Tensor1D } from "../types.ts";
+import { createRowPicker } from "./pick-row.ts";
+import type { RowPicker } from "./pick-row.ts";
+import type { SamplingOptions } from "./sampler.ts";
+
+/** Slots by which a sample's cache grows. */
+const CACHE_BLOCK = 64;
+
+/** Options of {@link generateSamples}, defaults already filled in. */
+export interface GenerateLoopOptions {
+  maxNewTokens: number;
+  samples: number;
+  sampling: SamplingOptions;
+  seed: number;
+  stopIds: ReadonlySet<number>;
+  /** Rows decoded at once at most. */
+  maxRows: number;
+  signal?: AbortSignal | undefined;
+  /** Called for every token in the order of sampling. */
+  onToken?: ((prompt: number, sample: number, ids: readonly number[]) => void) | undefined;
+}
+
+/** A finished or aborted sample without its text. */
+export interface SampledIds {
+  ids: Int32Array;
+  logProbs: Float32Array;
+  finishReason: "stop" | "length" | "abort";
+}
+
+interface Row {
+  prompt: number;
+  sample: number;
+  random: Random;
+  ids: number[];
+  logProbs: number[];
+  finished: SampledIds["finishReason"] | undefined;
+}
+
+/** One decoding batch: rows[prompt][sample]; places without work hold undefined. */
+interface Batch {
+  prompts: { prompt: Prompt; rows: (Row | undefined)[] }[];
+}
+
+function checkOptions(core: Core, prompts: readonly Prompt[], options: GenerateLoopOptions): void {
+  const bad = (name: string, value: unknown, need: string): never => {
+    throw new QwenVlError(`${name} must be ${need}, got ${String(value)}`, { code: "BAD_OPTION" });
+  };
+  if (!Number.isInteger(options.maxNewTokens) || options.maxNewTokens < 1) bad("maxNewTokens", options.maxNewTokens, "a positive integer");
+  if (!Number.isInteger(options.samples) || options.samples < 1 || options.samples > 2 ** 16) bad("n", options.samples, "an integer from 1 to 65536");
+  if (!Number.isInteger(options.maxRows) || options.maxRows < 1) bad("maxRows", options.maxRows, "a positive integer");
+  const limit = core.config.text.maxPositionEmbeddings;
+  prompts.forEach((prompt, i) => {
+    if (prompt.ids.length + options.maxNewTokens > limit) {
+      throw new QwenVlError(`prompt ${i} has ${prompt.ids.length} tokens; with maxNewTokens ${options.maxNewTokens} it exceeds the ${limit} positions of the model`, {
+        code: "TOO_LONG", hint: "Use fewer or smaller frames, or a smaller maxNewTokens.",
+      });
+    }
+  });
+}
+
+/** Samples for every prompt; a sample depends on seed, prompt and its own number only, not on the batch. */
+export async function generateSamples(core: Core, view: ParameterView, prompts: readonly Prompt[], options: GenerateLoopOptions): Promise<SampledIds[][]> {
+  checkOptions(core, prompts, options);
+  const rows: Row[][] = prompts.map((_, prompt) =>
+    Array.from({ length: options.samples }, (__, sample) => ({
+      prompt, sample, random: createRandom(options.seed, { stream: prompt * 2 ** 16 + sample }), ids: [], logProbs: [], finished: undefined,
+    })),
+  );
+  const perPrompt = Math.min(options.samples, options.maxRows);
+  const promptsAtOnce = Math.max(1, Math.floor(options.maxRows / perPrompt));
+  for (let first = 0; first < options.samples; first += perPrompt) {
+    for (let at = 0; at < prompts.length; at += promptsAtOnce) {
+      const some = prompts.slice(at, at + promptsAtOnce).map((prompt, i) => ({ prompt, rows: rows[at + i]!.slice(first, first + perPrompt) }));
+      await runBatch(core, view, { prompts: some }, options);
+    }
+  }
+  return rows.map((group) =>
+    group.map((row) => ({ ids: Int32Array.from(row.ids), logProbs: Float32Array.from(row.logProbs), finishReason: row.finished ?? "abort" })),
+  );
+}
+
+async function runBatch(core: Core, view: ParameterView, batch: Batch, options: GenerateLoopOptions): Promise<void> {
+  if (options.signal?.aborted === true) return;
+  const arena = new Arena();
+  try {
+    const vocab = core.config.text.vocabSize;
+    const picker = createRowPicker(vocab, options.sampling);
+    const started = await prefill(core, arena, view, batch, options);
+    let { prefixBias } = started;
+    const { cache } = started;
+    const first = await read(arena, started.logits, "prefill");
+    batch.prompts.forEach(({ prompt, rows }, b) => {
+      for (const row of rows) if (row !== undefined) advance(row, prompt, first.subarray(b * vocab, (b + 1) * vocab), picker, options);
+    });
+    for (let slot = 0; slot + 1 < options.maxNewTokens; slot++) {
+      if (batch.prompts.every((p) => p.rows.every((row) => row?.finished !== undefined || row === undefined))) return;
+      if (options.signal?.aborted === true) return;
+      prefixBias = compact(core, arena, batch, cache, prefixBias);
+      const { samples } = cache.shape;
+      if (slot === cache.shape.capacity) cache.grow(slot + Math.max(CACHE_BLOCK, Math.floor(slot / 2 / CACHE_BLOCK) * CACHE_BLOCK));
+      const n = batch.prompts.length * samples;
+      const ids = new Int32Array(n);
+      const positions = new Int32Array(n);
+      batch.prompts.forEach(({ prompt, rows }, b) => {
+        rows.forEach((row, s) => {
+          ids[b * samples + s] = row?.ids.at(-1) ?? 0;
+          positions[b * samples + s] = prompt.nextPosition + slot;
+        });
+      });
+      const logits = decodeStep(core, arena, view, cache, prefixBias, { ids, positions, slot });
+      const values = await read(arena, logits, `token ${slot + 1}`);
+      batch.prompts.forEach(({ prompt, rows }, b) => {
+        rows.forEach((row, s) => {
+          const place = b * samples + s;
+          if (row !== undefined && row.finished === undefined) advance(row, prompt, values.subarray(place * vocab, (place + 1) * vocab), picker, options);
+        });
+      });
+    }
+  } finally {
+    arena.dispose();
+  }
+}
+
+async function prefill(core: Core, arena: Arena, view: ParameterView, batch: Batch, options: GenerateLoopOptions) {
+  const { runtime, config } = core;
+  const packed = packRows(batch.prompts.map(({ prompt }) => ({ prompt, completions: [] })), 32);
+  const starts = batch.prompts.map((_, i) => promptStart(packed.layout, i));
+  const placed = await placeFeatures(core, arena, view, batch.prompts.map((p) => p.prompt), starts, { train: false, signal: options.signal });
+  const ids = arena.add(runtime.ints(packed.ids, [packed.ids.length]));
+  const rows = rowTensors(core, arena, packed);
+  let x = embedRows(core, arena, view, ids, placed.features, placed.rows);
+  const prefixes: { keys: Tensor; values: Tensor }[] = [];
+  for (let i = 0; i < config.text.layers; i++) {
+    const out = runLayer(core, arena, view, i, rows, x, true);
+    prefixes.push({ keys: out.keys!, values: out.values! });
+    arena.free(x);
+    x = out.y;
+  }
+  const last = Int32Array.from(batch.prompts, ({ prompt }, i) => starts[i]! + prompt.ids.length - 1);
+  const logits = runLogits(core, arena, view, x, last);
+  arena.free(x, ids, rows.cos, rows.sin);
+  const prefixBias = arena.add(runtime.floats(packed.prefixBias, [packed.layout.prompts, packed.layout.promptRows]));
+  const capacity = Math.min(CACHE_BLOCK, Math.ceil(options.maxNewTokens / 16) * 16);
+  const cache = new KvCache(core, arena, prefixes, {
+    prompts: batch.prompts.length, samples: batch.prompts[0]!.rows.length, promptRows: packed.layout.promptRows, capacity,
+  });
+  return { cache, logits, prefixBias };
+}
+
+async function read(arena: Arena, logits: Tensor, step: string): Promise<Float32Array> {
+  const values = (await logits.data()) as Float32Array;
+  arena.free(logits);
+  let sum = 0;
+  for (const value of values) sum += value;
+  if (!Number.isFinite(sum)) {
+    throw new QwenVlError(`logits of ${step} are not finite`, { code: "NOT_FINITE", hint: "Check the weights and the adapter for NaN or infinite values." });
+  }
+  return values;
+}
+
+function advance(row: Row, prompt: Prompt, logits: Float32Array, picker: RowPicker, options: GenerateLoopOptions): void {
+  const history = (): number[] => [...prompt.ids, ...row.ids];
+  const { id, logProb } = picker.pick(logits, history, row.random.uniform());
+  row.ids.push(id);
+  row.logProbs.push(logProb);
+  options.onToken?.(row.prompt, row.sample, row.ids);
+  if (options.stopIds.has(id)) row.finished = "stop";
+  else if (row.ids.length === options.maxNewTokens) row.finished = "length";
+}
+
+function atLeastPowerOfTwo(n: number): number {
+  return 2 ** Math.ceil(Math.log2(n));
+}
+
+/** Drops finished rows when that halves the batch; counts stay powers of two, so that few signatures occur. */
+function compact(core: Core, arena: Arena, batch: Batch, cache: KvCache, prefixBias: Tensor): Tensor {
+  const { shape } = cache;
+  const active = batch.prompts.map(({ rows }) => rows.flatMap((row, s) => (row !== undefined && row.finished === undefined ? [s] : [])));
+  const prompts = active.flatMap((rows, b) => (rows.length > 0 ? [b] : []));
+  const samples = Math.min(shape.samples, atLeastPowerOfTwo(Math.max(...active.map((rows) => rows.length))));
+  const count = Math.min(shape.prompts, atLeastPowerOfTwo(prompts.length));
+  if (count * samples * 2 > shape.prompts * shape.samples) return prefixBias;
+  const kept = Array.from({ length: count }, (_, i) => prompts[i] ?? prompts[0]!);
+  const chosen = kept.map((b) => Array.from({ length: samples }, (_, s) => active[b]![s] ?? active[b]![0]!));
+  cache.keep(kept, chosen);
+  batch.prompts = kept.map((b, i) => ({
+    prompt: batch.prompts[b]!.prompt,
+    rows: Array.from({ length: samples }, (_, s) => (i < prompts.length && s < active[b]!.length ? batch.prompts[b]!.rows[active[b]![s]!] : undefined)),
+  }));
+  const index = arena.add(core.runtime.ints(Int32Array.from(kept), [count]));
+  const bias = arena.add(prefixBias.gather(index as Tensor1D));
+  arena.free(index, prefixBias);
+  return bias;
+}

@@ -1,0 +1,67 @@
+import { pickToken, processLogits } from "./sampler.ts";
+import type { SamplingOptions } from "./sampler.ts";
+
+/** A chosen token. */
+export interface Choice {
+  id: number;
+  /** Log-softmax of raw logits / temperature over the whole vocabulary (temperature 1 when greedy). */
+  logProb: number;
+}
+
+/** Picks tokens of one generation; keeps the scratch arrays. */
+export interface RowPicker {
+  /** Draws from `row` with one uniform number; `history` are the ids of prompt and output, read only under a repetition penalty. */
+  pick(row: Float32Array, history: () => ArrayLike<number>, u: number): Choice;
+}
+
+/**
+ * Picker for a vocabulary. Plain temperature sampling and argmax take one pass over the row; top-k, top-p and penalty go through
+ * {@link processLogits}.
+ */
+export function createRowPicker(vocab: number, options: SamplingOptions): RowPicker {
+  const temperature = options.temperature ?? 1;
+  const allowed = new Uint8Array(vocab).fill(1);
+  for (const id of options.forbiddenIds ?? []) if (id < vocab) allowed[id] = 0;
+  const weights = new Float64Array(vocab);
+  const plain = (options.topK ?? 0) === 0 && (options.topP ?? 1) >= 1 && (options.repetitionPenalty ?? 1) === 1;
+  const scale = temperature > 0 ? 1 / temperature : 1;
+
+  return {
+    pick(row, history, u) {
+      let max = -Infinity;
+      let best = -1;
+      let bestValue = -Infinity;
+      for (let i = 0; i < vocab; i++) {
+        const value = row[i]!;
+        if (value > max) max = value;
+        if (value > bestValue && allowed[i] === 1) {
+          bestValue = value;
+          best = i;
+        }
+      }
+      let total = 0;
+      let open = 0;
+      for (let i = 0; i < vocab; i++) {
+        const weight = Math.exp((row[i]! - max) * scale);
+        weights[i] = weight;
+        total += weight;
+        if (allowed[i] === 1) open += weight;
+      }
+      let id = best;
+      if (!plain) id = pickToken(processLogits(row, history(), options), u);
+      else if (temperature > 0) {
+        const limit = u * open;
+        let sum = 0;
+        for (let i = 0; i < vocab; i++) {
+          if (allowed[i] === 0) continue;
+          sum += weights[i]!;
+          if (sum > limit) {
+            id = i;
+            break;
+          }
+        }
+      }
+      return { id, logProb: (row[id]! - max) * scale - Math.log(total) };
+    },
+  };
+}

@@ -1,0 +1,100 @@
+import type { Ops } from "@dramascope/tensorflow";
+
+/** Large negative score of a masked pair: its exponential is 0 in float32, and it stays finite. */
+export const MASKED = -1e9;
+
+/**
+ * One key/value source of an attention piece. `keys` and `values` are [g, k, d]; the m query rows of the piece are seen as
+ * [g, m', d] with g·m' = (batch of the piece)·m.
+ */
+export interface KeySource<V> {
+  keys: V;
+  values: V;
+  /** Added to the scores [g, m', k]; broadcasting shape. */
+  bias?: V | undefined;
+}
+
+/** Forward values of one piece: output in the queries' shape and the probabilities by source. */
+export interface Attended<V> {
+  output: V;
+  probabilities: V[];
+}
+
+/** Gradients of one piece; keys and values in the order of the sources. */
+export interface AttendedGradients<V> {
+  queries: V;
+  keys: V[];
+  values: V[];
+}
+
+/**
+ * Softmax attention of query rows [g, m, d] over the union of all sources. A source may be grouped differently from the queries
+ * (a prefix shared by several completions): only g·m has to agree. Queries carry the scale already.
+ */
+export function attend<V>(ops: Ops<V>, queries: V, sources: readonly KeySource<V>[]): Attended<V> {
+  const [g, m, d] = ops.shape(queries) as [number, number, number];
+  const widths = sources.map((s) => ops.shape(s.keys)[1]!);
+  const parts = sources.map((source) => {
+    const k = ops.shape(source.keys)[1]!;
+    let scores = ops.batchMatmul(regroup(ops, queries, source), source.keys, { transposeB: true });
+    if (source.bias !== undefined) scores = ops.add(scores, source.bias);
+    return ops.reshape(scores, [g, m, k]);
+  });
+  const joined = ops.softmax(parts.length === 1 ? parts[0]! : ops.concat(parts, 2));
+  const probabilities = parts.length === 1 ? [joined] : ops.split(joined, widths, 2);
+  const outputs = sources.map((source, i) => {
+    const groups = ops.shape(source.keys)[0]!;
+    const p = ops.reshape(probabilities[i]!, [groups, (g * m) / groups, widths[i]!]);
+    return ops.reshape(ops.batchMatmul(p, source.values), [g, m, d]);
+  });
+  return { output: outputs.reduce((a, b) => ops.add(a, b)), probabilities };
+}
+
+/** Adjoint of {@link attend}. */
+export function attendVjp<V>(ops: Ops<V>, queries: V, sources: readonly KeySource<V>[], saved: Attended<V>, dOutput: V): AttendedGradients<V> {
+  const [g, m, d] = ops.shape(queries) as [number, number, number];
+  const delta = ops.sum(ops.mul(dOutput, saved.output), [2], true);
+  const keys: V[] = [];
+  const values: V[] = [];
+  let dQueries: V | undefined;
+  sources.forEach((source, i) => {
+    const groups = ops.shape(source.keys)[0]!;
+    const k = ops.shape(source.keys)[1]!;
+    const rows = (g * m) / groups;
+    const grouped = ops.reshape(dOutput, [groups, rows, d]);
+    const p = ops.reshape(saved.probabilities[i]!, [groups, rows, k]);
+    const dP = ops.batchMatmul(grouped, source.values, { transposeB: true });
+    const dS = ops.mul(p, ops.sub(dP, ops.reshape(delta, [groups, rows, 1])));
+    values.push(ops.batchMatmul(p, grouped, { transposeA: true }));
+    keys.push(ops.batchMatmul(dS, regroup(ops, queries, source), { transposeA: true }));
+    const dq = ops.reshape(ops.batchMatmul(dS, source.keys), [g, m, d]);
+    dQueries = dQueries === undefined ? dq : ops.add(dQueries, dq);
+  });
+  return { queries: dQueries!, keys, values };
+}
+
+function regroup<V>(ops: Ops<V>, queries: V, source: KeySource<V>): V {
+  const [g, m, d] = ops.shape(queries) as [number, number, number];
+  const groups = ops.shape(source.keys)[0]!;
+  return groups === g ? queries : ops.reshape(queries, [groups, (g * m) / groups, d]);
+}
+
+/**
+ * Causal scores to add: [ (to−from)·group, to ] with 0 where the key column is not after the query row, else {@link MASKED}.
+ * Rows are (position, head of the group), positions from … to−1.
+ */
+export function causalBias<V>(ops: Ops<V>, from: number, to: number, group: number): V {
+  const rows = new Int32Array((to - from) * group);
+  for (let i = 0; i < rows.length; i++) rows[i] = from + Math.floor(i / group);
+  const columns = Int32Array.from({ length: to }, (_, i) => i);
+  const visible = ops.lessEqual(ops.constant(columns, [1, to], "int32"), ops.constant(rows, [rows.length, 1], "int32"));
+  return ops.select(visible, ops.scalar(0), ops.scalar(MASKED));
+}
+
+/** `x`, not computed before `after` is: keeps the score tensors of successive chunks from living side by side. */
+export function sequenced<V>(ops: Ops<V>, x: V, after: V | undefined): V {
+  if (after === undefined) return x;
+  const shape = ops.shape(after);
+  const one = ops.reshape(ops.slice(after, shape.map(() => 0), shape.map(() => 1)), []);
+  return ops.add(x, ops.mul(one, ops.scalar(0)));
+}

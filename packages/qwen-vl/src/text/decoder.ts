@@ -1,0 +1,176 @@
+import type { Inputs, Ops } from "@dramascope/tensorflow";
+import { rmsNorm, rmsNormVjp, rotate, swiglu, swigluVjp } from "../ops/elementwise.ts";
+import { linear, linearVjp } from "../ops/linear.ts";
+import type { LinearValues } from "../ops/linear.ts";
+import { sharedPrefixAttention, sharedPrefixAttentionVjp } from "./shared-prefix.ts";
+import type { HeadShape, RowLayout } from "./shared-prefix.ts";
+
+/** The seven linears of a decoder layer, in the order of the forward pass. */
+export const DECODER_LINEARS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"] as const;
+
+/** What is fixed in a decoder body. */
+export interface DecoderShape extends HeadShape {
+  /** Epsilon of both norms. */
+  eps: number;
+  /** Factors of the low-rank parts by linear; a linear without entry has none. */
+  loraScales: Readonly<Record<string, number>>;
+  /** Query rows attended at once. */
+  queryChunk: number;
+}
+
+/** A linear's values among the inputs of a body: `NAME.weight`, `NAME.bias`, `NAME.lora_A`, `NAME.lora_B`. */
+export function linearInputs<V>(inputs: Inputs<V>, name: string, loraScales: Readonly<Record<string, number>>): LinearValues<V> {
+  const a = inputs[`${name}.lora_A`];
+  const b = inputs[`${name}.lora_B`];
+  return {
+    weight: inputs[`${name}.weight`]!,
+    bias: inputs[`${name}.bias`],
+    lora: a === undefined || b === undefined ? undefined : { a, b, scale: loraScales[name]! },
+  };
+}
+
+/** Gradients of linear `name` under the names of {@link linearInputs}, for the wanted names only. */
+export function collectLinearVjp<V>(
+  ops: Ops<V>, x: V, name: string, l: LinearValues<V>, dy: V, wants: ReadonlySet<string>, wantsX: boolean, out: Record<string, V>,
+): V | undefined {
+  const grads = linearVjp(ops, x, l, dy, {
+    x: wantsX, weight: wants.has(`${name}.weight`), bias: wants.has(`${name}.bias`), lora: wants.has(`${name}.lora_A`),
+  });
+  if (grads.weight !== undefined) out[`${name}.weight`] = grads.weight;
+  if (grads.bias !== undefined) out[`${name}.bias`] = grads.bias;
+  if (grads.a !== undefined) out[`${name}.lora_A`] = grads.a;
+  if (grads.b !== undefined) out[`${name}.lora_B`] = grads.b;
+  return grads.x;
+}
+
+/** Rotates and optionally scales projected rows [n, heads·d]. */
+export function rotateRows<V>(ops: Ops<V>, x: V, heads: number, cos: V, sin: V, inverse = false): V {
+  const [rows, width] = ops.shape(x) as [number, number];
+  const d = width / heads;
+  const angle = (a: V): V => ops.reshape(a, [rows, 1, d / 2]);
+  return ops.reshape(rotate(ops, ops.reshape(x, [rows, heads, d]), angle(cos), angle(sin), inverse), [rows, width]);
+}
+
+/**
+ * One decoder layer over the rows of a layout. Inputs: `x` [rows, hidden], `cos` and `sin` [rows, d/2], `prefixBias` when the
+ * layout has completions, the linears, `input_layernorm.weight`, `post_attention_layernorm.weight`.
+ */
+export function decoderBlock<V>(ops: Ops<V>, inputs: Inputs<V>, shape: DecoderShape, layout: RowLayout) {
+  const { heads, kvHeads, headDim, eps, loraScales } = shape;
+  const of = (name: string): LinearValues<V> => linearInputs(inputs, name, loraScales);
+  const x = inputs["x"]!;
+  const cos = inputs["cos"]!;
+  const sin = inputs["sin"]!;
+  const norm1 = rmsNorm(ops, x, inputs["input_layernorm.weight"]!, eps);
+  const scale = ops.scalar(1 / Math.sqrt(headDim));
+  const q = ops.mul(rotateRows(ops, linear(ops.scope("q_proj"), norm1, of("q_proj")), heads, cos, sin), scale);
+  const k = rotateRows(ops, linear(ops.scope("k_proj"), norm1, of("k_proj")), kvHeads, cos, sin);
+  const v = linear(ops.scope("v_proj"), norm1, of("v_proj"));
+  const attention = sharedPrefixAttention(ops.scope("attention"), q, k, v, inputs["prefixBias"], shape, layout, shape.queryChunk);
+  const middle = ops.add(x, linear(ops.scope("o_proj"), attention.output, of("o_proj")));
+  const norm2 = rmsNorm(ops, middle, inputs["post_attention_layernorm.weight"]!, eps);
+  const gate = linear(ops.scope("gate_proj"), norm2, of("gate_proj"));
+  const up = linear(ops.scope("up_proj"), norm2, of("up_proj"));
+  const activated = swiglu(ops, gate, up);
+  const y = ops.add(middle, linear(ops.scope("down_proj"), activated, of("down_proj")));
+  return { y, attention, middle, norm1, norm2, gate, up, activated };
+}
+
+/** What the backward of a layer is asked for. */
+export interface BlockWants {
+  /** Gradient of the layer's input. */
+  x: boolean;
+  /** Local parameter names; a linear's low-rank pair is asked for by its `lora_A`. */
+  parameters: ReadonlySet<string>;
+}
+
+/**
+ * Recomputes one layer and gives the gradients for `dy`: `x` and the wanted parameters under their local names, weights in PyTorch's
+ * shapes. Inputs as in {@link decoderBlock}, and `dy` [rows, hidden].
+ */
+export function decoderBlockVjp<V>(ops: Ops<V>, inputs: Inputs<V>, shape: DecoderShape, layout: RowLayout, wants: BlockWants): Record<string, V> {
+  const { heads, kvHeads, headDim, eps, loraScales } = shape;
+  const forward = decoderBlock(ops.scope("forward"), inputs, shape, layout);
+  const out: Record<string, V> = {};
+  const cos = inputs["cos"]!;
+  const sin = inputs["sin"]!;
+  const back = (name: string, x: V, dy: V): V =>
+    collectLinearVjp(ops.scope(name), x, name, linearInputs(inputs, name, loraScales), dy, wants.parameters, true, out)!;
+  const norm = (name: string, x: V, dy: V): V => {
+    const grads = rmsNormVjp(ops.scope(name), x, inputs[`${name}.weight`]!, eps, dy, wants.parameters.has(`${name}.weight`));
+    if (grads.weight !== undefined) out[`${name}.weight`] = grads.weight;
+    return grads.x;
+  };
+
+  const dy = inputs["dy"]!;
+  const dActivated = back("down_proj", forward.activated, dy);
+  const gates = swigluVjp(ops, forward.gate, forward.up, dActivated);
+  const dNorm2 = ops.add(back("gate_proj", forward.norm2, gates.gate), back("up_proj", forward.norm2, gates.up));
+  const dMiddle = ops.add(dy, norm("post_attention_layernorm", forward.middle, dNorm2));
+  const dAttention = back("o_proj", forward.attention.output, dMiddle);
+  const heads3 = sharedPrefixAttentionVjp(ops.scope("attention_vjp"), forward.attention.saved, dAttention, shape, layout);
+  const scale = ops.scalar(1 / Math.sqrt(headDim));
+  const dq = rotateRows(ops, ops.mul(heads3.q, scale), heads, cos, sin, true);
+  const dk = rotateRows(ops, heads3.k, kvHeads, cos, sin, true);
+  const needsNorm1 = wants.x || wants.parameters.has("input_layernorm.weight");
+  const project = (name: string, d: V): V | undefined =>
+    collectLinearVjp(ops.scope(name), forward.norm1, name, linearInputs(inputs, name, loraScales), d, wants.parameters, needsNorm1, out);
+  const parts = [project("q_proj", dq), project("k_proj", dk), project("v_proj", heads3.v)];
+  if (needsNorm1) {
+    const dNorm1 = parts.map((p) => p!).reduce((a, b) => ops.add(a, b));
+    const dx = ops.add(dMiddle, norm("input_layernorm", inputs["x"]!, dNorm1));
+    if (wants.x) out["x"] = dx;
+  }
+  return out;
+}
+
+/** What is fixed in a decode step: rows are prompts × samples, every row adds one token. */
+export interface DecodeShape extends DecoderShape {
+  prompts: number;
+  /** Samples of every prompt. */
+  samples: number;
+  /** Rows of the prompts' keys, padding included. */
+  promptRows: number;
+  /** Slots of each sample's own cache. */
+  capacity: number;
+}
+
+/**
+ * One decoder layer for one new token a row. Inputs as in {@link decoderBlock} with rows (prompt, sample), and `prefixKeys`,
+ * `prefixValues` [prompts·kvHeads, promptRows, d], `ownKeys`, `ownValues` [prompts·kvHeads·samples·capacity, d] (written at `slots`, int32),
+ * `prefixBias` [prompts, promptRows], `ownBias` [capacity].
+ */
+export function decodeBlock<V>(ops: Ops<V>, inputs: Inputs<V>, shape: DecodeShape): { y: V; ownKeys: V; ownValues: V } {
+  const { heads, kvHeads, headDim: d, eps, loraScales, prompts, samples, promptRows, capacity } = shape;
+  const group = heads / kvHeads;
+  const g = prompts * kvHeads;
+  const of = (name: string): LinearValues<V> => linearInputs(inputs, name, loraScales);
+  const x = inputs["x"]!;
+  const rows = prompts * samples;
+  const cos = inputs["cos"]!;
+  const sin = inputs["sin"]!;
+  const norm1 = rmsNorm(ops, x, inputs["input_layernorm.weight"]!, eps);
+  const byHead = (value: V, width: number): V =>
+    ops.reshape(ops.transpose(ops.reshape(value, [prompts, samples, kvHeads, width]), [0, 2, 1, 3]), [g * samples, width]);
+  const q = ops.mul(rotateRows(ops, linear(ops.scope("q_proj"), norm1, of("q_proj")), heads, cos, sin), ops.scalar(1 / Math.sqrt(d)));
+  const k = rotateRows(ops, linear(ops.scope("k_proj"), norm1, of("k_proj")), kvHeads, cos, sin);
+  const v = linear(ops.scope("v_proj"), norm1, of("v_proj"));
+  const ownKeys = ops.updateRows(inputs["ownKeys"]!, inputs["slots"]!, byHead(k, d));
+  const ownValues = ops.updateRows(inputs["ownValues"]!, inputs["slots"]!, byHead(v, d));
+  const queries = ops.reshape(byHead(q, group * d), [g, samples * group, d]);
+  const shared = ops.reshape(ops.batchMatmul(queries, inputs["prefixKeys"]!, { transposeB: true }), [prompts, kvHeads * samples * group, promptRows]);
+  const sharedScores = ops.reshape(ops.add(shared, ops.reshape(inputs["prefixBias"]!, [prompts, 1, promptRows])), [g, samples * group, promptRows]);
+  const own = ops.batchMatmul(ops.reshape(queries, [g * samples, group, d]), ops.reshape(ownKeys, [g * samples, capacity, d]), { transposeB: true });
+  const ownScores = ops.reshape(ops.add(own, ops.reshape(inputs["ownBias"]!, [1, 1, capacity])), [g, samples * group, capacity]);
+  const probabilities = ops.softmax(ops.concat([sharedScores, ownScores], 2));
+  const [pShared, pOwn] = ops.split(probabilities, [promptRows, capacity], 2) as [V, V];
+  const fromOwn = ops.batchMatmul(ops.reshape(pOwn, [g * samples, group, capacity]), ops.reshape(ownValues, [g * samples, capacity, d]));
+  const attended = ops.add(ops.batchMatmul(pShared, inputs["prefixValues"]!), ops.reshape(fromOwn, [g, samples * group, d]));
+  const perRow = ops.transpose(ops.reshape(attended, [prompts, kvHeads, samples, group * d]), [0, 2, 1, 3]);
+  const middle = ops.add(x, linear(ops.scope("o_proj"), ops.reshape(perRow, [rows, heads * d]), of("o_proj")));
+  const norm2 = rmsNorm(ops, middle, inputs["post_attention_layernorm.weight"]!, eps);
+  const gate = linear(ops.scope("gate_proj"), norm2, of("gate_proj"));
+  const up = linear(ops.scope("up_proj"), norm2, of("up_proj"));
+  const y = ops.add(middle, linear(ops.scope("down_proj"), swiglu(ops, gate, up), of("down_proj")));
+  return { y, ownKeys, ownValues };
+}

@@ -1,0 +1,116 @@
+import type { Body } from "@dramascope/tensorflow";
+import type { Arena } from "../arena.ts";
+import type { Core } from "../core.ts";
+import { blockInputs, decoderLayerNames, EMBEDDING, FINAL_NORM, LM_HEAD } from "../parameters.ts";
+import type { ParameterView } from "../parameters.ts";
+import { rmsNorm } from "../ops/elementwise.ts";
+import { headLogits } from "../ops/log-prob.ts";
+import type { HeadValues } from "../ops/log-prob.ts";
+import type { Tensor } from "../types.ts";
+import { decoderBlock } from "./decoder.ts";
+import type { DecoderShape } from "./decoder.ts";
+import { bucketLength } from "./packing.ts";
+import type { PackedRows } from "./packing.ts";
+import { decoderRope, ropeAngles } from "./rope.ts";
+import type { RowLayout } from "./shared-prefix.ts";
+
+/** Constant parts of a decoder body. */
+export function decoderShape(core: Core, loraScales: Readonly<Record<string, number>>): DecoderShape {
+  const { heads, kvHeads, headDim, rmsNormEps } = core.config.text;
+  return { heads, kvHeads, headDim, eps: rmsNormEps, loraScales, queryChunk: core.queryChunk };
+}
+
+/** Text of a layout for keys of bodies. */
+export function layoutKey(core: Core, layout: RowLayout): string {
+  return `${layout.prompts},${layout.promptRows},${layout.completions},${layout.completionRows},${core.queryChunk}`;
+}
+
+/** Decoder inputs of a call besides `x` and the parameters. */
+export interface RowTensors {
+  layout: RowLayout;
+  cos: Tensor;
+  sin: Tensor;
+  prefixBias: Tensor | undefined;
+}
+
+/** Uploads rope angles and padding masks of packed rows. */
+export function rowTensors(core: Core, arena: Arena, packed: PackedRows): RowTensors {
+  const { headDim, ropeTheta, mropeSection } = core.config.text;
+  const rows = packed.ids.length;
+  const angles = ropeAngles(decoderRope(headDim, ropeTheta, mropeSection), packed.positions, rows);
+  return {
+    layout: packed.layout,
+    cos: arena.add(core.runtime.floats(angles.cos, [rows, headDim / 2])),
+    sin: arena.add(core.runtime.floats(angles.sin, [rows, headDim / 2])),
+    prefixBias:
+      packed.layout.completions === 0 ? undefined : arena.add(core.runtime.floats(packed.prefixBias, [packed.layout.prompts, packed.layout.promptRows])),
+  };
+}
+
+/** Inputs of a decoder layer besides its parameters. */
+export function layerRowInputs(rows: RowTensors, x: Tensor): Record<string, Tensor> {
+  return { x, cos: rows.cos, sin: rows.sin, ...(rows.prefixBias === undefined ? {} : { prefixBias: rows.prefixBias }) };
+}
+
+/** Embedded rows [rows, hidden]; `features` [n, hidden] replace the rows `visionRows`. */
+export function embedRows(core: Core, arena: Arena, view: ParameterView, ids: Tensor, features: Tensor | undefined, visionRows: Tensor | undefined): Tensor {
+  const inputs: Record<string, Tensor> = { table: view.tensor(EMBEDDING), ids };
+  if (features !== undefined && visionRows !== undefined) Object.assign(inputs, { features, visionRows });
+  const body: Body = (ops, v) => {
+    const rows = ops.gather(v["table"]!, v["ids"]!);
+    return { x: v["features"] === undefined ? rows : ops.updateRows(rows, v["visionRows"]!, v["features"]) };
+  };
+  return arena.add(core.runtime.run("embed", inputs, body)["x"]!);
+}
+
+/** One decoder layer; with `cache` also the prompts' keys and values. */
+export function runLayer(core: Core, arena: Arena, view: ParameterView, index: number, rows: RowTensors, x: Tensor, cache: boolean): { y: Tensor; keys?: Tensor; values?: Tensor } {
+  const { tensors, loraScales } = blockInputs(view, decoderLayerNames(index));
+  const shape = decoderShape(core, loraScales);
+  const body: Body = (ops, v) => {
+    const out = decoderBlock(ops, v, shape, rows.layout);
+    return cache ? { y: out.y, keys: out.attention.keys, values: out.attention.values } : { y: out.y };
+  };
+  const key = `decoder_block:${layoutKey(core, rows.layout)}:${String(cache)}:${JSON.stringify(loraScales)}`;
+  const out = arena.addAll(core.runtime.run(key, { ...layerRowInputs(rows, x), ...tensors }, body));
+  return { y: out["y"]!, ...(cache ? { keys: out["keys"]!, values: out["values"]! } : {}) };
+}
+
+/** Inputs of the head: `norm` and `head`. */
+export function headInputs(core: Core, view: ParameterView): Record<string, Tensor> {
+  return { norm: view.tensor(FINAL_NORM), head: core.config.tieWordEmbeddings ? view.tensor(EMBEDDING) : view.module(LM_HEAD).weight };
+}
+
+/** The head among a body's values. */
+export function headValues<V>(core: Core, matrix: V): HeadValues<V> {
+  return { matrix, tied: core.config.tieWordEmbeddings };
+}
+
+/** Logits [chosen, vocab] of chosen rows of `x`. */
+export function runLogits(core: Core, arena: Arena, view: ParameterView, x: Tensor, chosen: Int32Array): Tensor {
+  const { runtime } = core;
+  const eps = core.config.text.rmsNormEps;
+  const body: Body = (ops, v) => {
+    const rows = rmsNorm(ops, ops.gather(v["x"]!, v["rows"]!), v["norm"]!, eps);
+    return { logits: headLogits(ops, rows, headValues(core, v["head"]!)) };
+  };
+  const parts: Tensor[] = [];
+  for (let at = 0; at < chosen.length; at += core.logitsChunk) {
+    const count = Math.min(core.logitsChunk, chosen.length - at);
+    const padded = count === 1 ? 1 : Math.min(core.logitsChunk, bucketLength(count));
+    const index = new Int32Array(padded);
+    index.set(chosen.subarray(at, at + count));
+    const rows = arena.add(runtime.ints(index, [padded]));
+    const logits = arena.add(runtime.run("logits", { x, rows, ...headInputs(core, view) }, body)["logits"]!);
+    arena.free(rows);
+    if (padded === count) parts.push(logits);
+    else {
+      parts.push(arena.add(logits.slice([0, 0], [count, logits.shape[1]!])));
+      arena.free(logits);
+    }
+  }
+  if (parts.length === 1) return parts[0]!;
+  const all = arena.add(runtime.tf.concat(parts, 0));
+  arena.free(...parts);
+  return all;
+}

@@ -1,0 +1,221 @@
+import type { Ops } from "@dramascope/tensorflow";
+import { attend, attendVjp, causalBias, sequenced } from "../ops/attention.ts";
+import type { Attended, KeySource } from "../ops/attention.ts";
+
+/**
+ * Rows of one call: first `prompts` · `promptRows` prompt rows, then `prompts` · `completions` · `completionRows` completion rows.
+ * Prompt rows see earlier rows of their prompt; completion rows see their whole prompt and their own earlier rows.
+ */
+export interface RowLayout {
+  prompts: number;
+  /** Rows of every prompt, padding at the end included. */
+  promptRows: number;
+  /** Completions of every prompt; 0 = prompts only. */
+  completions: number;
+  /** Rows of every completion, padding at the end included. */
+  completionRows: number;
+}
+
+/** Heads of the decoder. */
+export interface HeadShape {
+  heads: number;
+  kvHeads: number;
+  headDim: number;
+}
+
+/** Number of rows of a layout. */
+export function rowCount(layout: RowLayout): number {
+  return layout.prompts * (layout.promptRows + layout.completions * layout.completionRows);
+}
+
+interface Piece<V> {
+  queries: V;
+  sources: KeySource<V>[];
+  attended: Attended<V> | undefined;
+}
+
+interface Span {
+  from: number;
+  to: number;
+}
+
+/** Forward values that {@link sharedPrefixAttentionVjp} needs. */
+export interface SharedPrefixSaved<V> {
+  prompt: Piece<V>[];
+  completion: { first: number; count: number; pieces: Piece<V>[] }[];
+  promptSpans: Span[];
+  completionSpans: Span[];
+}
+
+/** Score elements up to which the backward keeps probabilities instead of computing them again. */
+const KEEP_LIMIT = 2 ** 24;
+
+function spans(rows: number, chunk: number): Span[] {
+  const out: Span[] = [];
+  for (let from = 0; from < rows; from += chunk) out.push({ from, to: Math.min(rows, from + chunk) });
+  return out;
+}
+
+/** [b·rows, n·w] -> [b·n, rows, w]: rows of all heads become rows of each head. */
+export function toHeads<V>(ops: Ops<V>, x: V, batch: number, n: number): V {
+  const rows = ops.shape(x)[0]! / batch;
+  const width = ops.shape(x)[1]! / n;
+  return ops.reshape(ops.transpose(ops.reshape(x, [batch, rows, n, width]), [0, 2, 1, 3]), [batch * n, rows, width]);
+}
+
+/** Inverse of {@link toHeads}. */
+export function fromHeads<V>(ops: Ops<V>, x: V, batch: number, rows: number, n: number): V {
+  const elements = ops.shape(x).reduce((a, b) => a * b, 1);
+  const width = elements / (batch * rows * n);
+  return ops.reshape(ops.transpose(ops.reshape(x, [batch, n, rows, width]), [0, 2, 1, 3]), [batch * rows, n * width]);
+}
+
+/** Result of {@link sharedPrefixAttention}. */
+export interface SharedPrefixResult<V> {
+  /** [rows, heads·d]. */
+  output: V;
+  /** Prompt keys [prompts·kvHeads, promptRows, d]. */
+  keys: V;
+  /** Prompt values, shaped as the keys. */
+  values: V;
+  saved: SharedPrefixSaved<V>;
+}
+
+/**
+ * Exact attention over a layout. `q` [rows, heads·d] is rotated and scaled, `k` [rows, kvHeads·d] rotated; `prefixBias`
+ * [prompts, promptRows] hides padding of the prompts from completions. Scores exist for at most about `queryChunk` rows of one head.
+ */
+export function sharedPrefixAttention<V>(
+  ops: Ops<V>, q: V, k: V, v: V, prefixBias: V | undefined, shape: HeadShape, layout: RowLayout, queryChunk: number,
+): SharedPrefixResult<V> {
+  const { prompts, promptRows, completions, completionRows } = layout;
+  const { kvHeads, headDim: d } = shape;
+  const group = shape.heads / kvHeads;
+  const g = prompts * kvHeads;
+  const ownRows = completions * completionRows;
+  const [qp, qc] = partHeads(ops, q, layout, kvHeads);
+  const [kp, kc] = partHeads(ops, k, layout, kvHeads);
+  const [vp, vc] = partHeads(ops, v, layout, kvHeads);
+
+  const promptSpans = spans(promptRows, queryChunk);
+  const completionSpans = spans(completionRows, queryChunk);
+  const elements = g * group * (promptRows * promptRows + ownRows * (promptRows + completionRows));
+  const keep = elements <= KEEP_LIMIT;
+  let last: V | undefined;
+  const run = (queries: V, sources: KeySource<V>[]): { piece: Piece<V>; output: V } => {
+    const attended = attend(ops, keep ? queries : sequenced(ops, queries, last), sources);
+    last = attended.output;
+    return { piece: { queries, sources, attended: keep ? attended : undefined }, output: attended.output };
+  };
+
+  const qpRows = ops.reshape(qp, [g, promptRows * group, d]);
+  const promptPieces = promptSpans.map(({ from, to }) =>
+    run(ops.slice(qpRows, [0, from * group, 0], [g, (to - from) * group, d]), [
+      { keys: ops.slice(kp, [0, 0, 0], [g, to, d]), values: ops.slice(vp, [0, 0, 0], [g, to, d]), bias: causalBias(ops, from, to, group) },
+    ]),
+  );
+  const promptOut = fromHeads(ops, joined(ops, promptPieces.map((p) => p.output), 1), prompts, promptRows, kvHeads);
+  const saved: SharedPrefixSaved<V> = { prompt: promptPieces.map((p) => p.piece), completion: [], promptSpans, completionSpans };
+  if (ownRows === 0) return { output: promptOut, keys: kp, values: vp, saved };
+
+  const bias =
+    prefixBias === undefined
+      ? undefined
+      : ops.reshape(ops.broadcastTo(ops.reshape(prefixBias, [prompts, 1, promptRows]), [prompts, kvHeads, promptRows]), [g, 1, promptRows]);
+  const qcRows = ops.reshape(qc!, [g, completions, completionRows * group, d]);
+  const kcRows = ops.reshape(kc!, [g, completions, completionRows, d]);
+  const vcRows = ops.reshape(vc!, [g, completions, completionRows, d]);
+  const outputs: V[] = [];
+  for (const { first, count } of completionGroups(layout, queryChunk)) {
+    const own = (x: V, from: number, to: number): V =>
+      ops.reshape(ops.slice(x, [0, first, from, 0], [g, count, to - from, d]), [g * count, to - from, d]);
+    const pieces = completionSpans.map(({ from, to }) =>
+      run(own(qcRows, from * group, to * group), [
+        { keys: kp, values: vp, bias },
+        { keys: own(kcRows, 0, to), values: own(vcRows, 0, to), bias: causalBias(ops, from, to, group) },
+      ]),
+    );
+    saved.completion.push({ first, count, pieces: pieces.map((p) => p.piece) });
+    outputs.push(ops.reshape(joined(ops, pieces.map((p) => p.output), 1), [g, count, completionRows * group, d]));
+  }
+  const completionOut = fromHeads(ops, joined(ops, outputs, 1), prompts, ownRows, kvHeads);
+  return { output: ops.concat([promptOut, completionOut], 0), keys: kp, values: vp, saved };
+}
+
+/** Adjoint of {@link sharedPrefixAttention} for q, k and v; the prefix receives the sum over its completions. */
+export function sharedPrefixAttentionVjp<V>(
+  ops: Ops<V>, saved: SharedPrefixSaved<V>, dOutput: V, shape: HeadShape, layout: RowLayout,
+): { q: V; k: V; v: V } {
+  const { prompts, promptRows, completions, completionRows } = layout;
+  const { kvHeads, headDim: d } = shape;
+  const group = shape.heads / kvHeads;
+  const g = prompts * kvHeads;
+  const ownRows = completions * completionRows;
+  const [dp, dc] = partHeads(ops, dOutput, layout, kvHeads);
+  let last: V | undefined;
+  const back = (piece: Piece<V>, dPiece: V) => {
+    const attended = piece.attended ?? attend(ops, sequenced(ops, piece.queries, last), piece.sources);
+    const out = attendVjp(ops, piece.queries, piece.sources, attended, dPiece);
+    last = out.queries;
+    return out;
+  };
+  const extended = (x: V, rows: number, to: number): V => (to === rows ? x : ops.pad(x, [[0, 0], [0, rows - to], [0, 0]]));
+
+  const dpRows = ops.reshape(dp, [g, promptRows * group, d]);
+  const promptParts = saved.prompt.map((piece, i) => {
+    const { from, to } = saved.promptSpans[i]!;
+    const out = back(piece, ops.slice(dpRows, [0, from * group, 0], [g, (to - from) * group, d]));
+    return { q: out.queries, k: extended(out.keys[0]!, promptRows, to), v: extended(out.values[0]!, promptRows, to) };
+  });
+  let dKeys = total(ops, promptParts.map((p) => p.k));
+  let dValues = total(ops, promptParts.map((p) => p.v));
+  const dqPrompt = fromHeads(ops, joined(ops, promptParts.map((p) => p.q), 1), prompts, promptRows, kvHeads);
+  const promptRowsOf = (x: V): V => fromHeads(ops, x, prompts, promptRows, kvHeads);
+  if (ownRows === 0) return { q: dqPrompt, k: promptRowsOf(dKeys), v: promptRowsOf(dValues) };
+
+  const dcRows = ops.reshape(dc!, [g, completions, completionRows * group, d]);
+  const parts = saved.completion.map(({ first, count, pieces }) => {
+    const outs = pieces.map((piece, i) => {
+      const { from, to } = saved.completionSpans[i]!;
+      const slice = ops.slice(dcRows, [0, first, from * group, 0], [g, count, (to - from) * group, d]);
+      const out = back(piece, ops.reshape(slice, [g * count, (to - from) * group, d]));
+      dKeys = ops.add(dKeys, out.keys[0]!);
+      dValues = ops.add(dValues, out.values[0]!);
+      return { q: out.queries, k: extended(out.keys[1]!, completionRows, to), v: extended(out.values[1]!, completionRows, to) };
+    });
+    const shaped = (x: V, rows: number): V => ops.reshape(x, [g, count, rows, d]);
+    return {
+      q: shaped(joined(ops, outs.map((o) => o.q), 1), completionRows * group),
+      k: shaped(total(ops, outs.map((o) => o.k)), completionRows),
+      v: shaped(total(ops, outs.map((o) => o.v)), completionRows),
+    };
+  });
+  const own = (values: V[]): V => fromHeads(ops, joined(ops, values, 1), prompts, ownRows, kvHeads);
+  return {
+    q: ops.concat([dqPrompt, own(parts.map((p) => p.q))], 0),
+    k: ops.concat([promptRowsOf(dKeys), own(parts.map((p) => p.k))], 0),
+    v: ops.concat([promptRowsOf(dValues), own(parts.map((p) => p.v))], 0),
+  };
+}
+
+/** Completions attended together, so that one piece has about `queryChunk` rows. */
+function completionGroups(layout: RowLayout, queryChunk: number): { first: number; count: number }[] {
+  const size = Math.max(1, Math.floor(queryChunk / layout.completionRows));
+  return spans(layout.completions, size).map(({ from, to }) => ({ first: from, count: to - from }));
+}
+
+function partHeads<V>(ops: Ops<V>, x: V, layout: RowLayout, n: number): [prompts: V, completions: V | undefined] {
+  const [rows, width] = ops.shape(x) as [number, number];
+  const prompts = layout.prompts * layout.promptRows;
+  if (rows === prompts) return [toHeads(ops, x, layout.prompts, n), undefined];
+  const [first, second] = ops.split(x, [prompts, rows - prompts], 0) as [V, V];
+  return [toHeads(ops, first, layout.prompts, n), toHeads(ops, second, layout.prompts, n)];
+}
+
+function joined<V>(ops: Ops<V>, values: readonly V[], axis: number): V {
+  return values.length === 1 ? values[0]! : ops.concat(values, axis);
+}
+
+function total<V>(ops: Ops<V>, values: readonly V[]): V {
+  return values.reduce((a, b) => ops.add(a, b));
+}

@@ -1,0 +1,104 @@
+import type { Body } from "@dramascope/tensorflow";
+import type { Arena } from "../arena.ts";
+import type { Core } from "../core.ts";
+import { rmsNorm, rmsNormVjp } from "../ops/elementwise.ts";
+import { headLogits, logProbVjp, logSoftmaxAt } from "../ops/log-prob.ts";
+import { decoderLayerNames, EMBEDDING, FINAL_NORM, LM_HEAD } from "../parameters.ts";
+import type { ParameterView } from "../parameters.ts";
+import { decoderBlockVjp } from "../text/decoder.ts";
+import { decoderShape, headInputs, headValues, layerRowInputs, layoutKey } from "../text/forward.ts";
+import type { Tensor } from "../types.ts";
+import { towerBackward } from "../vision/tower.ts";
+import { runBackward } from "./gradients.ts";
+import type { GradientSink } from "./gradients.ts";
+import type { ForwardState, HeadChunk } from "./score.ts";
+
+/** Gradient of Σ dLogProbs · logp for every parameter of the sink, added to its accumulators. */
+export function backward(
+  core: Core, arena: Arena, view: ParameterView, state: ForwardState, dLogProbs: Float32Array, temperature: number, sink: GradientSink,
+): void {
+  const { runtime, config } = core;
+  const { hidden, rows } = state;
+  let dx: Tensor | undefined;
+  for (const chunk of state.chunks) dx = headBackward(core, arena, view, state, chunk, dLogProbs, temperature, sink, dx);
+  const belowLayers = sink.has(EMBEDDING) || sink.touches("model.visual.");
+  let lowest = config.text.layers;
+  for (let i = config.text.layers - 1; i >= 0; i--) if (sink.touches(`${decoderLayerNames(i).prefix}.`)) lowest = i;
+  if (belowLayers) lowest = 0;
+  for (let i = config.text.layers - 1; i >= lowest; i--) {
+    const before = dx!;
+    const wantsX = i > lowest || belowLayers;
+    dx = runBackward(runtime, arena, {
+      key: `decoder_block_vjp:${layoutKey(core, rows.layout)}`,
+      names: decoderLayerNames(i), view, sink, wantsX,
+      inputs: { ...layerRowInputs(rows, hidden[i]!), dy: before },
+      vjp: (ops, v, loraScales, wants) => decoderBlockVjp(ops, v, decoderShape(core, loraScales), rows.layout, wants),
+    });
+    arena.free(before, hidden[i + 1]);
+  }
+  if (!belowLayers || dx === undefined) return;
+  if (sink.has(EMBEDDING)) embeddingBackward(core, arena, state, dx, sink);
+  if (!sink.touches("model.visual.") || state.placed.rows === undefined) return;
+  const body: Body = (ops, v) => {
+    const all = ops.gather(v["dx"]!, v["rows"]!);
+    const parts = state.placed.tokens.length === 1 ? [all] : ops.split(all, state.placed.tokens, 0);
+    return Object.fromEntries(parts.map((part, i) => [`item${i}`, part]));
+  };
+  const out = arena.addAll(runtime.run(`features_vjp:${state.placed.tokens.join(",")}`, { dx, rows: state.placed.rows }, body));
+  towerBackward(core, arena, view, state.placed.saved, state.placed.tokens.map((_, i) => out[`item${i}`]!), sink);
+}
+
+function headBackward(
+  core: Core, arena: Arena, view: ParameterView, state: ForwardState, chunk: HeadChunk, dLogProbs: Float32Array, temperature: number, sink: GradientSink,
+  dx: Tensor | undefined,
+): Tensor {
+  const { runtime, config } = core;
+  const n = chunk.rows.length;
+  const g = new Float32Array(n);
+  g.set(dLogProbs.subarray(chunk.at, chunk.at + chunk.count));
+  const matrixName = config.tieWordEmbeddings ? EMBEDDING : `${LM_HEAD}.weight`;
+  const wanted = [FINAL_NORM, matrixName].filter((name) => sink.has(name));
+  const eps = config.text.rmsNormEps;
+  const inputs: Record<string, Tensor> = {
+    x: state.hidden.at(-1)!,
+    rows: arena.add(runtime.ints(chunk.rows, [n])),
+    targets: arena.add(runtime.ints(chunk.targets, [n])),
+    g: arena.add(runtime.floats(g, [n])),
+    ...headInputs(core, view),
+    ...(dx === undefined ? {} : { dx }),
+  };
+  for (const name of wanted) inputs[`sum:${name}`] = sink.accumulator(name);
+  const body: Body = (ops, v) => {
+    const head = headValues(core, v["head"]!);
+    const rows = ops.gather(v["x"]!, v["rows"]!);
+    const normed = rmsNorm(ops, rows, v["norm"]!, eps);
+    const dLogits = logProbVjp(ops, logSoftmaxAt(ops, headLogits(ops, normed, head), temperature), v["targets"]!, v["g"]!, temperature);
+    const dNormed = ops.matmul(dLogits, head.matrix, { transposeB: !head.tied });
+    const grads = rmsNormVjp(ops, rows, v["norm"]!, eps, dNormed, wanted.includes(FINAL_NORM));
+    const spread = ops.segmentSum(grads.x, v["rows"]!, ops.shape(v["x"]!)[0]!);
+    const out: Record<string, typeof spread> = { dx: v["dx"] === undefined ? spread : ops.add(v["dx"], spread) };
+    if (grads.weight !== undefined) out[FINAL_NORM] = ops.add(v[`sum:${FINAL_NORM}`]!, grads.weight);
+    if (wanted.includes(matrixName)) out[matrixName] = ops.add(v[`sum:${matrixName}`]!, ops.matmul(dLogits, normed, { transposeA: true }));
+    return out;
+  };
+  const out = arena.addAll(runtime.run(`log_probs_vjp:${temperature}:${wanted.join(",")}`, inputs, body));
+  for (const name of wanted) sink.replace(name, arena.release(out[name]!));
+  arena.free(inputs["rows"], inputs["targets"], inputs["g"], dx);
+  return out["dx"]!;
+}
+
+/** Adds dx to the embedding rows of its tokens; vision rows and padding carry no embedding. */
+function embeddingBackward(core: Core, arena: Arena, state: ForwardState, dx: Tensor, sink: GradientSink): void {
+  const { runtime, config } = core;
+  const vocab = config.text.vocabSize;
+  const ids = state.packed.ids.slice();
+  for (const row of state.placed.hostRows) ids[row] = vocab;
+  const segments = arena.add(runtime.ints(ids, [ids.length]));
+  const body: Body = (ops, v) => {
+    const width = ops.shape(v["dx"]!)[1]!;
+    return { sum: ops.add(v["sum"]!, ops.slice(ops.segmentSum(v["dx"]!, v["ids"]!, vocab + 1), [0, 0], [vocab, width])) };
+  };
+  const out = runtime.run("embed_vjp", { dx, ids: segments, sum: sink.accumulator(EMBEDDING) }, body)["sum"]!;
+  sink.replace(EMBEDDING, out);
+  arena.free(segments);
+}

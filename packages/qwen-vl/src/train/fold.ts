@@ -1,0 +1,30 @@
+import type { Body } from "@dramascope/tensorflow";
+import type { Arena } from "../arena.ts";
+import type { ModuleTensors, ParameterView } from "../parameters.ts";
+import type { Runtime } from "../runtime.ts";
+import type { Tensor } from "../types.ts";
+
+/** W + scale · (B A)ᵀ in [in, out]; owned by the caller. */
+export function foldedWeight(runtime: Runtime, weight: Tensor, lora: { a: Tensor; b: Tensor; scale: number }): Tensor {
+  const body: Body = (ops, v) => {
+    const update = ops.matmul(v["a"]!, v["b"]!, { transposeA: true, transposeB: true });
+    return { y: ops.add(v["weight"]!, ops.mul(update, ops.scalar(lora.scale))) };
+  };
+  return runtime.run(`fold:${lora.scale}`, { weight, a: lora.a, b: lora.b }, body)["y"]!;
+}
+
+/** The same parameters with every low-rank part added into its weight; each is folded at its first use and lives as long as the arena. */
+export function foldedView(runtime: Runtime, arena: Arena, view: ParameterView): ParameterView {
+  const folded = new Map<string, ModuleTensors>();
+  return {
+    tensor: (name) => view.tensor(name),
+    module(name) {
+      const known = folded.get(name);
+      if (known !== undefined) return known;
+      const module = view.module(name);
+      const made = module.lora === undefined ? module : { weight: arena.add(foldedWeight(runtime, module.weight, module.lora)), bias: module.bias };
+      folded.set(name, made);
+      return made;
+    },
+  };
+}

@@ -1,0 +1,64 @@
+import type { Body, Inputs, Ops } from "@dramascope/tensorflow";
+import type { Arena } from "../arena.ts";
+import { blockInputs, fullName } from "../parameters.ts";
+import type { BlockNames, ParameterView } from "../parameters.ts";
+import type { Runtime } from "../runtime.ts";
+import type { BlockWants } from "../text/decoder.ts";
+import type { Tensor } from "../types.ts";
+
+/** Accumulators of gradients by full parameter name, in PyTorch's shapes. */
+export interface GradientSink {
+  has(name: string): boolean;
+  /** True when any name starts so. */
+  touches(prefix: string): boolean;
+  /** The accumulator; it stays owned by the sink. */
+  accumulator(name: string): Tensor;
+  /** Replaces an accumulator; the old one is freed. */
+  replace(name: string, value: Tensor): void;
+}
+
+/** One block's backward. */
+export interface BlockBackward {
+  /** Key of the body besides its parameters. */
+  key: string;
+  names: BlockNames;
+  view: ParameterView;
+  sink: GradientSink;
+  /** Inputs besides the parameters. */
+  inputs: Readonly<Record<string, Tensor>>;
+  /** Whether the gradient of the block's input is wanted. */
+  wantsX: boolean;
+  /** The body's computation, made of the values, scales and wants. */
+  vjp<V>(ops: Ops<V>, inputs: Inputs<V>, loraScales: Readonly<Record<string, number>>, wants: BlockWants): Record<string, V>;
+}
+
+/** Local names of a block's parameters that the sink collects. */
+export function wantedParameters(names: BlockNames, tensors: Readonly<Record<string, Tensor>>, sink: GradientSink): string[] {
+  return Object.keys(tensors).filter((local) => sink.has(fullName(names, local)));
+}
+
+/** Runs a block's backward, adds its parameter gradients to the sink and returns the gradient of the block's input when wanted. */
+export function runBackward(runtime: Runtime, arena: Arena, block: BlockBackward): Tensor | undefined {
+  const { names, sink, wantsX } = block;
+  const { tensors, loraScales } = blockInputs(block.view, names);
+  const wanted = wantedParameters(names, tensors, sink);
+  if (wanted.length === 0 && !wantsX) return undefined;
+  const inputs: Record<string, Tensor> = { ...block.inputs, ...tensors };
+  for (const local of wanted) inputs[`sum:${local}`] = sink.accumulator(fullName(names, local));
+  const key = `${block.key}:${JSON.stringify(loraScales)}:${String(wantsX)}`;
+  const wants: BlockWants = { x: wantsX, parameters: new Set(wanted) };
+  const body: Body = (ops, values) => {
+    const grads = block.vjp(ops, values, loraScales, wants);
+    return summed(ops, values, grads, wanted, wantsX);
+  };
+  const out = arena.addAll(runtime.run(key, inputs, body));
+  for (const local of wanted) sink.replace(fullName(names, local), arena.release(out[local]!));
+  return out["x"];
+}
+
+function summed<V>(ops: Ops<V>, values: Inputs<V>, grads: Record<string, V>, wanted: readonly string[], wantsX: boolean): Record<string, V> {
+  const out: Record<string, V> = {};
+  for (const local of wanted) out[local] = ops.add(values[`sum:${local}`]!, ops.reshape(grads[local]!, ops.shape(values[`sum:${local}`]!)));
+  if (wantsX) out["x"] = grads["x"]!;
+  return out;
+}

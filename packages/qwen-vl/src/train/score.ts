@@ -1,0 +1,197 @@
+import type { Body } from "@dramascope/tensorflow";
+import { Arena } from "../arena.ts";
+import type { Core } from "../core.ts";
+import { QwenVlError } from "../errors.ts";
+import { rmsNorm } from "../ops/elementwise.ts";
+import { entropyOf, headLogits, logSoftmaxAt, pick } from "../ops/log-prob.ts";
+import type { ParameterView } from "../parameters.ts";
+import { embedRows, headInputs, headValues, rowTensors, runLayer } from "../text/forward.ts";
+import type { RowTensors } from "../text/forward.ts";
+import { bucketLength, packRows, promptStart, unpackTokens } from "../text/packing.ts";
+import type { PackedRows, PromptGroup } from "../text/packing.ts";
+import { placeFeatures } from "../text/vision-rows.ts";
+import type { PlacedFeatures } from "../text/vision-rows.ts";
+import type { Prompt, Tensor } from "../types.ts";
+import { backward } from "./backward.ts";
+import type { GradientSink } from "./gradients.ts";
+
+/** Host results of scoring, by group and completion. */
+export interface Scores {
+  logProbs: Float32Array[][];
+  entropy?: Float32Array[][];
+}
+
+/** What a gradient callback returns. */
+export interface LossGradient {
+  loss: number;
+  /** d loss / d log-probability, by group and completion. */
+  dLogProbs: readonly (readonly ArrayLike<number>[])[];
+}
+
+/** Options of {@link scoreGroups}. */
+export interface ScoreGroupsOptions {
+  temperature: number;
+  entropy: boolean;
+  signal?: AbortSignal | undefined;
+  /** Back-propagates the callback's loss into the sink. */
+  training?: { sink: GradientSink; gradient(scores: Scores): LossGradient } | undefined;
+}
+
+/** One chunk of scored rows: predictors and targets, padded to a bucket. */
+export interface HeadChunk {
+  /** First token of the chunk. */
+  at: number;
+  /** Tokens of the chunk without padding. */
+  count: number;
+  rows: Int32Array;
+  targets: Int32Array;
+}
+
+/** Values of a forward pass that the backward needs. */
+export interface ForwardState {
+  packed: PackedRows;
+  rows: RowTensors;
+  placed: PlacedFeatures;
+  ids: Tensor;
+  /** Input of every layer, then the last layer's output; only the latter without training. */
+  hidden: Tensor[];
+  chunks: HeadChunk[];
+}
+
+function headChunks(packed: PackedRows, size: number): HeadChunk[] {
+  const out: HeadChunk[] = [];
+  for (let at = 0; at < packed.targets.length; at += size) {
+    const count = Math.min(size, packed.targets.length - at);
+    const padded = Math.min(size, bucketLength(count));
+    const rows = new Int32Array(padded);
+    const targets = new Int32Array(padded);
+    rows.set(packed.predictors.subarray(at, at + count));
+    targets.set(packed.targets.subarray(at, at + count));
+    out.push({ at, count, rows, targets });
+  }
+  return out;
+}
+
+/** Positions `row · vocab + id` of a chunk's targets. */
+export function flatTargets(targets: Int32Array, vocab: number): Int32Array {
+  return targets.map((id, i) => i * vocab + id);
+}
+
+async function readScores(core: Core, arena: Arena, view: ParameterView, state: ForwardState, options: ScoreGroupsOptions): Promise<Scores> {
+  const { runtime, config } = core;
+  const x = state.hidden.at(-1)!;
+  const { temperature, entropy } = options;
+  const body: Body = (ops, v) => {
+    const rows = rmsNorm(ops, ops.gather(v["x"]!, v["rows"]!), v["norm"]!, config.text.rmsNormEps);
+    const table = logSoftmaxAt(ops, headLogits(ops, rows, headValues(core, v["head"]!)), temperature);
+    return { logProbs: pick(ops, table, v["flat"]!), ...(entropy ? { entropy: entropyOf(ops, table) } : {}) };
+  };
+  const total = state.packed.targets.length;
+  const logProbs = new Float32Array(total);
+  const entropies = new Float32Array(total);
+  const results = state.chunks.map((chunk) => {
+    const n = chunk.rows.length;
+    const rows = arena.add(runtime.ints(chunk.rows, [n]));
+    const flat = arena.add(runtime.ints(flatTargets(chunk.targets, config.text.vocabSize), [n]));
+    const out = arena.addAll(runtime.run(`log_probs:${temperature}:${String(entropy)}`, { x, rows, flat, ...headInputs(core, view) }, body));
+    arena.free(rows, flat);
+    return { chunk, out };
+  });
+  for (const { chunk, out } of results) {
+    const values = await out["logProbs"]!.data();
+    logProbs.set(values.subarray(0, chunk.count), chunk.at);
+    if (entropy) entropies.set((await out["entropy"]!.data()).subarray(0, chunk.count), chunk.at);
+    arena.free(...Object.values(out));
+  }
+  const bad = logProbs.findIndex((value) => !Number.isFinite(value));
+  if (bad >= 0) {
+    throw new QwenVlError(`log-probability ${logProbs[bad]!} of scored token ${bad}: the logits are not finite`, {
+      code: "NOT_FINITE", hint: "Check the weights and the adapter for NaN or infinite values; a learning rate that is too high makes them.",
+    });
+  }
+  const scores: Scores = { logProbs: unpackTokens(logProbs, state.packed.lengths) };
+  if (entropy) scores.entropy = unpackTokens(entropies, state.packed.lengths);
+  return scores;
+}
+
+function checkCompletions(core: Core, groups: readonly PromptGroup<Prompt>[]): void {
+  groups.forEach(({ prompt, completions }, g) => {
+    completions.forEach((completion, i) => {
+      if (prompt.ids.length + completion.length > core.config.text.maxPositionEmbeddings) {
+        throw new QwenVlError(
+          `prompt ${g} (${prompt.ids.length} tokens) with completion ${i} (${completion.length} tokens) exceeds the ${core.config.text.maxPositionEmbeddings} positions of the model`,
+          { code: "TOO_LONG", hint: "Use fewer or smaller frames, or a shorter completion." },
+        );
+      }
+      for (let j = 0; j < completion.length; j++) {
+        const id = completion[j]!;
+        if (!Number.isInteger(id) || id < 0 || id >= core.config.text.vocabSize) {
+          throw new QwenVlError(`completion ${i} of prompt ${g}: token ${j} is ${id}, outside 0 … ${core.config.text.vocabSize - 1}`, { code: "BAD_TOKEN" });
+        }
+      }
+    });
+  });
+}
+
+/** Log-probabilities of completions after their prompts, every prompt computed once; with `training` also gradients. */
+export async function scoreGroups(
+  core: Core, view: ParameterView, groups: readonly PromptGroup<Prompt>[], options: ScoreGroupsOptions,
+): Promise<{ scores: Scores; loss?: number }> {
+  if (!(options.temperature > 0)) throw new QwenVlError(`temperature must be above 0, got ${options.temperature}`, { code: "BAD_OPTION" });
+  if (groups.length === 0 || groups.every((g) => g.completions.every((c) => c.length === 0))) {
+    const empty: Scores = { logProbs: groups.map((g) => g.completions.map(() => new Float32Array())) };
+    return { scores: options.entropy ? { ...empty, entropy: empty.logProbs } : empty };
+  }
+  checkCompletions(core, groups);
+  const arena = new Arena();
+  try {
+    const { runtime, config } = core;
+    const { training } = options;
+    const packed = packRows(groups);
+    const starts = groups.map((_, i) => promptStart(packed.layout, i));
+    const trainsTower = training?.sink.touches("model.visual.") ?? false;
+    const placed = await placeFeatures(core, arena, view, groups.map((g) => g.prompt), starts, { train: trainsTower, signal: options.signal });
+    const ids = arena.add(runtime.ints(packed.ids, [packed.ids.length]));
+    const rows = rowTensors(core, arena, packed);
+    const hidden = [embedRows(core, arena, view, ids, placed.features, placed.rows)];
+    for (let i = 0; i < config.text.layers; i++) {
+      options.signal?.throwIfAborted();
+      const x = hidden.at(-1)!;
+      const { y } = runLayer(core, arena, view, i, rows, x, false);
+      if (training === undefined) {
+        arena.free(x);
+        hidden.length = 0;
+      }
+      hidden.push(y);
+    }
+    const state: ForwardState = { packed, rows, placed, ids, hidden, chunks: headChunks(packed, core.logitsChunk) };
+    const scores = await readScores(core, arena, view, state, options);
+    if (training === undefined) return { scores };
+    const { loss, dLogProbs } = training.gradient(scores);
+    if (!Number.isFinite(loss)) throw new QwenVlError(`the loss is ${loss}`, { code: "NOT_FINITE", hint: "Look at the log-probabilities and advantages that went into it." });
+    options.signal?.throwIfAborted();
+    backward(core, arena, view, state, flatten(packed, dLogProbs), options.temperature, training.sink);
+    return { scores, loss };
+  } finally {
+    arena.dispose();
+  }
+}
+
+function flatten(packed: PackedRows, dLogProbs: LossGradient["dLogProbs"]): Float32Array {
+  const out = new Float32Array(packed.targets.length);
+  let at = 0;
+  packed.lengths.forEach((group, g) => {
+    group.forEach((length, i) => {
+      const given = dLogProbs[g]?.[i];
+      if (given?.length !== length) {
+        throw new QwenVlError(`gradient of completion ${i} of prompt ${g} has ${given?.length ?? "no"} entries, expected ${length}`, { code: "BAD_GRADIENT" });
+      }
+      for (let j = 0; j < length; j++) {
+        const value = given[j]!;
+        if (!Number.isFinite(value)) throw new QwenVlError(`gradient of token ${j} of completion ${i} is ${value}`, { code: "NOT_FINITE" });
+        out[at++] = value;
+      }
+    });
+  });
+  return out;
+}
