@@ -1,0 +1,267 @@
+import { TensorFlowError } from "../errors.ts";
+import type { CFunctions } from "./library.ts";
+
+/** TensorFlow's numbers for element types. */
+export const TF_DTYPES = { float32: 1, float64: 2, int32: 3, uint8: 4, string: 7, complex64: 8, int64: 9, bool: 10, bfloat16: 14, float16: 19, resource: 20 } as const;
+
+const ATTR = { string: 0, int: 1, float: 2, bool: 3, type: 4, shape: 5, resource: 6 } as const;
+const STRING_BYTES = 24;
+
+/** One attribute of an operation, as TensorFlow.js gives it. */
+export interface OpAttribute {
+  name: string;
+  type: number;
+  value: unknown;
+}
+
+/** An operation's result. */
+export interface TensorMetadata {
+  id: number;
+  shape: number[];
+  dtype: number;
+}
+
+type Values = Float32Array | Int32Array | Uint8Array | Uint16Array | BigInt64Array | readonly number[] | readonly Uint8Array[];
+
+/** Options of {@link createBinding}. */
+export interface BindingOptions {
+  /** Threads inside one operation; default all cores. */
+  threads?: number;
+}
+
+/** The native side of a TensorFlow.js back end over TensorFlow's C API. */
+export type Binding = ReturnType<typeof createBinding>;
+
+/** ConfigProto, written by hand: threads, memory growth, soft placement. */
+function configBytes(threads: number | undefined): Uint8Array {
+  const threadBytes = threads === undefined ? [] : [0x10, threads & 0x7f];
+  return Uint8Array.from([...threadBytes, 0x32, 0x02, 0x20, 0x01, 0x38, 0x01]);
+}
+
+/** Makes a context on the library and the functions that the back end calls. */
+export function createBinding(c: CFunctions, options: BindingOptions = {}) {
+  const status = c.TF_NewStatus() as bigint;
+  const check = (): void => {
+    if (c.TF_GetCode(status) !== 0) throw new Error(String(c.TF_Message(status)));
+  };
+  const contextOptions = c.TFE_NewContextOptions() as bigint;
+  const config = configBytes(options.threads);
+  c.TFE_ContextOptionsSetConfig(contextOptions, config, config.length, status);
+  check();
+  const context = c.TFE_NewContext(contextOptions, status) as bigint;
+  check();
+  c.TFE_DeleteContextOptions(contextOptions);
+  const gpu = findGpu();
+
+  const handles = new Map<number, bigint>();
+  let nextId = 1;
+  const opPool: bigint[] = [];
+
+  function findGpu(): string | undefined {
+    const list = c.TFE_ContextListDevices(context, status) as bigint;
+    check();
+    try {
+      for (let i = 0; i < Number(c.TF_DeviceListCount(list)); i++) {
+        if (c.TF_DeviceListType(list, i, status) === "GPU") return String(c.TF_DeviceListName(list, i, status));
+      }
+      return undefined;
+    } finally {
+      c.TF_DeleteDeviceList(list);
+    }
+  }
+
+  const adopt = (handle: bigint): number => {
+    const id = nextId++;
+    handles.set(id, handle);
+    return id;
+  };
+
+  const handleOf = (id: number): bigint => {
+    const handle = handles.get(id);
+    if (handle === undefined) throw new TensorFlowError(`tensor ${id} was disposed or never existed`, { code: "TENSOR_DISPOSED", hint: "Use tensors before they are disposed; tf.keep protects them inside tf.tidy." });
+    return handle;
+  };
+
+  const metadataOf = (handle: bigint): TensorMetadata => {
+    const rank = Number(c.TFE_TensorHandleNumDims(handle, status));
+    check();
+    const shape = Array.from({ length: rank }, (_, axis) => Number(c.TFE_TensorHandleDim(handle, axis, status)));
+    return { id: adopt(handle), shape, dtype: Number(c.TFE_TensorHandleDataType(handle)) };
+  };
+
+  const toBytes = (dtype: number, values: Exclude<Values, readonly Uint8Array[]>): ArrayBufferView => {
+    if (ArrayBuffer.isView(values)) return values;
+    if (dtype === TF_DTYPES.float32) return Float32Array.from(values);
+    return dtype === TF_DTYPES.bool || dtype === TF_DTYPES.uint8 ? Uint8Array.from(values) : Int32Array.from(values);
+  };
+
+  /** A host tensor with the values copied in. The caller deletes it. */
+  const hostTensor = (shape: readonly number[], dtype: number, values: Values): bigint => {
+    const dims = BigInt64Array.from(shape, BigInt);
+    const count = shape.reduce((a, b) => a * b, 1);
+    if (dtype === TF_DTYPES.string) return stringTensor(dims, values as readonly Uint8Array[]);
+    const bytes = toBytes(dtype, values as Exclude<Values, readonly Uint8Array[]>);
+    const width = { [TF_DTYPES.float32]: 4, [TF_DTYPES.int32]: 4, [TF_DTYPES.bool]: 1, [TF_DTYPES.uint8]: 1, [TF_DTYPES.int64]: 8, [TF_DTYPES.complex64]: 8, [TF_DTYPES.float64]: 8, [TF_DTYPES.bfloat16]: 2, [TF_DTYPES.float16]: 2 }[dtype];
+    if (width === undefined) throw new TensorFlowError(`element type ${dtype} cannot be uploaded`, { code: "TENSOR_DTYPE", hint: "Use float32, int32, bool, uint8, int64, bfloat16 or strings." });
+    if (bytes.byteLength !== count * width) {
+      throw new TensorFlowError(`a tensor of shape [${shape.join(",")}] needs ${count * width} bytes, ${bytes.byteLength} were given`, { code: "TENSOR_SIZE", hint: "Give as many values as the shape holds." });
+    }
+    const tensor = c.TF_AllocateTensor(dtype, dims, dims.length, bytes.byteLength) as bigint;
+    if (bytes.byteLength > 0) c.memcpy(c.TF_TensorData(tensor), bytes, bytes.byteLength);
+    return tensor;
+  };
+
+  const stringTensor = (dims: BigInt64Array, strings: readonly Uint8Array[]): bigint => {
+    const tensor = c.TF_AllocateTensor(TF_DTYPES.string, dims, dims.length, strings.length * STRING_BYTES) as bigint;
+    const base = strings.length === 0 ? 0n : (c.TF_TensorData(tensor) as bigint);
+    strings.forEach((bytes, i) => {
+      const at = base + BigInt(i * STRING_BYTES);
+      c.TF_StringInit(at);
+      c.TF_StringCopy(at, bytes, bytes.length);
+    });
+    return tensor;
+  };
+
+  const createTensor = (shape: readonly number[], dtype: number, values: Values): number => {
+    const tensor = hostTensor(shape, dtype, values);
+    let handle = c.TFE_NewTensorHandle(tensor, status) as bigint;
+    c.TF_DeleteTensor(tensor);
+    check();
+    if (gpu !== undefined && dtype !== TF_DTYPES.int32 && dtype !== TF_DTYPES.string) {
+      const onDevice = c.TFE_TensorHandleCopyToDevice(handle, context, gpu, status) as bigint;
+      c.TFE_DeleteTensorHandle(handle);
+      check();
+      handle = onDevice;
+    }
+    return adopt(handle);
+  };
+
+  const readStrings = (data: bigint, count: number): Uint8Array[] =>
+    Array.from({ length: count }, (_, i) => {
+      const at = data + BigInt(i * STRING_BYTES);
+      const bytes = new Uint8Array(Number(c.TF_StringGetSize(at)));
+      if (bytes.length > 0) c.memcpy(bytes, c.TF_StringGetDataPointer(at), bytes.length);
+      return bytes;
+    });
+
+  const tensorDataSync = (id: number): Float32Array | Int32Array | Uint8Array | Uint16Array | BigInt64Array | Float64Array | Uint8Array[] => {
+    const tensor = c.TFE_TensorHandleResolve(handleOf(id), status) as bigint;
+    check();
+    try {
+      const dtype = Number(c.TF_TensorType(tensor));
+      const size = Number(c.TF_TensorByteSize(tensor));
+      const data = c.TF_TensorData(tensor) as bigint;
+      if (dtype === TF_DTYPES.string) return readStrings(data, size / STRING_BYTES);
+      const buffer = new ArrayBuffer(size);
+      if (size > 0) c.memcpy(new Uint8Array(buffer), data, size);
+      if (dtype === TF_DTYPES.float32 || dtype === TF_DTYPES.complex64) return new Float32Array(buffer);
+      if (dtype === TF_DTYPES.int32) return new Int32Array(buffer);
+      if (dtype === TF_DTYPES.int64) return new BigInt64Array(buffer);
+      if (dtype === TF_DTYPES.float64) return new Float64Array(buffer);
+      if (dtype === TF_DTYPES.bfloat16 || dtype === TF_DTYPES.float16) return new Uint16Array(buffer);
+      return new Uint8Array(buffer);
+    } finally {
+      c.TF_DeleteTensor(tensor);
+    }
+  };
+
+  const setAttribute = (op: bigint, { name, type, value }: OpAttribute): void => {
+    const list = Array.isArray(value) || ArrayBuffer.isView(value) ? Array.from(value as ArrayLike<number>) : undefined;
+    switch (type) {
+      case ATTR.string: {
+        const bytes = Buffer.from(String(value), "utf8");
+        c.TFE_OpSetAttrString(op, name, bytes, bytes.length);
+        return;
+      }
+      case ATTR.int:
+        if (list) c.TFE_OpSetAttrIntList(op, name, BigInt64Array.from(list, BigInt), list.length);
+        else c.TFE_OpSetAttrInt(op, name, value);
+        return;
+      case ATTR.float:
+        if (list) c.TFE_OpSetAttrFloatList(op, name, Float32Array.from(list), list.length);
+        else c.TFE_OpSetAttrFloat(op, name, value);
+        return;
+      case ATTR.bool:
+      case TF_DTYPES.bool: // one kernel of TensorFlow.js gives the element type where the attribute type belongs
+        if (list) c.TFE_OpSetAttrBoolList(op, name, Uint8Array.from(list, Number), list.length);
+        else c.TFE_OpSetAttrBool(op, name, value ? 1 : 0);
+        return;
+      case ATTR.type:
+        if (list) c.TFE_OpSetAttrTypeList(op, name, Int32Array.from(list), list.length);
+        else c.TFE_OpSetAttrType(op, name, value);
+        return;
+      case ATTR.shape:
+        c.TFE_OpSetAttrShape(op, name, BigInt64Array.from(list ?? [], BigInt), list?.length ?? 0, status);
+        check();
+        return;
+      default:
+        throw new TensorFlowError(`attribute ${name} has the unknown type ${type}`, { code: "OP_ATTRIBUTE", hint: "Use string, int, float, bool, type or shape." });
+    }
+  };
+
+  /** Runs `build` and the operation on a pooled op; an op that failed is deleted, not pooled. */
+  const run = (name: string, inputs: readonly bigint[], attributes: readonly OpAttribute[], outputs: number): TensorMetadata[] => {
+    let op = opPool.pop();
+    if (op === undefined) op = c.TFE_NewOp(context, name, status) as bigint;
+    else c.TFE_OpReset(op, name, null, status);
+    try {
+      check();
+      for (const attribute of attributes) setAttribute(op, attribute);
+      for (const input of inputs) c.TFE_OpAddInput(op, input, status);
+      check();
+      const results = new BigUint64Array(Math.max(1, outputs));
+      const count = Int32Array.of(outputs);
+      c.TFE_Execute(op, results, count, status);
+      check();
+      opPool.push(op);
+      return Array.from(results.subarray(0, count[0]), (handle) => metadataOf(handle));
+    } catch (error) {
+      if (op) c.TFE_DeleteOp(op);
+      throw error;
+    }
+  };
+
+  return {
+    /** The handle behind an id. */
+    handleOf,
+    /** Takes ownership of a handle and describes it. */
+    adopt: metadataOf,
+    TF_FLOAT: TF_DTYPES.float32,
+    TF_INT32: TF_DTYPES.int32,
+    TF_UINT8: TF_DTYPES.uint8,
+    TF_STRING: TF_DTYPES.string,
+    TF_COMPLEX64: TF_DTYPES.complex64,
+    TF_INT64: TF_DTYPES.int64,
+    TF_BOOL: TF_DTYPES.bool,
+    TF_RESOURCE: TF_DTYPES.resource,
+    TF_ATTR_STRING: ATTR.string,
+    TF_ATTR_INT: ATTR.int,
+    TF_ATTR_FLOAT: ATTR.float,
+    TF_ATTR_BOOL: ATTR.bool,
+    TF_ATTR_TYPE: ATTR.type,
+    TF_ATTR_SHAPE: ATTR.shape,
+    TF_ATTR_RESOURCE: ATTR.resource,
+    TF_Version: String(c.TF_Version()),
+    createTensor,
+    tensorDataSync,
+    deleteTensor: (id: number): void => {
+      const handle = handleOf(id);
+      handles.delete(id);
+      c.TFE_DeleteTensorHandle(handle);
+    },
+    executeOp: (name: string, attributes: readonly OpAttribute[], inputIds: readonly number[], outputs: number): TensorMetadata[] =>
+      run(name, inputIds.map(handleOf), attributes, outputs),
+    isUsingGpuDevice: (): boolean => gpu !== undefined,
+    getNumOfTensors: (): number => handles.size,
+    getNumOfSavedModels: (): number => 0,
+    loadSavedModel: refuseSavedModel,
+    deleteSavedModel: refuseSavedModel,
+    runSavedModel: refuseSavedModel,
+    /** What the graph recorder needs. */
+    raw: { c, status, check, context, hostTensor },
+  };
+}
+
+function refuseSavedModel(): never {
+  throw new TensorFlowError("SavedModel is not served by this binding", { code: "SAVED_MODEL", hint: "Use @tensorflow/tfjs-node for saved models." });
+}
