@@ -91,7 +91,7 @@ export async function generateSamples(core: Core, view: ParameterView, prompts: 
 }
 
 async function runBatch(core: Core, view: ParameterView, batch: Batch, options: GenerateLoopOptions): Promise<void> {
-  if (options.signal?.aborted === true) return;
+  if (aborted(options)) return;
   const arena = new Arena();
   try {
     const vocab = core.config.text.vocabSize;
@@ -105,7 +105,7 @@ async function runBatch(core: Core, view: ParameterView, batch: Batch, options: 
     });
     for (let slot = 0; slot + 1 < options.maxNewTokens; slot++) {
       if (batch.prompts.every((p) => p.rows.every((row) => row?.finished !== undefined || row === undefined))) return;
-      if (options.signal?.aborted === true) return;
+      if (aborted(options)) return;
       prefixBias = compact(core, arena, batch, cache, prefixBias);
       const { samples } = cache.shape;
       if (slot === cache.shape.capacity) cache.grow(slot + Math.max(CACHE_BLOCK, Math.floor(slot / 2 / CACHE_BLOCK) * CACHE_BLOCK));
@@ -132,11 +132,15 @@ async function runBatch(core: Core, view: ParameterView, batch: Batch, options: 
   }
 }
 
+function aborted(options: GenerateLoopOptions): boolean {
+  return options.signal?.aborted === true;
+}
+
 async function prefill(core: Core, arena: Arena, view: ParameterView, batch: Batch, options: GenerateLoopOptions) {
   const { runtime, config } = core;
   const packed = packRows(batch.prompts.map(({ prompt }) => ({ prompt, completions: [] })), 32);
   const starts = batch.prompts.map((_, i) => promptStart(packed.layout, i));
-  const placed = await placeFeatures(core, arena, view, batch.prompts.map((p) => p.prompt), starts, { train: false, signal: options.signal });
+  const placed = await placeFeatures(core, arena, view, batch.prompts.map((p) => p.prompt), starts, { train: false });
   const ids = arena.add(runtime.ints(packed.ids, [packed.ids.length]));
   const rows = rowTensors(core, arena, packed);
   let x = embedRows(core, arena, view, ids, placed.features, placed.rows);

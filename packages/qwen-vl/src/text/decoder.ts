@@ -117,7 +117,7 @@ export function decoderBlockVjp<V>(ops: Ops<V>, inputs: Inputs<V>, shape: Decode
     collectLinearVjp(ops.scope(name), forward.norm1, name, linearInputs(inputs, name, loraScales), d, wants.parameters, needsNorm1, out);
   const parts = [project("q_proj", dq), project("k_proj", dk), project("v_proj", heads3.v)];
   if (needsNorm1) {
-    const dNorm1 = parts.map((p) => p!).reduce((a, b) => ops.add(a, b));
+    const dNorm1 = (parts as V[]).reduce((a, b) => ops.add(a, b));
     const dx = ops.add(dMiddle, norm("input_layernorm", inputs["x"]!, dNorm1));
     if (wants.x) out["x"] = dx;
   }

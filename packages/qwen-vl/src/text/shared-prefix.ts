@@ -205,7 +205,7 @@ function completionGroups(layout: RowLayout, queryChunk: number): { first: numbe
 }
 
 function partHeads<V>(ops: Ops<V>, x: V, layout: RowLayout, n: number): [prompts: V, completions: V | undefined] {
-  const [rows, width] = ops.shape(x) as [number, number];
+  const rows = ops.shape(x)[0]!;
   const prompts = layout.prompts * layout.promptRows;
   if (rows === prompts) return [toHeads(ops, x, layout.prompts, n), undefined];
   const [first, second] = ops.split(x, [prompts, rows - prompts], 0) as [V, V];

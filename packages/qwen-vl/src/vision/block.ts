@@ -106,8 +106,8 @@ function segmentAttentionVjp<V>(ops: Ops<V>, saved: readonly SegmentSaved<V>[], 
     const back = (x: V): V => fromHeads(ops, x, batch, run.size, heads);
     return {
       q: back(outs.length === 1 ? outs[0]!.queries : ops.concat(outs.map((o) => o.queries), 1)),
-      k: back(outs.map((o) => o.keys[0]!).reduce((a, b) => ops.add(a, b))),
-      v: back(outs.map((o) => o.values[0]!).reduce((a, b) => ops.add(a, b))),
+      k: back(outs.map((o) => o.keys[0] as V).reduce((a, b) => ops.add(a, b))),
+      v: back(outs.map((o) => o.values[0] as V).reduce((a, b) => ops.add(a, b))),
     };
   });
   const all = (pick: (p: { q: V; k: V; v: V }) => V): V => frameRows(ops, parts.map(pick), shape);

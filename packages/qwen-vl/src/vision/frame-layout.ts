@@ -27,7 +27,7 @@ export function frameLayout(h: number, w: number, vision: VisionConfig): FrameLa
   const windows: SegmentRun[] = [];
   for (const i of order) {
     const last = windows.at(-1);
-    if (last?.size === sizes[i]!) last.count += 1;
+    if (last !== undefined && last.size === sizes[i]) last.count += 1;
     else windows.push({ first: units.length * unit, count: 1, size: sizes[i]! });
     for (let place = cuts[i]! / unit; place < cuts[i + 1]! / unit; place++) units.push(standard.windowIndex[place]!);
   }
