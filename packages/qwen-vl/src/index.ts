@@ -1,1 +1,44 @@
-export {};
+export { parseConfig } from "./config.ts";
+export { QwenVlError } from "./errors.ts";
+export { pickToken, processLogits, type SamplingOptions } from "./generate/sampler.ts";
+export { normalisationTable } from "./image/normalise.ts";
+export { framesToVisionItem, patchify, type PatchifyOptions, type RgbFrames } from "./image/patchify.ts";
+export { resizeBicubic } from "./image/resize.ts";
+export { smartResize, type SmartResizeOptions } from "./image/smart-resize.ts";
+export { prepare, type Processor } from "./processor.ts";
+export { openSafetensors, writeSafetensors, type NamedArray, type SafetensorsDtype, type SafetensorsFile, type SafetensorsInfo, type SafetensorsTensor } from "./safetensors.ts";
+export { createChatTemplate, readChatTemplate, type ChatTemplate, type RenderOptions } from "./template.ts";
+export { positionIds, type PositionOptions, type Positions } from "./text/positions.ts";
+export { createTokenizer, readTokenizer } from "./tokenizer.ts";
+export { parseAdapterConfig, readAdapter, writeAdapter, type AdapterFiles, type AdapterModule } from "./train/adapter-files.ts";
+export type {
+  AdapterChoice,
+  ChatMessage,
+  ChatPart,
+  GenerateOptions,
+  GradientOptions,
+  Grid,
+  LoadOptions,
+  LoraAdapter,
+  LoraConfig,
+  MropeRule,
+  PrepareOptions,
+  Prompt,
+  QwenTokenizer,
+  QwenVl,
+  QwenVlConfig,
+  Sample,
+  ScoreOptions,
+  Segment,
+  Tensor,
+  Tensor1D,
+  Tensor2D,
+  TextConfig,
+  Tf,
+  TrainableSet,
+  VisionConfig,
+  VisionFeatures,
+  VisionItem,
+} from "./types.ts";
+export { windowLayout, type WindowLayout, type WindowOptions } from "./vision/layout.ts";
+export { canonicalName, hubName } from "./weight-names.ts";

@@ -4,7 +4,7 @@ import { Arena } from "../arena.ts";
 import type { Core } from "../core.ts";
 import { QwenVlError } from "../errors.ts";
 import type { ParameterView } from "../parameters.ts";
-import { decodeStep } from "../text/decode-step.ts";
+import { Decoder } from "../text/decode-step.ts";
 import { embedRows, rowTensors, runLayer, runLogits } from "../text/forward.ts";
 import { KvCache } from "../text/kvcache.ts";
 import { packRows, promptStart } from "../text/packing.ts";
@@ -99,6 +99,7 @@ async function runBatch(core: Core, view: ParameterView, batch: Batch, options: 
     const started = await prefill(core, arena, view, batch, options);
     let { prefixBias } = started;
     const { cache } = started;
+    const decoder = new Decoder(core, arena, view);
     const first = await read(arena, started.logits, "prefill");
     batch.prompts.forEach(({ prompt, rows }, b) => {
       for (const row of rows) if (row !== undefined) advance(row, prompt, first.subarray(b * vocab, (b + 1) * vocab), picker, options);
@@ -118,7 +119,7 @@ async function runBatch(core: Core, view: ParameterView, batch: Batch, options: 
           positions[b * samples + s] = prompt.nextPosition + slot;
         });
       });
-      const logits = decodeStep(core, arena, view, cache, prefixBias, { ids, positions, slot });
+      const logits = decoder.step(cache, prefixBias, { ids, positions, slot });
       const values = await read(arena, logits, `token ${slot + 1}`);
       batch.prompts.forEach(({ prompt, rows }, b) => {
         rows.forEach((row, s) => {

@@ -125,7 +125,9 @@ export function decoderBlockVjp<V>(ops: Ops<V>, inputs: Inputs<V>, shape: Decode
 }
 
 /** What is fixed in a decode step: rows are prompts × samples, every row adds one token. */
-export interface DecodeShape extends DecoderShape {
+export interface DecodeShape extends HeadShape {
+  /** Epsilon of both norms. */
+  eps: number;
   prompts: number;
   /** Samples of every prompt. */
   samples: number;
@@ -136,15 +138,15 @@ export interface DecodeShape extends DecoderShape {
 }
 
 /**
- * One decoder layer for one new token a row. Inputs as in {@link decoderBlock} with rows (prompt, sample), and `prefixKeys`,
- * `prefixValues` [prompts·kvHeads, promptRows, d], `ownKeys`, `ownValues` [prompts·kvHeads·samples·capacity, d] (written at `slots`, int32),
+ * One decoder layer for one new token a row. Inputs: `x` [rows, hidden], `cos` and `sin` [rows, d/2], both norms, the fused
+ * `qkv.weight` with `qkv.bias`, `output.weight`, `gateUp.weight`, `down.weight`; `prefixKeys` and `prefixValues`
+ * [prompts·kvHeads, promptRows, d]; `ownKeys` and `ownValues` [prompts·kvHeads·samples·capacity, d], written at `slots` (int32);
  * `prefixBias` [prompts, promptRows], `ownBias` [capacity].
  */
 export function decodeBlock<V>(ops: Ops<V>, inputs: Inputs<V>, shape: DecodeShape): { y: V; ownKeys: V; ownValues: V } {
-  const { heads, kvHeads, headDim: d, eps, loraScales, prompts, samples, promptRows, capacity } = shape;
+  const { heads, kvHeads, headDim: d, eps, prompts, samples, promptRows, capacity } = shape;
   const group = heads / kvHeads;
   const g = prompts * kvHeads;
-  const of = (name: string): LinearValues<V> => linearInputs(inputs, name, loraScales);
   const x = inputs["x"]!;
   const rows = prompts * samples;
   const cos = inputs["cos"]!;
@@ -152,9 +154,10 @@ export function decodeBlock<V>(ops: Ops<V>, inputs: Inputs<V>, shape: DecodeShap
   const norm1 = rmsNorm(ops, x, inputs["input_layernorm.weight"]!, eps);
   const byHead = (value: V, width: number): V =>
     ops.reshape(ops.transpose(ops.reshape(value, [prompts, samples, kvHeads, width]), [0, 2, 1, 3]), [g * samples, width]);
-  const q = ops.mul(rotateRows(ops, linear(ops.scope("q_proj"), norm1, of("q_proj")), heads, cos, sin), ops.scalar(1 / Math.sqrt(d)));
-  const k = rotateRows(ops, linear(ops.scope("k_proj"), norm1, of("k_proj")), kvHeads, cos, sin);
-  const v = linear(ops.scope("v_proj"), norm1, of("v_proj"));
+  const projected = linear(ops.scope("qkv_proj"), norm1, { weight: inputs["qkv.weight"]!, bias: inputs["qkv.bias"] });
+  const [qk, v] = ops.split(projected, [(heads + kvHeads) * d, kvHeads * d], 1) as [V, V];
+  const [rotatedQ, k] = ops.split(rotateRows(ops, qk, heads + kvHeads, cos, sin), [heads * d, kvHeads * d], 1) as [V, V];
+  const q = ops.mul(rotatedQ, ops.scalar(1 / Math.sqrt(d)));
   const ownKeys = ops.updateRows(inputs["ownKeys"]!, inputs["slots"]!, byHead(k, d));
   const ownValues = ops.updateRows(inputs["ownValues"]!, inputs["slots"]!, byHead(v, d));
   const queries = ops.reshape(byHead(q, group * d), [g, samples * group, d]);
@@ -167,10 +170,12 @@ export function decodeBlock<V>(ops: Ops<V>, inputs: Inputs<V>, shape: DecodeShap
   const fromOwn = ops.batchMatmul(ops.reshape(pOwn, [g * samples, group, capacity]), ops.reshape(ownValues, [g * samples, capacity, d]));
   const attended = ops.add(ops.batchMatmul(pShared, inputs["prefixValues"]!), ops.reshape(fromOwn, [g, samples * group, d]));
   const perRow = ops.transpose(ops.reshape(attended, [prompts, kvHeads, samples, group * d]), [0, 2, 1, 3]);
-  const middle = ops.add(x, linear(ops.scope("o_proj"), ops.reshape(perRow, [rows, heads * d]), of("o_proj")));
+  const output = ops.matmul(ops.reshape(perRow, [rows, heads * d]), inputs["output.weight"]!);
+  const middle = ops.add(x, output);
   const norm2 = rmsNorm(ops, middle, inputs["post_attention_layernorm.weight"]!, eps);
-  const gate = linear(ops.scope("gate_proj"), norm2, of("gate_proj"));
-  const up = linear(ops.scope("up_proj"), norm2, of("up_proj"));
-  const y = ops.add(middle, linear(ops.scope("down_proj"), swiglu(ops, gate, up), of("down_proj")));
+  const both = ops.matmul(norm2, inputs["gateUp.weight"]!);
+  const width = ops.shape(both)[1]! / 2;
+  const [gate, up] = ops.split(both, [width, width], 1) as [V, V];
+  const y = ops.add(middle, ops.matmul(swiglu(ops, gate, up), inputs["down.weight"]!));
   return { y, ownKeys, ownValues };
 }

@@ -1,0 +1,76 @@
+/** How a token is chosen from logits. */
+export interface SamplingOptions {
+  /** 0 takes the most likely token. Default 1. */
+  temperature?: number;
+  /** Keeps the likeliest tokens whose probabilities reach this share. Default 1 (off). */
+  topP?: number;
+  /** Keeps this many tokens, ties with the last included. Default 0 (off). */
+  topK?: number;
+  /** Divides positive and multiplies negative logits of ids seen before. Default 1 (off). */
+  repetitionPenalty?: number;
+  /** Never chosen. */
+  forbiddenIds?: readonly number[];
+}
+
+/** Ids that top-p leaves out: the least likely ones whose cumulative probability stays within 1 − topP; the likeliest always stays. */
+function outsideTopP(scores: Float64Array, topP: number): number[] {
+  const order = Array.from(scores.keys()).sort((a, b) => scores[a]! - scores[b]! || a - b);
+  const max = scores[order.at(-1)!]!;
+  const total = scores.reduce((sum, score) => sum + Math.exp(score - max), 0);
+  const out: number[] = [];
+  let cumulative = 0;
+  for (const id of order.slice(0, -1)) {
+    cumulative += Math.exp(scores[id]! - max) / total;
+    if (cumulative > 1 - topP) break;
+    out.push(id);
+  }
+  return out;
+}
+
+/**
+ * Probabilities to draw from: forbidden ids, repetition penalty, temperature, top-k, top-p, softmax, in this order.
+ *
+ * @param history Ids of prompt and output so far, for the penalty.
+ * @returns       Probabilities, sum 1; a single 1 at temperature 0 (lowest id on ties).
+ */
+export function processLogits(logits: ArrayLike<number>, history: ArrayLike<number>, options: SamplingOptions): Float64Array {
+  const { temperature = 1, topP = 1, topK = 0, repetitionPenalty = 1, forbiddenIds = [] } = options;
+  const scores = Float64Array.from(logits);
+  for (const id of forbiddenIds) if (id < scores.length) scores[id] = -Infinity;
+  if (repetitionPenalty !== 1) {
+    for (const id of new Set(Array.from(history))) {
+      const score = scores[id];
+      if (score !== undefined) scores[id] = score > 0 ? score / repetitionPenalty : score * repetitionPenalty;
+    }
+  }
+  if (temperature === 0) {
+    const probabilities = new Float64Array(scores.length);
+    probabilities[scores.reduce((best, score, id) => (score > scores[best]! ? id : best), 0)] = 1;
+    return probabilities;
+  }
+  for (let id = 0; id < scores.length; id++) scores[id]! /= temperature;
+  if (topK > 0 && topK < scores.length) {
+    const kth = Float64Array.from(scores).sort().at(-topK)!;
+    for (let id = 0; id < scores.length; id++) if (scores[id]! < kth) scores[id] = -Infinity;
+  }
+  if (topP < 1) for (const id of outsideTopP(scores, topP)) scores[id] = -Infinity;
+  const max = scores.reduce((a, b) => Math.max(a, b), -Infinity);
+  let total = 0;
+  for (let id = 0; id < scores.length; id++) total += scores[id] = Math.exp(scores[id]! - max);
+  for (let id = 0; id < scores.length; id++) scores[id]! /= total;
+  return scores;
+}
+
+/** First id, ascending, whose cumulative probability exceeds u · total. */
+export function pickToken(probabilities: Float64Array, u: number): number {
+  const limit = u * probabilities.reduce((a, b) => a + b, 0);
+  let cumulative = 0;
+  let last = 0;
+  for (let id = 0; id < probabilities.length; id++) {
+    if (probabilities[id]! === 0) continue;
+    cumulative += probabilities[id]!;
+    last = id;
+    if (cumulative > limit) return id;
+  }
+  return last;
+}

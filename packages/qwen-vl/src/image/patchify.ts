@@ -1,0 +1,75 @@
+import { QwenVlError } from "../errors.ts";
+import type { Grid, VisionItem } from "../types.ts";
+
+/** Sizes of patches. */
+export interface PatchifyOptions {
+  /** Pixels of a patch's side. Default 14. */
+  patch?: number;
+  /** Patches merged along each side. Default 2. */
+  merge?: number;
+}
+
+/** Reads a pixel byte: frame, channel, row, column. */
+type PixelAt = (frame: number, channel: number, y: number, x: number) => number;
+
+function cutPatches(pixel: PixelAt, frameCount: number, height: number, width: number, { patch = 14, merge = 2 }: PatchifyOptions): { patches: Uint8Array; grid: Grid } {
+  const cell = patch * merge;
+  if (frameCount < 1 || height < cell || width < cell || height % cell !== 0 || width % cell !== 0) {
+    throw new QwenVlError(`${frameCount} frames of ${height} x ${width} pixels cannot be cut into patches`, { code: "FRAME_SIZE", hint: `Give at least one frame whose sides are multiples of ${cell}.` });
+  }
+  const grid: Grid = [Math.ceil(frameCount / 2), height / patch, width / patch];
+  const [t, h, w] = grid;
+  const patches = new Uint8Array(t * h * w * 6 * patch * patch);
+  let at = 0;
+  for (let pair = 0; pair < t; pair++) {
+    for (let blockY = 0; blockY < h; blockY += merge) {
+      for (let blockX = 0; blockX < w; blockX += merge) {
+        for (let iy = 0; iy < merge; iy++) {
+          for (let ix = 0; ix < merge; ix++) {
+            for (let channel = 0; channel < 3; channel++) {
+              for (let dt = 0; dt < 2; dt++) {
+                const frame = Math.min(frameCount - 1, pair * 2 + dt); // an odd count repeats the last frame
+                for (let dy = 0; dy < patch; dy++) {
+                  for (let dx = 0; dx < patch; dx++) patches[at++] = pixel(frame, channel, (blockY + iy) * patch + dy, (blockX + ix) * patch + dx);
+                }
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+  return { patches, grid };
+}
+
+/**
+ * Cuts planar frames into the model's patch rows.
+ *
+ * @param frames Bytes [frameCount, 3, height, width]; sides are multiples of patch · merge.
+ * @returns      Bytes [t·h·w, 3·2·patch·patch] and the grid in patches; an odd count repeats the last frame.
+ */
+export function patchify(frames: Uint8Array, frameCount: number, height: number, width: number, options: PatchifyOptions = {}): { patches: Uint8Array; grid: Grid } {
+  return cutPatches((frame, channel, y, x) => frames[((frame * 3 + channel) * height + y) * width + x]!, frameCount, height, width, options);
+}
+
+/** Frames as rgb24 bytes, one after another. */
+export interface RgbFrames {
+  /** [frameCount, height, width, 3]. */
+  frames: Uint8Array;
+  frameCount: number;
+  /** Pixels. */
+  width: number;
+  /** Pixels. */
+  height: number;
+  /** Seconds that a pair of frames stands for. Default 2 (1 FPS). */
+  secondsPerGrid?: number;
+}
+
+/** Frames of one video as an item for the model; patches stay bytes until they are uploaded. */
+export function framesToVisionItem({ frames, frameCount, width, height, secondsPerGrid = 2 }: RgbFrames, options: PatchifyOptions = {}): VisionItem {
+  if (frames.length !== frameCount * width * height * 3) {
+    throw new QwenVlError(`${frameCount} frames of ${width} x ${height} need ${frameCount * width * height * 3} bytes, ${frames.length} were given`, { code: "FRAME_BYTES", hint: "Give rgb24 frames, one after another." });
+  }
+  const { patches, grid } = cutPatches((frame, channel, y, x) => frames[((frame * height + y) * width + x) * 3 + channel]!, frameCount, height, width, options);
+  return { kind: "video", grid, patches, secondsPerGrid };
+}

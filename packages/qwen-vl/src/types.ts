@@ -1,0 +1,295 @@
+import type { LoadedTensorFlow } from "@dramascope/tensorflow";
+import type * as tfjs from "@tensorflow/tfjs";
+
+/** TensorFlow.js with a ready back end. */
+export type Tf = LoadedTensorFlow["tf"];
+/** A tensor of any rank. */
+export type Tensor = tfjs.Tensor;
+/** A tensor of rank 1. */
+export type Tensor1D = tfjs.Tensor1D;
+/** A tensor of rank 2. */
+export type Tensor2D = tfjs.Tensor2D;
+
+/** Temporal grids (frame pairs), rows and columns of an item, in patches of 14 pixels. */
+export type Grid = readonly [t: number, h: number, w: number];
+
+/** How text positions go on after a vision item: by the largest axis, or by the larger side of the frame. */
+export type MropeRule = "qwen" | "hf5";
+
+/** Decoder part of a configuration. */
+export interface TextConfig {
+  hiddenSize: number;
+  intermediateSize: number;
+  layers: number;
+  heads: number;
+  kvHeads: number;
+  headDim: number;
+  vocabSize: number;
+  maxPositionEmbeddings: number;
+  rmsNormEps: number;
+  ropeTheta: number;
+  /** Frequencies that read time, height and width; sums to headDim / 2. */
+  mropeSection: readonly number[];
+}
+
+/** Vision part of a configuration. */
+export interface VisionConfig {
+  depth: number;
+  hiddenSize: number;
+  heads: number;
+  intermediateSize: number;
+  outHiddenSize: number;
+  /** Pixels. */
+  patchSize: number;
+  /** Frames of one temporal grid. */
+  temporalPatchSize: number;
+  /** Patches merged along each side into one token. */
+  spatialMergeSize: number;
+  /** Pixels. */
+  windowSize: number;
+  /** Blocks that attend over a whole frame pair. */
+  fullAttentionBlocks: readonly number[];
+  tokensPerSecond: number;
+  inChannels: number;
+  ropeTheta: number;
+}
+
+/** A checkpoint's configuration, both layouts unified. */
+export interface QwenVlConfig {
+  text: TextConfig;
+  vision: VisionConfig;
+  /** Whether the output matrix is the embedding. */
+  tieWordEmbeddings: boolean;
+  imageTokenId: number;
+  videoTokenId: number;
+  visionStartTokenId: number;
+  visionEndTokenId: number;
+  /** Null when the file names none. */
+  eosTokenId: number | null;
+  /** Element type that the file names, such as "float16". */
+  dtype: string;
+}
+
+/** Options of `loadQwenVl`. */
+export interface LoadOptions {
+  /** TensorFlow.js with a ready back end, from `loadTensorFlow()`. */
+  tf: Tf;
+  /** Position rule. Default `qwen`. */
+  mrope?: MropeRule;
+  /** Attention rows at once. Default 512. */
+  queryChunk?: number;
+  /** Logit rows at once. Default 256. */
+  logitsChunk?: number;
+  /** Unknown or missing tensors are errors. Default true. */
+  strict?: boolean;
+  /** Called after each tensor. */
+  onProgress?: (progress: { tensor: string; loadedBytes: number; totalBytes: number }) => void;
+  signal?: AbortSignal;
+}
+
+/** One image or video as patches. */
+export interface VisionItem {
+  kind: "video" | "image";
+  grid: Grid;
+  /** Row-major [t·h·w, 3·2·14·14]; bytes are raw pixels (normalised by table), floats are already normalised. */
+  patches: Uint8Array | Float32Array;
+  /** Seconds of one temporal grid, videos only. Default 2 (1 FPS). */
+  secondsPerGrid?: number;
+}
+
+/** Encoded item, [tokens, hidden]. */
+export interface VisionFeatures {
+  readonly tensor: Tensor2D;
+  readonly tokens: number;
+  dispose(): void;
+}
+
+/** Part of a sequence for position ids. */
+export type Segment = { text: number } | { image: Grid } | { video: Grid; secondsPerGrid: number };
+
+/** A prompt ready for the model. */
+export interface Prompt {
+  /** [S], pads expanded. */
+  ids: Int32Array;
+  /** [3·S], axis-major: time, height, width. */
+  positionIds: Int32Array;
+  /** Position of the first completion token: 1 + max(positionIds). */
+  nextPosition: number;
+  segments: Segment[];
+  /** In order of appearance. */
+  vision: VisionItem[];
+  /** Same order; when present the tower is not run. */
+  features?: VisionFeatures[];
+  /** Rendered template before the pads were expanded. */
+  text: string;
+}
+
+/** Part of a chat message. */
+export type ChatPart = { type: "text"; text: string } | { type: "video" | "image"; item: VisionItem };
+
+/** One chat message. */
+export interface ChatMessage {
+  role: "system" | "user" | "assistant";
+  content: string | readonly ChatPart[];
+}
+
+/** Options of `prepare`. */
+export interface PrepareOptions {
+  /** Ends with the opening of the assistant's turn. Default true. */
+  addGenerationPrompt?: boolean;
+  /** Numbers the items: "Video 1: ". Default false. */
+  addVisionId?: boolean;
+  /** Lets text create control tokens; only for trusted text. Default false. */
+  allowSpecial?: boolean;
+  /** `pinned`: one second a grid whatever the item says, the same in every engine; `true-fps`: the item's own. Default `pinned`. */
+  timeBase?: "pinned" | "true-fps";
+}
+
+/** Which adapter a call uses. */
+export type AdapterChoice = "active" | "none" | (string & {});
+
+/** Options of scoring. */
+export interface ScoreOptions {
+  /** Divides the logits. Default 1. */
+  temperature?: number;
+  adapter?: AdapterChoice;
+  /** Also entropies. Default false. */
+  entropy?: boolean;
+  signal?: AbortSignal;
+}
+
+/** Options of a gradient. */
+export interface GradientOptions {
+  /** Receives the log-probabilities, gives the loss and its derivative by each of them. */
+  gradient(logProbs: Float32Array[], entropy?: Float32Array[]): { loss: number; dLogProbs: ArrayLike<number>[] };
+}
+
+/** Options of `generate`. */
+export interface GenerateOptions {
+  maxNewTokens: number;
+  /** Samples for each prompt. Default 1. */
+  n?: number;
+  /** 0 takes the most likely token. Default 1. */
+  temperature?: number;
+  /** Default 1. */
+  topP?: number;
+  /** 0 is off. Default 0. */
+  topK?: number;
+  /** Default 1. */
+  repetitionPenalty?: number;
+  /** Default 0. */
+  seed?: number;
+  /** Default the generation configuration's. */
+  stopIds?: readonly number[];
+  /** Never sampled, beside vision tokens and ids without a token. */
+  forbiddenIds?: readonly number[];
+  /** Lifts the ban on vision tokens and ids without a token. Default false. */
+  allowAll?: boolean;
+  /** Takes defaults from generation_config.json. Default false. */
+  useGenerationConfig?: boolean;
+  /** Sequences decoded at once. Default 64. */
+  maxRows?: number;
+  onToken?: (event: { prompt: number; sample: number; id: number; text: string }) => void;
+  signal?: AbortSignal;
+  adapter?: AdapterChoice;
+}
+
+/** One generated answer. */
+export interface Sample {
+  /** With the stop id. */
+  ids: Int32Array;
+  text: string;
+  /** Log-probability of each id under the whole vocabulary at the sampling temperature, nats. */
+  logProbs: Float32Array;
+  finishReason: "stop" | "length" | "abort";
+}
+
+/** Shape of an adapter. */
+export interface LoraConfig {
+  /** Rank. */
+  r: number;
+  alpha: number;
+  /** Share of the adapter's inputs dropped in training. Only 0 is served. */
+  dropout?: number;
+  /** Suffix list, or a regular expression for the whole module name. Default the decoder's seven linears. */
+  targetModules?: string | readonly string[];
+  excludeModules?: string | readonly string[];
+  /** Scale alpha / √r instead of alpha / r. Default false. */
+  rslora?: boolean;
+  rankPattern?: Readonly<Record<string, number>>;
+  alphaPattern?: Readonly<Record<string, number>>;
+}
+
+/** An attached adapter. */
+export interface LoraAdapter {
+  readonly name: string;
+  readonly config: LoraConfig;
+  /** Module names it changes. */
+  readonly modules: string[];
+  dispose(): void;
+}
+
+/** Parameters under training with their gradient sums; values have PyTorch's shapes. */
+export interface TrainableSet {
+  readonly names: string[];
+  /** A copy that the caller owns. */
+  value(name: string): Tensor;
+  /** The sum so far; owned by the set. */
+  gradient(name: string): Tensor | undefined;
+  zeroGradients(): void;
+  scaleGradients(factor: number): void;
+  gradientNorm(): Promise<number>;
+  /** Replaces a value and takes ownership of the tensor. */
+  assign(name: string, value: Tensor): void;
+  /** All gradients in the order of `names`, one read. */
+  readGradients(): Promise<Float32Array[]>;
+  /** All values in the order of `names`, one read. */
+  readValues(): Promise<Float32Array[]>;
+  /** Replaces all values, in the order of `names`. */
+  assignAll(values: readonly Float32Array[]): void;
+  dispose(): void;
+}
+
+/** Text to ids and back. */
+export interface QwenTokenizer {
+  /** `allowSpecial` lets literals such as `<|im_end|>` become control tokens; default false. */
+  encode(text: string, options?: { allowSpecial?: boolean }): number[];
+  decode(ids: ArrayLike<number>, options?: { skipSpecial?: boolean }): string;
+  /** Id of a token; undefined when there is none. */
+  idOf(token: string): number | undefined;
+  /** One more than the largest id. */
+  readonly size: number;
+  readonly specialIds: ReadonlySet<number>;
+}
+
+/** A loaded model. */
+export interface QwenVl {
+  readonly config: QwenVlConfig;
+  readonly generationConfig: { temperature?: number; topP?: number; topK?: number; repetitionPenalty?: number; eosTokenIds: number[] };
+  readonly tokenizer: QwenTokenizer;
+  readonly info: { parameters: number; weightBytes: number; tensors: number; dtype: string };
+  /** Messages and items as a prompt. */
+  prepare(messages: readonly ChatMessage[], options?: PrepareOptions): Prompt;
+  /** Features of items, images too; the caller disposes them. */
+  encodeVideos(items: readonly VisionItem[], options?: { signal?: AbortSignal }): Promise<VisionFeatures[]>;
+  /** Logits [rows, vocab] of chosen rows, default the last. The caller disposes the result. */
+  forward(prompt: Prompt, options?: { completion?: ArrayLike<number>; rows?: "last" | "all" | ArrayLike<number>; positionIds?: Int32Array; adapter?: AdapterChoice }): Promise<{ logits: Tensor2D; dispose(): void }>;
+  /** Log-probability of each completion token, the prompt computed once. */
+  logProbs(prompt: Prompt, completions: readonly ArrayLike<number>[], options?: ScoreOptions): Promise<{ logProbs: Float32Array[]; entropy?: Float32Array[] }>;
+  /** The same, and the gradient of a loss added to the trainable set's sums. */
+  logProbsWithGradient(prompt: Prompt, completions: readonly ArrayLike<number>[], options: ScoreOptions & GradientOptions): Promise<{ loss: number; logProbs: Float32Array[]; entropy?: Float32Array[] }>;
+  /** Answers by prompt and sample. */
+  generate(prompts: readonly Prompt[], options: GenerateOptions): Promise<Sample[][]>;
+  /** Attaches an adapter folder, or a fresh adapter, and makes it the active one. */
+  attachLora(source: string | LoraConfig, options?: { name?: string; trainable?: boolean; seed?: number }): Promise<LoraAdapter>;
+  setActiveAdapter(name: string): void;
+  mergeLora(name?: string): Promise<void>;
+  unmergeLora(): Promise<void>;
+  /** Parameters to train: the active adapter's, or weights by name. */
+  trainable(select?: "lora" | RegExp): TrainableSet;
+  /** Writes an adapter as a PEFT folder, whole or absent. */
+  saveLora(dir: string, name?: string): Promise<void>;
+  /** Writes the weights as they are, an active merge included. */
+  saveMerged(dir: string, options?: { dtype?: "float32" | "bfloat16"; names?: "old" | "new"; shardBytes?: number }): Promise<void>;
+  dispose(): void;
+}
