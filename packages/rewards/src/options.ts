@@ -1,0 +1,117 @@
+import { hashJson } from "@dramascope/schema";
+import { createRequire } from "node:module";
+import { RewardError } from "./errors.ts";
+import type { TokenizerName } from "./tokenize.ts";
+
+/** The four rewards. */
+export type RewardName = "caption" | "comments" | "accuracy" | "format";
+/** Weight of each reward in the total. */
+export type RewardWeights = Record<RewardName, number>;
+
+/** Largest inputs that are scored; null is no limit. Above a limit the part is 0: cutting the text would reward flooding. */
+export interface RewardLimits {
+  /** UTF-16 units of a completion. Default 262144. */
+  completionChars: number | null;
+  /** Tokens of a caption. Default 4096. */
+  captionTokens: number | null;
+  /** Comments. Default 100. */
+  comments: number | null;
+  /** Tokens of one comment. Default 512. */
+  commentTokens: number | null;
+}
+
+/** How completions are scored. */
+export interface RewardOptions {
+  /** Default .2, .2, .5, .1; finite, not negative, sum 1. */
+  weights: RewardWeights;
+  /** Accepts weights of any sum. Default false. */
+  allowUnnormalized: boolean;
+  /** Default `rouge-score`, which sees nothing in Chinese text. */
+  tokenizer: TokenizerName;
+  /** `lenient` allows text around the four parts. Default `strict`. */
+  format: "strict" | "lenient";
+  /** Counts a part without content as present. Default false. */
+  allowBlank: boolean;
+  /** Default `json`. */
+  commentsFormat: "json" | "json-or-bullets";
+  /** What the sum of matched comments is divided by: the shorter list, `expectedComments`, or the longer list. Default `matched`. */
+  commentsDenominator: "matched" | "expected" | "max";
+  /** Default 10. */
+  expectedComments: number;
+  /** Exact number of comments that the format asks for. Default null: any. */
+  requireComments: number | null;
+  /** Comments with equal tokens count once. Default false. */
+  dedupeComments: boolean;
+  /** Only the first so many comments count. Default null: all. */
+  takeComments: number | null;
+  /** Shorter captions earn 0. Default 0. */
+  minCaptionTokens: number;
+  /** Removed from the end of a completion. Default `<|im_end|>`, `<|endoftext|>`. */
+  eosTokens: readonly string[];
+  limits: RewardLimits;
+  /** Adds `details` to every result. Default false. */
+  details: boolean;
+}
+
+/** Settings a caller gives; limits one by one. */
+export type RewardSettings = Partial<Omit<RewardOptions, "limits">> & { limits?: Partial<RewardLimits> };
+
+/** Plain scoring as the paper has it. */
+export const DEFAULT_OPTIONS: Readonly<RewardOptions> = {
+  weights: { caption: 0.2, comments: 0.2, accuracy: 0.5, format: 0.1 },
+  allowUnnormalized: false,
+  tokenizer: "rouge-score",
+  format: "strict",
+  allowBlank: false,
+  commentsFormat: "json",
+  commentsDenominator: "matched",
+  expectedComments: 10,
+  requireComments: null,
+  dedupeComments: false,
+  takeComments: null,
+  minCaptionTokens: 0,
+  eosTokens: ["<|im_end|>", "<|endoftext|>"],
+  limits: { completionChars: 262144, captionTokens: 4096, comments: 100, commentTokens: 512 },
+  details: false,
+};
+
+const NAMES: readonly RewardName[] = ["caption", "comments", "accuracy", "format"];
+
+function checkWeights(weights: RewardWeights, allowUnnormalized: boolean): void {
+  const values = NAMES.map((name) => weights[name]);
+  const sum = values.reduce((a, b) => a + b, 0);
+  if (values.every((value) => Number.isFinite(value) && value >= 0) && (allowUnnormalized || Math.abs(sum - 1) <= 1e-9)) return;
+  throw new RewardError(`the reward weights are ${NAMES.map((name, i) => `${name} ${String(values[i])}`).join(", ")}`, {
+    code: "WEIGHTS_INVALID",
+    hint: "Give four finite weights, none negative, that sum to 1.",
+  });
+}
+
+/** Settings with defaults filled in and checked. */
+export function resolveOptions(settings: RewardSettings = {}): RewardOptions {
+  const options = { ...DEFAULT_OPTIONS, ...settings, limits: { ...DEFAULT_OPTIONS.limits, ...settings.limits } };
+  checkWeights(options.weights, options.allowUnnormalized);
+  return options;
+}
+
+/** `rewards@<version>+<12 hex digits of the options' hash>`: two results compare only under one version. */
+export function versionOf({ details: _details, ...options }: RewardOptions): string {
+  const { version } = createRequire(import.meta.url)("../package.json") as { version: string };
+  return `rewards@${version}+${hashJson(options).slice(0, 12)}`;
+}
+
+/**
+ * Weights without some rewards, the rest scaled in proportion to the same total of 1.
+ *
+ * @throws RewardError `WEIGHTS_INVALID` when nothing is left.
+ */
+export function ablateWeights(weights: RewardWeights, removed: readonly RewardName[]): RewardWeights {
+  const left = NAMES.filter((name) => !removed.includes(name)).reduce((sum, name) => sum + weights[name], 0);
+  if (!(left > 0)) throw new RewardError(`without ${removed.join(", ")} no weight is left`, { code: "WEIGHTS_INVALID", hint: "Keep at least one reward of positive weight." });
+  return Object.fromEntries(NAMES.map((name) => [name, removed.includes(name) ? 0 : weights[name] / left])) as RewardWeights;
+}
+
+/** Settings that close the known ways to earn reward without quality: fixed number of comments, no duplicates, no tiny captions. */
+export function hardened(): RewardSettings {
+  return { commentsDenominator: "expected", expectedComments: 10, dedupeComments: true, takeComments: 10, requireComments: 10, minCaptionTokens: 20 };
+}
