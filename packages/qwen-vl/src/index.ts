@@ -5,6 +5,7 @@ export { normalisationTable } from "./image/normalise.ts";
 export { framesToVisionItem, patchify, type PatchifyOptions, type RgbFrames } from "./image/patchify.ts";
 export { resizeBicubic } from "./image/resize.ts";
 export { smartResize, type SmartResizeOptions } from "./image/smart-resize.ts";
+export { loadQwenVl } from "./model.ts";
 export { prepare, type Processor } from "./processor.ts";
 export { openSafetensors, writeSafetensors, type NamedArray, type SafetensorsDtype, type SafetensorsFile, type SafetensorsInfo, type SafetensorsTensor } from "./safetensors.ts";
 export { createChatTemplate, readChatTemplate, type ChatTemplate, type RenderOptions } from "./template.ts";

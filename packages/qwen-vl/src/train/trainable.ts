@@ -22,13 +22,16 @@ function elements(shape: readonly number[]): number {
 /** Parameters with their gradient accumulators. */
 export class ParameterSet implements TrainableSet, GradientSink {
   readonly names: string[];
+  /** Name of the adapter whose matrices these are; undefined for weights. */
+  readonly adapter: string | undefined;
   readonly #parameters: Map<string, TrainableParameter>;
   readonly #sums = new Map<string, Tensor>();
   readonly #runtime: Runtime;
   #disposed = false;
 
-  constructor(runtime: Runtime, parameters: readonly TrainableParameter[]) {
+  constructor(runtime: Runtime, parameters: readonly TrainableParameter[], adapter?: string) {
     this.#runtime = runtime;
+    this.adapter = adapter;
     this.#parameters = new Map(parameters.map((p) => [p.name, p]));
     this.names = [...this.#parameters.keys()];
     this.zeroGradients();

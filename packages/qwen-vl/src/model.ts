@@ -1,0 +1,249 @@
+import { readFile } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { Adapters } from "./adapters.ts";
+import { Arena } from "./arena.ts";
+import { parseConfig } from "./config.ts";
+import type { Core } from "./core.ts";
+import { QwenVlError } from "./errors.ts";
+import { generateTexts } from "./generate/texts.ts";
+import { normalisationTable } from "./image/normalise.ts";
+import { loadWeights } from "./load-weights.ts";
+import { prepare } from "./processor.ts";
+import type { Processor } from "./processor.ts";
+import { Runtime } from "./runtime.ts";
+import { saveWeights } from "./save-weights.ts";
+import type { SaveWeightsOptions } from "./save-weights.ts";
+import { readChatTemplate } from "./template.ts";
+import { forwardLogits } from "./text/logits.ts";
+import { readTokenizer } from "./tokenizer.ts";
+import { foldedView } from "./train/fold.ts";
+import { scoreGroups } from "./train/score.ts";
+import { ParameterSet } from "./train/trainable.ts";
+import type {
+  AdapterChoice, ChatMessage, GenerateOptions, GradientOptions, LoadOptions, LoraAdapter, LoraConfig, PrepareOptions, Prompt, QwenTokenizer, QwenVl, QwenVlConfig, Sample,
+  ScoreOptions, Tensor2D, TrainableSet, VisionFeatures, VisionItem,
+} from "./types.ts";
+import { runTower } from "./vision/tower.ts";
+import type { Weights } from "./weights.ts";
+
+async function readJson(path: string, required: boolean): Promise<unknown> {
+  let text: string;
+  try {
+    text = await readFile(path, "utf8");
+  } catch (error) {
+    if (!required && (error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw new QwenVlError(`${path} cannot be read: ${(error as Error).message}`, { code: "CHECKPOINT_FILES", cause: error, hint: "Give a checkpoint folder with config.json and weights." });
+  }
+  try {
+    return JSON.parse(text) as unknown;
+  } catch (error) {
+    throw new QwenVlError(`${path} is not JSON: ${(error as Error).message}`, { code: "CHECKPOINT_FILES", cause: error, hint: "Fetch the file again." });
+  }
+}
+
+function parseGenerationConfig(json: unknown, config: QwenVlConfig): QwenVl["generationConfig"] {
+  const fields = (typeof json === "object" && json !== null ? json : {}) as Record<string, unknown>;
+  const optional = (to: string, from: string): Record<string, number> => (typeof fields[from] === "number" ? { [to]: fields[from] } : {});
+  const eos = fields["eos_token_id"] ?? config.eosTokenId;
+  const eosTokenIds = (Array.isArray(eos) ? (eos as unknown[]) : [eos]).filter((id): id is number => typeof id === "number");
+  return { ...optional("temperature", "temperature"), ...optional("topP", "top_p"), ...optional("topK", "top_k"), ...optional("repetitionPenalty", "repetition_penalty"), eosTokenIds };
+}
+
+function pixelTable(json: unknown): Float32Array {
+  const fields = (typeof json === "object" && json !== null ? json : {}) as Record<string, unknown>;
+  const list = (value: unknown): number[] | undefined => (Array.isArray(value) && value.every((n) => typeof n === "number") ? value : undefined);
+  return normalisationTable(list(fields["image_mean"]), list(fields["image_std"]));
+}
+
+/** Stands in where a checkpoint folder has no tokenizer.json. */
+function missingTokenizer(dir: string): QwenTokenizer {
+  const refuse = (): never => {
+    throw new QwenVlError(`${dir} has no tokenizer.json`, { code: "NO_TOKENIZER", hint: "Add the checkpoint's tokenizer.json, or work with token ids." });
+  };
+  return { encode: refuse, decode: () => "", idOf: () => undefined, size: Number.POSITIVE_INFINITY, specialIds: new Set() };
+}
+
+/**
+ * Reads a Qwen2.5-VL checkpoint folder.
+ *
+ * @param dir Folder with config.json and safetensors files; tokenizer.json and a chat template for text.
+ * @throws QwenVlError naming the file, tensor or field that does not fit.
+ */
+export async function loadQwenVl(dir: string, options: LoadOptions): Promise<QwenVl> {
+  const config = parseConfig(await readJson(join(dir, "config.json"), true));
+  const tokenizer = (await readTokenizer(dir)) ?? missingTokenizer(dir);
+  const template = await readChatTemplate(dir);
+  const generation = parseGenerationConfig(await readJson(join(dir, "generation_config.json"), false), config);
+  const pixels = pixelTable(await readJson(join(dir, "preprocessor_config.json"), false));
+  const weights = await loadWeights(dir, config, options);
+  const core: Core = {
+    config, runtime: new Runtime(options.tf), queryChunk: options.queryChunk ?? 512, logitsChunk: options.logitsChunk ?? 256, pixelTable: pixels,
+  };
+  return new LoadedModel(dir, core, weights, { config, tokenizer, template, mrope: options.mrope ?? "qwen" }, generation);
+}
+
+class LoadedModel implements QwenVl {
+  readonly config: QwenVlConfig;
+  readonly generationConfig: QwenVl["generationConfig"];
+  readonly tokenizer: QwenTokenizer;
+  readonly info: QwenVl["info"];
+  readonly #dir: string;
+  readonly #core: Core;
+  readonly #weights: Weights;
+  readonly #adapters: Adapters;
+  readonly #processor: Processor;
+  readonly #sets = new Set<ParameterSet>();
+  #current: ParameterSet | undefined;
+  #disposed = false;
+
+  constructor(dir: string, core: Core, weights: Weights, processor: Processor, generation: QwenVl["generationConfig"]) {
+    this.#dir = dir;
+    this.#core = core;
+    this.#weights = weights;
+    this.#processor = processor;
+    this.#adapters = new Adapters(core.runtime, weights);
+    this.config = core.config;
+    this.generationConfig = generation;
+    this.tokenizer = processor.tokenizer;
+    const totals = weights.totals();
+    this.info = { parameters: totals.parameters, weightBytes: totals.bytes, tensors: weights.names.length, dtype: "float32" };
+  }
+
+  prepare(messages: readonly ChatMessage[], options: PrepareOptions = {}): Prompt {
+    this.#alive();
+    return prepare(this.#processor, messages, options);
+  }
+
+  async encodeVideos(items: readonly VisionItem[], options: { signal?: AbortSignal } = {}): Promise<VisionFeatures[]> {
+    this.#alive();
+    const arena = new Arena();
+    try {
+      const { features } = await runTower(this.#core, arena, this.#adapters.view(), items, { keep: false, signal: options.signal });
+      return features.map((tensor) => {
+        arena.release(tensor);
+        let disposed = false;
+        const dispose = (): void => {
+          if (!disposed) tensor.dispose();
+          disposed = true;
+        };
+        return { tensor, tokens: tensor.shape[0], dispose };
+      });
+    } finally {
+      arena.dispose();
+    }
+  }
+
+  async forward(
+    prompt: Prompt, options: { completion?: ArrayLike<number>; rows?: "last" | "all" | ArrayLike<number>; positionIds?: Int32Array; adapter?: AdapterChoice } = {},
+  ): Promise<{ logits: Tensor2D; dispose(): void }> {
+    this.#alive();
+    const logits = await forwardLogits(this.#core, this.#adapters.view(options.adapter), prompt, options);
+    return { logits, dispose: () => { logits.dispose(); } };
+  }
+
+  async logProbs(prompt: Prompt, completions: readonly ArrayLike<number>[], options: ScoreOptions = {}): Promise<{ logProbs: Float32Array[]; entropy?: Float32Array[] }> {
+    this.#alive();
+    const { scores } = await scoreGroups(this.#core, this.#adapters.view(options.adapter), [{ prompt, completions }], {
+      temperature: options.temperature ?? 1, entropy: options.entropy ?? false, signal: options.signal,
+    });
+    return { logProbs: scores.logProbs[0]!, ...(scores.entropy === undefined ? {} : { entropy: scores.entropy[0]! }) };
+  }
+
+  async logProbsWithGradient(
+    prompt: Prompt, completions: readonly ArrayLike<number>[], options: ScoreOptions & GradientOptions,
+  ): Promise<{ loss: number; logProbs: Float32Array[]; entropy?: Float32Array[] }> {
+    this.#alive();
+    const sink = this.#current;
+    if (sink === undefined) throw new QwenVlError("nothing is trainable", { code: "NOT_TRAINABLE", hint: "Call trainable() first and keep the set." });
+    const used = this.#adapters.nameOf(options.adapter);
+    if (sink.adapter !== undefined && sink.adapter !== used) {
+      throw new QwenVlError(`the trainable set belongs to adapter ${JSON.stringify(sink.adapter)}, the call uses ${JSON.stringify(used)}`, {
+        code: "NOT_TRAINABLE", hint: "Make that adapter active, or call trainable() again.",
+      });
+    }
+    if (this.#adapters.merged !== undefined) throw new QwenVlError("gradients need unmerged weights", { code: "MERGED", hint: "Call unmergeLora() first." });
+    const { scores, loss = 0 } = await scoreGroups(this.#core, this.#adapters.view(options.adapter), [{ prompt, completions }], {
+      temperature: options.temperature ?? 1, entropy: options.entropy ?? false, signal: options.signal,
+      training: {
+        sink,
+        gradient: ({ logProbs, entropy }) => {
+          const { loss: value, dLogProbs } = options.gradient(logProbs[0]!, entropy?.[0]);
+          return { loss: value, dLogProbs: [dLogProbs] };
+        },
+      },
+    });
+    return { loss, logProbs: scores.logProbs[0]!, ...(scores.entropy === undefined ? {} : { entropy: scores.entropy[0]! }) };
+  }
+
+  async generate(prompts: readonly Prompt[], options: GenerateOptions): Promise<Sample[][]> {
+    this.#alive();
+    const arena = new Arena();
+    try {
+      const view = foldedView(this.#core.runtime, arena, this.#adapters.view(options.adapter));
+      return await generateTexts(this.#core, view, this.tokenizer, this.generationConfig, prompts, options);
+    } finally {
+      arena.dispose();
+    }
+  }
+
+  async attachLora(source: string | LoraConfig, options: { name?: string; trainable?: boolean; seed?: number } = {}): Promise<LoraAdapter> {
+    this.#alive();
+    return this.#adapters.attach(source, options);
+  }
+
+  setActiveAdapter(name: string): void {
+    this.#alive();
+    this.#adapters.setActive(name);
+  }
+
+  mergeLora(name?: string): Promise<void> {
+    this.#alive();
+    this.#adapters.merge(name);
+    return Promise.resolve();
+  }
+
+  unmergeLora(): Promise<void> {
+    this.#alive();
+    this.#adapters.unmerge();
+    return Promise.resolve();
+  }
+
+  trainable(select: "lora" | RegExp = "lora"): TrainableSet {
+    this.#alive();
+    const weights = this.#weights;
+    const parameters =
+      select === "lora"
+        ? this.#adapters.parameters()
+        : weights.names
+            .filter((name) => select.test(name))
+            .map((name) => ({ name, shape: weights.shape(name), read: () => weights.read(name), write: (value: Parameters<Weights["write"]>[1]) => { weights.write(name, value); } }));
+    if (parameters.length === 0) throw new QwenVlError(`no weight matches ${String(select)}`, { code: "UNKNOWN_PARAMETER", hint: "Names are new-style, such as model.language_model.norm.weight." });
+    const set = new ParameterSet(this.#core.runtime, parameters, select === "lora" ? this.#adapters.active : undefined);
+    this.#sets.add(set);
+    this.#current = set;
+    return set;
+  }
+
+  async saveLora(dir: string, name?: string): Promise<void> {
+    this.#alive();
+    await this.#adapters.save(dir, name, basename(this.#dir));
+  }
+
+  async saveMerged(dir: string, options: SaveWeightsOptions = {}): Promise<void> {
+    this.#alive();
+    await saveWeights(this.#dir, dir, this.#weights, options);
+  }
+
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    for (const set of this.#sets) set.dispose();
+    this.#adapters.dispose();
+    this.#weights.dispose();
+    this.#core.runtime.dispose();
+  }
+
+  #alive(): void {
+    if (this.#disposed) throw new QwenVlError("the model was disposed", { code: "DISPOSED", hint: "Load it again." });
+  }
+}

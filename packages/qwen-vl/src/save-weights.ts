@@ -1,0 +1,69 @@
+import { copyFile, mkdir, mkdtemp, readdir, rename, rm, writeFile } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
+import { writeSafetensors } from "./safetensors.ts";
+import type { NamedArray } from "./safetensors.ts";
+import { hubName } from "./weight-names.ts";
+import type { Weights } from "./weights.ts";
+
+/** Options of {@link saveWeights}. */
+export interface SaveWeightsOptions {
+  /** Element type in the files. Default float32. */
+  dtype?: "float32" | "bfloat16";
+  /** Names in the files: hub names (`old`) or module names (`new`). Default old. */
+  names?: "old" | "new";
+  /** Bytes of one file at most, unless one tensor has more. Default 4 GiB. */
+  shardBytes?: number;
+}
+
+/** Writes a checkpoint folder: the weights, and the other files of `source` (configuration, tokenizer, templates). Whole or absent. */
+export async function saveWeights(source: string, target: string, weights: Weights, options: SaveWeightsOptions): Promise<void> {
+  const folder = resolve(target);
+  await mkdir(dirname(folder), { recursive: true });
+  const temporary = await mkdtemp(join(dirname(folder), `.${basename(folder)}.tmp-`));
+  try {
+    for (const entry of await readdir(source, { withFileTypes: true })) {
+      if (entry.isFile() && /\.(?:json|jinja|txt)$/u.test(entry.name) && !entry.name.includes("safetensors")) await copyFile(join(source, entry.name), join(temporary, entry.name));
+    }
+    await writeShards(temporary, weights, options);
+    await rm(folder, { recursive: true, force: true });
+    await rename(temporary, folder);
+  } catch (error) {
+    await rm(temporary, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+async function writeShards(folder: string, weights: Weights, { dtype = "float32", names = "old", shardBytes = 2 ** 32 }: SaveWeightsOptions): Promise<void> {
+  const width = dtype === "float32" ? 4 : 2;
+  const shards: string[][] = [[]];
+  let bytes = 0;
+  let totalSize = 0;
+  for (const name of weights.names) {
+    const size = weights.shape(name).reduce((a, b) => a * b, width);
+    if (bytes > 0 && bytes + size > shardBytes) {
+      shards.push([]);
+      bytes = 0;
+    }
+    shards.at(-1)!.push(name);
+    bytes += size;
+    totalSize += size;
+  }
+  const map: Record<string, string> = {};
+  for (const [i, shard] of shards.entries()) {
+    const number = (n: number): string => String(n).padStart(5, "0");
+    const file = shards.length === 1 ? "model.safetensors" : `model-${number(i + 1)}-of-${number(shards.length)}.safetensors`;
+    const tensors: NamedArray[] = [];
+    for (const name of shard) {
+      const tensor = weights.read(name);
+      const values = (await tensor.data()) as Float32Array;
+      tensor.dispose();
+      const written = names === "old" ? hubName(name) : name;
+      map[written] = file;
+      tensors.push({ name: written, shape: weights.shape(name), values, dtype: dtype === "float32" ? "F32" : "BF16" });
+    }
+    await writeSafetensors(join(folder, file), tensors);
+  }
+  if (shards.length > 1) {
+    await writeFile(join(folder, "model.safetensors.index.json"), `${JSON.stringify({ metadata: { total_size: totalSize }, weight_map: map }, null, 2)}\n`);
+  }
+}

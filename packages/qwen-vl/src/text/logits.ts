@@ -1,0 +1,64 @@
+import { Arena } from "../arena.ts";
+import type { Core } from "../core.ts";
+import { QwenVlError } from "../errors.ts";
+import type { ParameterView } from "../parameters.ts";
+import type { Prompt, Tensor2D } from "../types.ts";
+import { embedRows, rowTensors, runLayer, runLogits } from "./forward.ts";
+import { packRows } from "./packing.ts";
+import { placeFeatures } from "./vision-rows.ts";
+
+/** Options of {@link forwardLogits}. */
+export interface ForwardOptions {
+  /** Ids that follow the prompt. */
+  completion?: ArrayLike<number>;
+  /** Rows whose logits are wanted, default the last. */
+  rows?: "last" | "all" | ArrayLike<number>;
+  /** Positions of prompt and completion [3·S] instead of the prompt's own. */
+  positionIds?: Int32Array;
+}
+
+/** The prompt with a completion behind it, as one sequence. */
+function extended(prompt: Prompt, { completion = [], positionIds }: ForwardOptions): Prompt {
+  const before = prompt.ids.length;
+  const length = before + completion.length;
+  const ids = new Int32Array(length);
+  ids.set(prompt.ids);
+  ids.set(Array.from(completion), before);
+  if (positionIds !== undefined) {
+    if (positionIds.length !== 3 * length) throw new QwenVlError(`positionIds has ${positionIds.length} entries, ${length} tokens need ${3 * length}`, { code: "BAD_POSITIONS" });
+    return { ...prompt, ids, positionIds };
+  }
+  const positions = new Int32Array(3 * length);
+  for (let axis = 0; axis < 3; axis++) {
+    positions.set(prompt.positionIds.subarray(axis * before, (axis + 1) * before), axis * length);
+    for (let j = 0; j < completion.length; j++) positions[axis * length + before + j] = prompt.nextPosition + j;
+  }
+  return { ...prompt, ids, positionIds: positions };
+}
+
+/** Logits [rows, vocab] of one sequence; the caller owns them. */
+export async function forwardLogits(core: Core, view: ParameterView, prompt: Prompt, options: ForwardOptions): Promise<Tensor2D> {
+  const whole = extended(prompt, options);
+  const length = whole.ids.length;
+  const limit = core.config.text.maxPositionEmbeddings;
+  if (length === 0 || length > limit) throw new QwenVlError(`the sequence has ${length} tokens, the model takes 1 to ${limit}`, { code: "TOO_LONG", hint: "Use fewer or smaller frames." });
+  const { rows = "last" } = options;
+  const chosen = rows === "last" ? [length - 1] : rows === "all" ? Array.from(whole.ids, (_, i) => i) : Array.from(rows);
+  const outside = chosen.find((row) => !Number.isInteger(row) || row < 0 || row >= length);
+  if (outside !== undefined || chosen.length === 0) throw new QwenVlError(`row ${String(outside)} is not one of the ${length} rows`, { code: "BAD_ROWS" });
+  const arena = new Arena();
+  try {
+    const packed = packRows([{ prompt: whole, completions: [] }]);
+    const placed = await placeFeatures(core, arena, view, [whole], [0], { train: false });
+    const inputs = rowTensors(core, arena, packed);
+    let x = embedRows(core, arena, view, arena.add(core.runtime.ints(packed.ids, [packed.ids.length])), placed.features, placed.rows);
+    for (let i = 0; i < core.config.text.layers; i++) {
+      const { y } = runLayer(core, arena, view, i, inputs, x, false);
+      arena.free(x);
+      x = y;
+    }
+    return arena.release(runLogits(core, arena, view, x, Int32Array.from(chosen))) as Tensor2D;
+  } finally {
+    arena.dispose();
+  }
+}
