@@ -1,0 +1,18 @@
+import { sha256 } from "@dramascope/schema";
+
+/** JSON with a space after each colon and comma, non-ASCII characters as they are. */
+function spacedJson(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(spacedJson).join(", ")}]`;
+  if (typeof value === "object" && value !== null) return `{${Object.entries(value).map(([key, entry]) => `${JSON.stringify(key)}: ${spacedJson(entry)}`).join(", ")}}`;
+  return JSON.stringify(value);
+}
+
+/**
+ * Text from outside as data: one JSON value between two equal boundary lines. The boundary is made from the value's own hash, so no
+ * value can hold it.
+ */
+export function dataBlock(value: unknown): string {
+  const json = spacedJson(value);
+  const boundary = `data-${sha256(json).slice(0, 16)}`;
+  return `${boundary}\n${json}\n${boundary}`;
+}
