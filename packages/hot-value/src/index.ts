@@ -1,1 +1,12 @@
-export {};
+export { clusterHotValues, qualityOf, type ClusterFit, type ClusterOptions } from "./clusters.ts";
+export { isEligible, type MinAge } from "./eligibility.ts";
+export { HotValueError } from "./errors.ts";
+export { fitHotValueFiles, readRows, writeScores, type FileOptions, type RejectedRow, type ScoreRecord } from "./files.ts";
+export { fitHotValue, idsHash, type DramaLabel, type FitOptions, type HotValueFit } from "./fit.ts";
+export { EQUAL_WEIGHTS, hotValue, INDICATORS, validateWeights, type IndicatorName, type Weights } from "./indicators.ts";
+export { hotValueModel, parseModel, serializeModel, type HotValueModel } from "./model.ts";
+export type { HotValueReport, HotValueWarning } from "./report.ts";
+export { parseRowCsv, parseRowJson, type RowProblem, type RowResult } from "./rows.ts";
+export { scoreCompletionRate, scoreIndicator, type ScoreIndicatorOptions } from "./score-indicator.ts";
+export { scoreRow, scoreRows, type RowScore } from "./score-row.ts";
+export { computeThresholds, quantile, rankValue, type QuantileMethod, type RankTies, type Thresholds, type ThresholdOptions } from "./thresholds.ts";
