@@ -11,7 +11,7 @@ import { packRows, promptStart } from "../text/packing.ts";
 import { placeFeatures } from "../text/vision-rows.ts";
 import type { Prompt, Tensor, Tensor1D } from "../types.ts";
 import { createRowPicker } from "./pick-row.ts";
-import type { RowPicker } from "./pick-row.ts";
+import type { Choice, RowPicker } from "./pick-row.ts";
 import type { SamplingOptions } from "./sampler.ts";
 
 /** Slots by which a sample's cache grows. */
@@ -99,10 +99,10 @@ async function runBatch(core: Core, view: ParameterView, batch: Batch, options: 
     const started = await prefill(core, arena, view, batch, options);
     let { prefixBias } = started;
     const { cache } = started;
-    const decoder = new Decoder(core, arena, view);
-    const first = await read(arena, started.logits, "prefill");
+    const decoder = new Decoder(core, arena, view, picker.drawTemperature);
+    const first = await readRows(arena, started.logits, "prefill");
     batch.prompts.forEach(({ prompt, rows }, b) => {
-      for (const row of rows) if (row !== undefined) advance(row, prompt, first.subarray(b * vocab, (b + 1) * vocab), picker, options);
+      for (const row of rows) if (row !== undefined) advance(row, pick(row, prompt, first.subarray(b * vocab, (b + 1) * vocab), picker, row.random.uniform()), options);
     });
     for (let slot = 0; slot + 1 < options.maxNewTokens; slot++) {
       if (batch.prompts.every((p) => p.rows.every((row) => row?.finished !== undefined || row === undefined))) return;
@@ -119,14 +119,24 @@ async function runBatch(core: Core, view: ParameterView, batch: Batch, options: 
           positions[b * samples + s] = prompt.nextPosition + slot;
         });
       });
-      const logits = decoder.step(cache, prefixBias, { ids, positions, slot });
-      const values = await read(arena, logits, `token ${slot + 1}`);
-      batch.prompts.forEach(({ prompt, rows }, b) => {
-        rows.forEach((row, s) => {
+      const { logits, probabilities } = decoder.step(cache, prefixBias, { ids, positions, slot });
+      const step = `token ${slot + 1}`;
+      const read = await readRows(arena, probabilities ?? logits, step);
+      let raw = probabilities === undefined ? read : undefined;
+      for (const [b, { prompt, rows }] of batch.prompts.entries()) {
+        for (const [s, row] of rows.entries()) {
+          if (row === undefined || row.finished !== undefined) continue;
           const place = b * samples + s;
-          if (row !== undefined && row.finished === undefined) advance(row, prompt, values.subarray(place * vocab, (place + 1) * vocab), picker, options);
-        });
-      });
+          const u = row.random.uniform();
+          let choice = probabilities === undefined ? undefined : picker.draw(read.subarray(place * vocab, (place + 1) * vocab), u);
+          if (choice === undefined) {
+            raw ??= await readRows(arena, logits, step);
+            choice = pick(row, prompt, raw.subarray(place * vocab, (place + 1) * vocab), picker, u);
+          }
+          advance(row, choice, options);
+        }
+      }
+      arena.free(logits);
     }
   } finally {
     arena.dispose();
@@ -163,7 +173,7 @@ async function prefill(core: Core, arena: Arena, view: ParameterView, batch: Bat
   return { cache, logits, prefixBias };
 }
 
-async function read(arena: Arena, logits: Tensor, step: string): Promise<Float32Array> {
+async function readRows(arena: Arena, logits: Tensor, step: string): Promise<Float32Array> {
   const values = (await logits.data()) as Float32Array;
   arena.free(logits);
   let sum = 0;
@@ -174,9 +184,11 @@ async function read(arena: Arena, logits: Tensor, step: string): Promise<Float32
   return values;
 }
 
-function advance(row: Row, prompt: Prompt, logits: Float32Array, picker: RowPicker, options: GenerateLoopOptions): void {
-  const history = (): number[] => [...prompt.ids, ...row.ids];
-  const { id, logProb } = picker.pick(logits, history, row.random.uniform());
+function pick(row: Row, prompt: Prompt, logits: Float32Array, picker: RowPicker, u: number): Choice {
+  return picker.pick(logits, () => [...prompt.ids, ...row.ids], u);
+}
+
+function advance(row: Row, { id, logProb }: Choice, options: GenerateLoopOptions): void {
   row.ids.push(id);
   row.logProbs.push(logProb);
   options.onToken?.(row.prompt, row.sample, row.ids);

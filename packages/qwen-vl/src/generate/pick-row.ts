@@ -12,6 +12,13 @@ export interface Choice {
 export interface RowPicker {
   /** Draws from `row` with one uniform number; `history` are the ids of prompt and output, read only under a repetition penalty. */
   pick(row: Float32Array, history: () => ArrayLike<number>, u: number): Choice;
+  /** Temperature at which {@link draw} may take probabilities instead of logits; undefined when only {@link pick} serves. */
+  readonly drawTemperature: number | undefined;
+  /**
+   * Draws from probabilities at {@link drawTemperature}: the same choice without an exponential for every id. Undefined when
+   * forbidden ids hold nearly everything, so that too little precision is left.
+   */
+  draw(probabilities: Float32Array, u: number): Choice | undefined;
 }
 
 /**
@@ -27,6 +34,23 @@ export function createRowPicker(vocab: number, options: SamplingOptions): RowPic
   const scale = temperature > 0 ? 1 / temperature : 1;
 
   return {
+    drawTemperature: plain && temperature > 0 ? temperature : undefined,
+    draw(probabilities, u) {
+      let open = 0;
+      for (let i = 0; i < vocab; i++) if (allowed[i] === 1) open += probabilities[i]!;
+      if (!(open > 1e-6)) return undefined;
+      const limit = u * open;
+      let sum = 0;
+      let last = 0;
+      for (let i = 0; i < vocab; i++) {
+        const p = probabilities[i]!;
+        if (allowed[i] === 0 || p === 0) continue;
+        sum += p;
+        last = i;
+        if (sum > limit) break;
+      }
+      return { id: last, logProb: Math.log(probabilities[last]!) };
+    },
     pick(row, history, u) {
       let max = -Infinity;
       let best = -1;

@@ -23,28 +23,57 @@ export interface DecodeRows {
   slot: number;
 }
 
+/** Values of one decoded token. */
+export interface DecodeResult {
+  logits: Tensor;
+  /** Softmax of logits / temperature, when a temperature was given. */
+  probabilities: Tensor | undefined;
+}
+
+/** Layers that go into one compiled call; a call costs about as much as the smallest layer. */
+const LAYERS_PER_CALL = 4;
+
+/** Consecutive layers of one call; the first call also embeds, the last one also gives logits. */
+interface Segment {
+  layers: number[];
+  embeds: boolean;
+  ends: boolean;
+  /** Parameters by input name, `i/name` for the i-th layer of the segment. */
+  parameters: Record<string, Tensor>;
+}
+
 /** Decoding with fixed parameters; the view must have no low-rank parts. */
 export class Decoder {
   readonly #core: Core;
   readonly #arena: Arena;
   readonly #rope: RopeTable;
-  readonly #layers: Record<string, Tensor>[];
-  readonly #table: Tensor;
-  readonly #head: Record<string, Tensor>;
-  #ready: { key: string; embed: Compiled; block: Compiled; logits: Compiled } | undefined;
+  readonly #segments: Segment[] = [];
+  readonly #temperature: number | undefined;
+  #ready: { key: string; calls: Compiled[] } | undefined;
 
-  constructor(core: Core, arena: Arena, view: ParameterView) {
+  /** @param temperature Gives probabilities of logits / temperature as well. */
+  constructor(core: Core, arena: Arena, view: ParameterView, temperature?: number) {
     const { headDim, ropeTheta, mropeSection, layers } = core.config.text;
     this.#core = core;
     this.#arena = arena;
+    this.#temperature = temperature;
     this.#rope = decoderRope(headDim, ropeTheta, mropeSection);
-    this.#layers = Array.from({ length: layers }, (_, i) => fusedLayer(core, arena, view, i));
-    this.#table = view.tensor(EMBEDDING);
-    this.#head = headInputs(core, view);
+    for (let first = 0; first < layers; first += LAYERS_PER_CALL) {
+      const own = Array.from({ length: Math.min(LAYERS_PER_CALL, layers - first) }, (_, i) => first + i);
+      const embeds = first === 0;
+      const ends = first + own.length === layers;
+      const parameters: Record<string, Tensor> = {};
+      own.forEach((layer, i) => {
+        for (const [name, tensor] of Object.entries(fusedLayer(core, arena, view, layer))) parameters[`${i}/${name}`] = tensor;
+      });
+      if (embeds) parameters["table"] = view.tensor(EMBEDDING);
+      if (ends) Object.assign(parameters, headInputs(core, view));
+      this.#segments.push({ layers: own, embeds, ends, parameters });
+    }
   }
 
-  /** Runs one token of every row, writes the cache and gives the logits [rows, vocab], owned by the arena. */
-  step(cache: KvCache, prefixBias: Tensor, rows: DecodeRows): Tensor {
+  /** Runs one token of every row and writes the cache; the results [rows, vocab] are owned by the arena. */
+  step(cache: KvCache, prefixBias: Tensor, rows: DecodeRows): DecodeResult {
     const arena = this.#arena;
     const { runtime, config } = this.#core;
     const { kvHeads, headDim } = config.text;
@@ -60,43 +89,54 @@ export class Decoder {
       slots: runtime.ints(Int32Array.from({ length: owners }, (_, i) => i * capacity + rows.slot), [owners]),
       ownBias: runtime.floats(new Float32Array(capacity).fill(MASKED, rows.slot + 1), [capacity]),
     });
-    const ids = arena.add(runtime.ints(rows.ids, [n]));
-    const { embed, block, logits } = this.#functions(cache, { ids, ...shared, prefixBias });
-    let x = arena.add(embed({ table: this.#table, ids })["x"]!);
-    cache.layers.forEach((layer, i) => {
-      const out = block({ x, ...shared, prefixBias, ...layer, ...this.#layers[i]! });
-      cache.update(i, out["ownKeys"]!, out["ownValues"]!);
+    let x = arena.add(runtime.ints(rows.ids, [n]));
+    let probabilities: Tensor | undefined;
+    this.#segments.forEach((segment, s) => {
+      const inputs: Record<string, Tensor> = { x, ...shared, prefixBias, ...segment.parameters };
+      segment.layers.forEach((layer, i) => {
+        for (const [name, tensor] of Object.entries(cache.layers[layer]!)) inputs[`${i}/${name}`] = tensor as Tensor;
+      });
+      const out = this.#call(cache, s, inputs)(inputs);
+      segment.layers.forEach((layer, i) => {
+        cache.update(layer, out[`${i}/ownKeys`]!, out[`${i}/ownValues`]!);
+      });
       arena.free(x);
-      x = arena.add(out["y"]!);
+      x = arena.add(out["x"]!);
+      probabilities = out["probabilities"];
     });
-    const result = arena.add(logits({ x, ...this.#head })["logits"]!);
-    arena.free(x, ids, ...Object.values(shared));
-    return result;
+    arena.free(...Object.values(shared));
+    return { logits: x, probabilities: probabilities === undefined ? undefined : arena.add(probabilities) };
   }
 
-  #functions(cache: KvCache, inputs: { ids: Tensor } & Record<string, Tensor>) {
+  #call(cache: KvCache, index: number, inputs: Record<string, Tensor>): Compiled {
     const { prompts, samples, capacity, promptRows } = cache.shape;
     const key = `${prompts},${samples},${capacity},${promptRows}`;
-    if (this.#ready?.key === key) return this.#ready;
-    const { runtime, config } = this.#core;
-    const { heads, kvHeads, headDim, hiddenSize, rmsNormEps: eps } = config.text;
-    const { ids, ...shared } = inputs;
-    const x = runtime.tf.zeros([ids.size, hiddenSize]);
-    try {
-      const shape: DecodeShape = { heads, kvHeads, headDim, eps, prompts, samples, promptRows, capacity };
-      const block: Body = (ops, v) => ({ ...decodeBlock(ops, v, shape) });
-      const embed: Body = (ops, v) => ({ x: ops.gather(v["table"]!, v["ids"]!) });
-      const logits: Body = (ops, v) => ({ logits: headLogits(ops, rmsNorm(ops, v["x"]!, v["norm"]!, eps), headValues(this.#core, v["head"]!)) });
-      this.#ready = {
-        key,
-        embed: runtime.prepare("decode_embed", { table: this.#table, ids }, embed),
-        block: runtime.prepare(`decode_block:${key}`, { x, ...shared, ...cache.layers[0]!, ...this.#layers[0]! }, block),
-        logits: runtime.prepare("decode_logits", { x, ...this.#head }, logits),
-      };
-      return this.#ready;
-    } finally {
-      x.dispose();
-    }
+    if (this.#ready?.key !== key) this.#ready = { key, calls: [] };
+    const known = this.#ready.calls[index];
+    if (known !== undefined) return known;
+    const { layers, embeds, ends } = this.#segments[index]!;
+    const temperature = this.#temperature;
+    const { heads, kvHeads, headDim, rmsNormEps: eps } = this.#core.config.text;
+    const shape: DecodeShape = { heads, kvHeads, headDim, eps, prompts, samples, promptRows, capacity };
+    const body: Body = (ops, v) => {
+      let x = embeds ? ops.gather(v["table"]!, v["x"]!) : v["x"]!;
+      const out: Record<string, typeof x> = {};
+      const common = Object.fromEntries(["cos", "sin", "slots", "ownBias", "prefixBias"].map((name) => [name, v[name]!]));
+      layers.forEach((_, i) => {
+        const own = Object.fromEntries(Object.entries(v).flatMap(([name, value]) => (name.startsWith(`${i}/`) ? [[name.slice(name.indexOf("/") + 1), value]] : [])));
+        const { y, ownKeys, ownValues } = decodeBlock(ops.scope(`layer${i}`), { ...common, ...own, x }, shape);
+        x = y;
+        out[`${i}/ownKeys`] = ownKeys;
+        out[`${i}/ownValues`] = ownValues;
+      });
+      if (ends) x = headLogits(ops, rmsNorm(ops, x, v["norm"]!, eps), headValues(this.#core, v["head"]!));
+      if (ends && temperature !== undefined) out["probabilities"] = ops.softmax(ops.mul(x, ops.scalar(1 / temperature)));
+      out["x"] = x;
+      return out;
+    };
+    const made = this.#core.runtime.prepare(`decode:${key}:${layers.length}${embeds ? "e" : ""}${ends ? `h${temperature ?? ""}` : ""}`, inputs, body);
+    this.#ready.calls[index] = made;
+    return made;
   }
 }
 
