@@ -18,9 +18,10 @@ import { forwardLogits } from "./text/logits.ts";
 import { readTokenizer } from "./tokenizer.ts";
 import { foldedView } from "./train/fold.ts";
 import { scoreGroups } from "./train/score.ts";
+import type { ScoreGroupsOptions, Scores } from "./train/score.ts";
 import { ParameterSet } from "./train/trainable.ts";
 import type {
-  AdapterChoice, ChatMessage, GenerateOptions, GradientOptions, LoadOptions, LoraAdapter, LoraConfig, PrepareOptions, Prompt, QwenTokenizer, QwenVl, QwenVlConfig, Sample,
+  AdapterChoice, ChatMessage, CompletionGroup, GenerateOptions, GradientOptions, GroupGradientOptions, LoadOptions, LoraAdapter, LoraConfig, PrepareOptions, Prompt, QwenTokenizer, QwenVl, QwenVlConfig, Sample,
   ScoreOptions, Tensor2D, TrainableSet, VisionFeatures, VisionItem,
 } from "./types.ts";
 import { runTower } from "./vision/tower.ts";
@@ -80,6 +81,14 @@ export async function loadQwenVl(dir: string, options: LoadOptions): Promise<Qwe
     config, runtime: new Runtime(options.tf), queryChunk: options.queryChunk ?? 512, logitsChunk: options.logitsChunk ?? 256, pixelTable: pixels,
   };
   return new LoadedModel(dir, core, weights, { config, tokenizer, template, mrope: options.mrope ?? "qwen" }, generation);
+}
+
+function scoring(options: ScoreOptions): Omit<ScoreGroupsOptions, "training"> {
+  return { temperature: options.temperature ?? 1, entropy: options.entropy ?? false, signal: options.signal };
+}
+
+function firstGroup({ logProbs, entropy }: Scores): { logProbs: Float32Array[]; entropy?: Float32Array[] } {
+  return { logProbs: logProbs[0]!, ...(entropy === undefined ? {} : { entropy: entropy[0]! }) };
 }
 
 class LoadedModel implements QwenVl {
@@ -142,37 +151,34 @@ class LoadedModel implements QwenVl {
   }
 
   async logProbs(prompt: Prompt, completions: readonly ArrayLike<number>[], options: ScoreOptions = {}): Promise<{ logProbs: Float32Array[]; entropy?: Float32Array[] }> {
-    this.#alive();
-    const { scores } = await scoreGroups(this.#core, this.#adapters.view(options.adapter), [{ prompt, completions }], {
-      temperature: options.temperature ?? 1, entropy: options.entropy ?? false, signal: options.signal,
-    });
-    return { logProbs: scores.logProbs[0]!, ...(scores.entropy === undefined ? {} : { entropy: scores.entropy[0]! }) };
+    return firstGroup(await this.groupLogProbs([{ prompt, completions }], options));
   }
 
   async logProbsWithGradient(
     prompt: Prompt, completions: readonly ArrayLike<number>[], options: ScoreOptions & GradientOptions,
   ): Promise<{ loss: number; logProbs: Float32Array[]; entropy?: Float32Array[] }> {
-    this.#alive();
-    const sink = this.#current;
-    if (sink === undefined) throw new QwenVlError("nothing is trainable", { code: "NOT_TRAINABLE", hint: "Call trainable() first and keep the set." });
-    const used = this.#adapters.nameOf(options.adapter);
-    if (sink.adapter !== undefined && sink.adapter !== used) {
-      throw new QwenVlError(`the trainable set belongs to adapter ${JSON.stringify(sink.adapter)}, the call uses ${JSON.stringify(used)}`, {
-        code: "NOT_TRAINABLE", hint: "Make that adapter active, or call trainable() again.",
-      });
-    }
-    if (this.#adapters.merged !== undefined) throw new QwenVlError("gradients need unmerged weights", { code: "MERGED", hint: "Call unmergeLora() first." });
-    const { scores, loss = 0 } = await scoreGroups(this.#core, this.#adapters.view(options.adapter), [{ prompt, completions }], {
-      temperature: options.temperature ?? 1, entropy: options.entropy ?? false, signal: options.signal,
-      training: {
-        sink,
-        gradient: ({ logProbs, entropy }) => {
-          const { loss: value, dLogProbs } = options.gradient(logProbs[0]!, entropy?.[0]);
-          return { loss: value, dLogProbs: [dLogProbs] };
-        },
+    const result = await this.groupLogProbsWithGradient([{ prompt, completions }], {
+      ...options,
+      gradient: (logProbs, entropy) => {
+        const { loss, dLogProbs } = options.gradient(logProbs[0]!, entropy?.[0]);
+        return { loss, dLogProbs: [dLogProbs] };
       },
     });
-    return { loss, logProbs: scores.logProbs[0]!, ...(scores.entropy === undefined ? {} : { entropy: scores.entropy[0]! }) };
+    return { loss: result.loss, ...firstGroup(result) };
+  }
+
+  async groupLogProbs(groups: readonly CompletionGroup[], options: ScoreOptions = {}): Promise<{ logProbs: Float32Array[][]; entropy?: Float32Array[][] }> {
+    this.#alive();
+    return (await scoreGroups(this.#core, this.#adapters.view(options.adapter), groups, scoring(options))).scores;
+  }
+
+  async groupLogProbsWithGradient(
+    groups: readonly CompletionGroup[], options: ScoreOptions & GroupGradientOptions,
+  ): Promise<{ loss: number; logProbs: Float32Array[][]; entropy?: Float32Array[][] }> {
+    this.#alive();
+    const training = { sink: this.#sink(options.adapter), gradient: ({ logProbs, entropy }: Scores) => options.gradient(logProbs, entropy) };
+    const { scores, loss = 0 } = await scoreGroups(this.#core, this.#adapters.view(options.adapter), groups, { ...scoring(options), training });
+    return { loss, ...scores };
   }
 
   async generate(prompts: readonly Prompt[], options: GenerateOptions): Promise<Sample[][]> {
@@ -241,6 +247,20 @@ class LoadedModel implements QwenVl {
     this.#adapters.dispose();
     this.#weights.dispose();
     this.#core.runtime.dispose();
+  }
+
+  /** The set that gradients of a call are added to. */
+  #sink(adapter: AdapterChoice | undefined): ParameterSet {
+    const sink = this.#current;
+    if (sink === undefined) throw new QwenVlError("nothing is trainable", { code: "NOT_TRAINABLE", hint: "Call trainable() first and keep the set." });
+    const used = this.#adapters.nameOf(adapter);
+    if (sink.adapter !== undefined && sink.adapter !== used) {
+      throw new QwenVlError(`the trainable set belongs to adapter ${JSON.stringify(sink.adapter)}, the call uses ${JSON.stringify(used)}`, {
+        code: "NOT_TRAINABLE", hint: "Make that adapter active, or call trainable() again.",
+      });
+    }
+    if (this.#adapters.merged !== undefined) throw new QwenVlError("gradients need unmerged weights", { code: "MERGED", hint: "Call unmergeLora() first." });
+    return sink;
   }
 
   #alive(): void {

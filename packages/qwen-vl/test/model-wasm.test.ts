@@ -19,10 +19,10 @@ it("gives the reference's features, logits and log-probabilities on wasm", async
   const prompt = { ...ref.prompt, features };
   const before = ref.tf.memory().numTensors;
   const rows = [0, 100, 311];
-  const { logits, dispose } = await ref.model.forward({ ...ref.whole, features }, { rows });
+  const result = await ref.model.forward({ ...ref.whole, features }, { rows });
   const all = ref.text["logits_qwen"]!.values as Float32Array;
-  expect(difference(await logits.data(), Float32Array.from(rows.flatMap((row) => [...all.subarray(row * 1024, (row + 1) * 1024)])))).toBeLessThan(1e-4);
-  dispose();
+  expect(difference(await result.logits.data(), Float32Array.from(rows.flatMap((row) => [...all.subarray(row * 1024, (row + 1) * 1024)])))).toBeLessThan(1e-4);
+  result.dispose();
   const { logProbs } = await ref.model.logProbs(prompt, ref.completions);
   const expected = await goldenTensors("scores.safetensors");
   logProbs.forEach((values, i) => {

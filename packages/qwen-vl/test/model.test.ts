@@ -64,9 +64,9 @@ describe("vision", () => {
 describe("logits", () => {
   const logitsOf = async (m: QwenVl, prompt: Prompt, options: Parameters<QwenVl["forward"]>[1] = {}): Promise<Float32Array> =>
     leakFree(async () => {
-      const { logits, dispose } = await m.forward(prompt, options);
-      const values = (await logits.data()) as Float32Array;
-      dispose();
+      const result = await m.forward(prompt, options);
+      const values = (await result.logits.data()) as Float32Array;
+      result.dispose();
       return values;
     });
 
@@ -134,6 +134,20 @@ describe("log-probabilities", () => {
     expect((await model.logProbs(ref.prompt, [[], [7]])).logProbs.map((v) => v.length)).toEqual([0, 1]);
   });
 
+  it("are the same for several groups in one pass", async () => {
+    const groups = [
+      { prompt: ref.prompt, completions: ref.completions },
+      { prompt: ref.second, completions: [[5, 6, 7]] },
+    ];
+    const { logProbs } = await leakFree(() => model.groupLogProbs(groups));
+    for (const [g, { prompt, completions }] of groups.entries()) {
+      const alone = await model.logProbs(prompt, completions);
+      alone.logProbs.forEach((values, i) => {
+        expect(difference(logProbs[g]![i]!, values)).toBeLessThan(2e-5);
+      });
+    }
+  });
+
   it("refuse ids outside the vocabulary and sequences that are too long", async () => {
     await leakFree(() => expect(model.logProbs(ref.prompt, [[5, 1024]])).rejects.toThrow(/token 1 is 1024/));
     await leakFree(() => expect(model.logProbs(ref.prompt, [new Array<number>(5000).fill(1)])).rejects.toThrow(/4096 positions/));
@@ -194,6 +208,47 @@ describe("gradients", () => {
     set.dispose();
   });
 
+  it("add up over groups, for adapters of decoder and tower, alone or in one pass", async () => {
+    const own = await ref.load();
+    await own.attachLora({ r: 2, alpha: 4, targetModules: ["qkv", "mlp.2", "o_proj", "up_proj"] }, { seed: 5 });
+    const set = own.trainable();
+    expect(set.names.filter((n) => n.startsWith("model.visual.")).length).toBe(2 * (3 + 3 + 1));
+    const start = await set.readValues();
+    set.assignAll(start.map((v, i) => v.map((x, j) => x + 0.05 * Math.cos(i + 3 * j))));
+    const groups = [
+      { prompt: ref.second, completions: [[5, 6, 7], [9]] },
+      { prompt: ref.second, completions: [[11, 12]] },
+    ];
+    const loss = lossOf([-0.5, 0.7]);
+    for (const { prompt, completions } of groups) await own.logProbsWithGradient(prompt, completions, { gradient: loss });
+    const apart = await set.readGradients();
+    set.zeroGradients();
+    const together = await own.groupLogProbsWithGradient(groups, {
+      gradient: (logProbs) => {
+        const parts = logProbs.map(loss);
+        return { loss: parts[0]!.loss + parts[1]!.loss, dLogProbs: parts.map((p) => p.dLogProbs) };
+      },
+    });
+    const sums = await set.readGradients();
+    sums.forEach((values, i) => {
+      expect(relativeDifference(values, apart[i]!), set.names[i]).toBeLessThan(1e-4);
+    });
+
+    // Along the gradient the loss falls as fast as its square norm says.
+    const values = await set.readValues();
+    const lossAt = async (step: number): Promise<number> => {
+      set.assignAll(values.map((v, i) => v.map((x, j) => x + step * sums[i]![j]!)));
+      const { logProbs } = await own.groupLogProbs(groups);
+      return logProbs.map(loss).reduce((sum, part) => sum + part.loss, 0);
+    };
+    const norm = await set.gradientNorm();
+    const step = 2e-3 / norm;
+    const slope = ((await lossAt(step)) - (await lossAt(-step))) / (2 * step);
+    expect(Math.abs(slope / norm ** 2 - 1)).toBeLessThan(2e-2);
+    expect(Number.isFinite(together.loss)).toBe(true);
+    own.dispose();
+  });
+
   it("refuse a loss that is not finite and leave nothing behind", async () => {
     const set = model.trainable(/layers\.1\.mlp\.down_proj\.weight$/u);
     const bad = { gradient: (p: Float32Array[]) => ({ loss: Number.NaN, dLogProbs: p }) };
@@ -239,9 +294,9 @@ describe("adapters", () => {
 
     const rows = Array.from(ref.completions[0]!, (_, i) => ref.prompt.ids.length - 1 + i);
     const read = async (): Promise<Float32Array> => {
-      const { logits, dispose } = await own.forward(ref.prompt, { completion: ref.completions[0]!, rows });
-      const values = (await logits.data()) as Float32Array;
-      dispose();
+      const result = await own.forward(ref.prompt, { completion: ref.completions[0]!, rows });
+      const values = (await result.logits.data()) as Float32Array;
+      result.dispose();
       return values;
     };
     const attached = await read();

@@ -82,7 +82,7 @@ export class KvCache {
     const chosenOwn = this.#arena.add(runtime.ints(Int32Array.from(ownIndex), [ownIndex.length]));
     const own = (x: Tensor): Tensor =>
       runtime.tf.tidy(() =>
-        x.reshape([x.shape[0]! / shape.capacity, shape.capacity * d]).gather(chosenOwn as Tensor1D).reshape([ownIndex.length * shape.capacity, d]),
+        x.reshape([x.size / (shape.capacity * d), shape.capacity * d]).gather(chosenOwn as Tensor1D).reshape([ownIndex.length * shape.capacity, d]),
       );
     const prefix = (x: Tensor): Tensor => runtime.tf.tidy(() => x.gather(chosenPrefix as Tensor1D));
     this.layers.forEach((layer, i) => {

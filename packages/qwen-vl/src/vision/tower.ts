@@ -223,7 +223,7 @@ export function towerBackward(core: Core, arena: Arena, view: ParameterView, sav
       const body: Body = (ops, v) => ({
         y: ops.add(v["sum"]!, ops.reshape(ops.matmul(v["dy"]!, v["x"]!, { transposeA: true }), ops.shape(v["sum"]!))),
       });
-      const flat = arena.add(sum.reshape([sum.shape[0]!, sum.size / sum.shape[0]!]));
+      const flat = arena.add(sum.reshape([config.vision.hiddenSize, sum.size / config.vision.hiddenSize]));
       const out = runtime.run("patch_embed_vjp", { x: patches, dy: dx, sum: flat }, body)["y"]!;
       sink.replace(name, arena.add(out).reshape(sum.shape));
     }
