@@ -1,4 +1,4 @@
-import { createRequire } from "node:module";
+import munkres from "munkres-js";
 import { RewardError } from "./errors.ts";
 
 /** A matching of rows with columns. */
@@ -13,15 +13,12 @@ export interface Matching {
 const MAX_SIDE = 512;
 const MAX_VALUE = 1e15;
 
-/** The Hungarian method of munkres-js, a package without types of its own: a cost matrix to pairs. */
-const munkres = createRequire(import.meta.url)("munkres-js") as (cost: number[][]) => [number, number][];
-
 function refuse(code: string, message: string): never {
   throw new RewardError(message, { code, hint: "Give a rectangular matrix of finite numbers." });
 }
 
 function check(matrix: readonly (readonly number[])[]): void {
-  const width = matrix[0]!.length;
+  const width = matrix[0]?.length ?? 0;
   matrix.forEach((row, i) => {
     if (row.length !== width) refuse("RAGGED", `row ${i} has ${row.length} entries, row 0 has ${width}`);
     row.forEach((value, j) => {
@@ -41,29 +38,26 @@ function usefulRows(matrix: readonly (readonly number[])[], columns: number): nu
   return [...kept].sort((a, b) => a - b);
 }
 
+const everything = (count: number): number[] => Array.from({ length: count }, (_, i) => i);
 const transpose = (matrix: readonly (readonly number[])[]): number[][] => matrix[0]!.map((_, j) => matrix.map((row) => row[j]!));
 
 /**
  * Pairs rows with columns so that the sum of their values is largest.
  *
- * @throws RewardError `NOT_FINITE`, `RAGGED`, `OUT_OF_RANGE`, or `TOO_LARGE` when both sides stay above 512.
+ * @throws RewardError `NOT_FINITE`, `RAGGED`, `OUT_OF_RANGE`, or `TOO_LARGE` when a side stays above 512 after rows or columns that cannot matter are left out.
  */
 export function maxWeightMatching(matrix: readonly (readonly number[])[]): Matching {
-  if (matrix.length === 0 || matrix[0]!.length === 0) return { pairs: [], sum: 0 };
+  const height = matrix.length;
+  const width = matrix[0]?.length ?? 0;
   check(matrix);
-  const rows = matrix.length;
-  const columns = matrix[0]!.length;
-  if (columns > rows) {
-    const { pairs, sum } = maxWeightMatching(transpose(matrix));
-    return { pairs: pairs.map(([a, b]): [number, number] => [b, a]).sort((a, b) => a[0] - b[0]), sum };
-  }
-  const kept = rows > columns ? usefulRows(matrix, columns) : matrix.map((_, row) => row);
-  if (kept.length > MAX_SIDE) refuse("TOO_LARGE", `${rows} x ${columns} is too large to match: at most ${MAX_SIDE} rows can stay`);
-  const values = kept.map((row) => matrix[row]!);
-  const largest = values.reduce((max, row) => row.reduce((a, b) => Math.max(a, b), max), -Infinity);
-  const pairs = munkres(values.map((row) => row.map((value) => largest - value)))
-    .filter(([row, column]) => row < kept.length && column < columns)
-    .map(([row, column]): [number, number] => [kept[row]!, column])
+  if (height === 0 || width === 0) return { pairs: [], sum: 0 };
+  const rows = height > width ? usefulRows(matrix, width) : everything(height);
+  const columns = width > height ? usefulRows(transpose(matrix), height) : everything(width);
+  if (Math.max(rows.length, columns.length) > MAX_SIDE) refuse("TOO_LARGE", `${height} x ${width} is too large to match: at most ${MAX_SIDE} rows or columns can stay`);
+  let largest = -Infinity;
+  for (const row of rows) for (const column of columns) largest = Math.max(largest, matrix[row]![column]!);
+  const pairs = munkres(rows.map((row) => columns.map((column) => largest - matrix[row]![column]!)))
+    .map(([row, column]): [number, number] => [rows[row]!, columns[column]!])
     .sort((a, b) => a[0] - b[0]);
   return { pairs, sum: pairs.reduce((sum, [row, column]) => sum + matrix[row]![column]!, 0) };
 }

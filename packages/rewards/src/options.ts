@@ -48,6 +48,7 @@ export interface RewardOptions {
   minCaptionTokens: number;
   /** Removed from the end of a completion. Default `<|im_end|>`, `<|endoftext|>`. */
   eosTokens: readonly string[];
+  /** Largest inputs that are scored. */
   limits: RewardLimits;
   /** Adds `details` to every result. Default false. */
   details: boolean;
@@ -95,9 +96,9 @@ export function resolveOptions(settings: RewardSettings = {}): RewardOptions {
 }
 
 /** `rewards@<version>+<12 hex digits of the options' hash>`: two results compare only under one version. */
-export function versionOf({ details: _details, ...options }: RewardOptions): string {
+export function versionOf(options: RewardOptions): string {
   const { version } = createRequire(import.meta.url)("../package.json") as { version: string };
-  return `rewards@${version}+${hashJson(options).slice(0, 12)}`;
+  return `rewards@${version}+${hashJson({ ...options, details: undefined }).slice(0, 12)}`;
 }
 
 /**

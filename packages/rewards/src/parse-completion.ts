@@ -11,6 +11,7 @@ export interface ParsedCompletion {
   comments: string[] | null;
   /** Null when there is no think block. */
   think: string | null;
+  /** The last answer block. */
   answer: {
     /** Class 1 … 5; null when the answer holds no readable one. */
     score: Quality | null;

@@ -3,13 +3,14 @@ import { RewardError } from "./errors.ts";
 import { maxWeightMatching } from "./matching.ts";
 import { resolveOptions, versionOf, type RewardOptions, type RewardSettings } from "./options.ts";
 import { isBlank, scanCompletion } from "./parse-completion.ts";
-import { rougeAgainst, rougeTarget, type RougeTarget } from "./rouge.ts";
+import { ReferenceIndex } from "./reference-index.ts";
 import { tokenize } from "./tokenize.ts";
 
 /** What completions of one prompt are compared with. */
 export interface RewardReference {
   /** True class. */
   score: Quality;
+  /** True plot summary; not blank. */
   caption: string;
   /** Real comments, already filtered; may be empty. */
   comments: readonly string[];
@@ -17,9 +18,13 @@ export interface RewardReference {
 
 /** More about one result. */
 export interface RewardDetails {
+  /** Class that the answer gives; null with the reason. */
   answer: { score: Quality | null; reason: string | null };
+  /** Tokens of the caption; 0 without one. */
   captionTokens: number;
+  /** Comments written, scored, different from each other, and paired with real ones. */
   comments: { given: number; kept: number; distinct: number; pairs: number };
+  /** Warnings of the reference. */
   warnings: string[];
 }
 
@@ -30,6 +35,7 @@ export type ScoredCompletion = RewardBreakdown & { details?: RewardDetails };
 export interface PreparedReference {
   /** What a user should know of this reference. */
   readonly warnings: readonly string[];
+  /** Version of package and options; results compare only under one. */
   readonly version: string;
   /** @internal */
   readonly state: PreparedState;
@@ -37,10 +43,14 @@ export interface PreparedReference {
 
 /** What preparation computed. */
 export interface PreparedState {
+  /** Settings with all defaults. */
   options: RewardOptions;
+  /** True class. */
   score: Quality;
-  caption: RougeTarget;
-  comments: RougeTarget[];
+  /** The one true caption. */
+  caption: ReferenceIndex;
+  /** The real comments. */
+  comments: ReferenceIndex;
 }
 
 /**
@@ -57,15 +67,15 @@ export function prepareReference(reference: RewardReference, settings: RewardSet
   if (typeof score !== "number" || !Number.isInteger(score) || score < 1 || score > 5) refuse("REFERENCE_SCORE_INVALID", `score is ${JSON.stringify(score)}, expected an integer from 1 to 5`);
   if (typeof caption !== "string" || isBlank(caption)) return refuse("REFERENCE_CAPTION_EMPTY", "caption is empty");
   if (!Array.isArray(comments) || !comments.every((comment) => typeof comment === "string")) return refuse("REFERENCE_COMMENTS_INVALID", "comments must be an array of strings");
-  const kept = (comments as string[]).filter((comment) => !isBlank(comment));
-  const captionTarget = rougeTarget(tokenize(caption, options.tokenizer));
+  const kept = comments.filter((comment) => !isBlank(comment));
+  const captionTokens = tokenize(caption, options.tokenizer);
   const warnings: string[] = [];
   if (kept.length === 0) warnings.push("no-reference-comments");
-  if (captionTarget.tokens.length === 0) warnings.push("reference-caption-has-no-tokens");
+  if (captionTokens.length === 0) warnings.push("reference-caption-has-no-tokens");
   return {
     warnings,
     version: versionOf(options),
-    state: { options, score: score as Quality, caption: captionTarget, comments: kept.map((comment) => rougeTarget(tokenize(comment, options.tokenizer))) },
+    state: { options, score: score as Quality, caption: new ReferenceIndex([captionTokens]), comments: new ReferenceIndex(kept.map((comment) => tokenize(comment, options.tokenizer))) },
   };
 }
 
@@ -82,7 +92,7 @@ function captionReward(text: string | null, { options, caption }: PreparedState,
     reasons.push("caption-too-short");
     return { value: 0, tokens: tokens.length };
   }
-  return { value: rougeAgainst(caption, tokens).mean, tokens: tokens.length };
+  return { value: caption.means(tokens)[0]!, tokens: tokens.length };
 }
 
 function distinctLists(lists: readonly string[][]): string[][] {
@@ -112,9 +122,10 @@ function commentsReward(texts: string[] | null, { options, comments }: PreparedS
   const distinct = distinctLists(lists);
   const used = options.dedupeComments ? distinct : lists;
   const details = { given, kept: used.length, distinct: distinct.length, pairs: 0 };
-  if (used.length === 0 || comments.length === 0) return { value: 0, details };
-  const { pairs, sum } = maxWeightMatching(used.map((tokens) => comments.map((target) => rougeAgainst(target, tokens).mean)));
-  const divisor = { matched: Math.min(used.length, comments.length), max: Math.max(used.length, comments.length), expected: options.expectedComments }[options.commentsDenominator];
+  const expected = comments.lengths.length;
+  if (used.length === 0 || expected === 0) return { value: 0, details };
+  const { pairs, sum } = maxWeightMatching(used.map((tokens) => comments.means(tokens)));
+  const divisor = { matched: Math.min(used.length, expected), max: Math.max(used.length, expected), expected: options.expectedComments }[options.commentsDenominator];
   return { value: sum / divisor, details: { ...details, pairs: pairs.length } };
 }
 

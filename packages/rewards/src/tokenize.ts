@@ -41,6 +41,12 @@ function mixedTokens(text: string): string[] {
   };
   for (const character of text.normalize("NFKC").toLowerCase()) {
     const code = character.codePointAt(0)!;
+    if (code >= 0x4e00 && code <= 0x9fff) {
+      flush();
+      tokens.push(character);
+      afterSingle = true;
+      continue;
+    }
     if (isDropped(code)) continue;
     const isWord = code < 128 ? isAsciiWord(code) : LETTER_OR_NUMBER.test(character);
     if (isWord && isSingle(code)) {
@@ -49,7 +55,7 @@ function mixedTokens(text: string): string[] {
       afterSingle = true;
     } else if (code >= 128 && MARK.test(character)) {
       if (run !== "") run += character;
-      else if (afterSingle) tokens[tokens.length - 1] += character;
+      else if (afterSingle) tokens.push(`${tokens.pop()!}${character}`);
     } else if (isWord) {
       run += character;
       afterSingle = false;

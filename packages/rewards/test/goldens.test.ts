@@ -3,7 +3,7 @@ import { ablateWeights, hardened, maxWeightMatching, parseCompletion, prepareRef
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 
-const golden = <T>(name: string): T => JSON.parse(readFileSync(new URL(`../../../test-fixtures/goldens/rewards/${name}`, import.meta.url), "utf8")) as T;
+const golden = (name: string): unknown => JSON.parse(readFileSync(new URL(`../../../test-fixtures/goldens/rewards/${name}`, import.meta.url), "utf8"));
 const close = (actual: number | null, expected: number | null): void => {
   if (expected === null || actual === null) expect(actual).toBe(expected);
   else expect(Math.abs(actual - expected)).toBeLessThanOrEqual(1e-12);
@@ -15,7 +15,7 @@ const same = (score: RougeScore, expected: number[]): void => [score.precision, 
 
 describe("ROUGE", () => {
   it.each(["rouge-edge.json", "rouge-random.json"])("equals the reference package: %s", (file) => {
-    const cases = golden<RougeCase[]>(file);
+    const cases = golden(file) as RougeCase[];
     expect(cases.length).toBeGreaterThanOrEqual(40);
     for (const one of cases) {
       for (const tokenizer of ["rouge-score", "mixed"] as TokenizerName[]) {
@@ -30,7 +30,7 @@ describe("ROUGE", () => {
     }
   });
 
-  it.each(golden<{ text: string; tokens: string[] }[]>("mixed-tokenizer.json"))("cuts $text", ({ text, tokens }) => {
+  it.each((golden("mixed-tokenizer.json") as { text: string; tokens: string[] }[]))("cuts $text", ({ text, tokens }) => {
     expect(tokenize(text, "mixed")).toEqual(tokens);
   });
 
@@ -38,7 +38,7 @@ describe("ROUGE", () => {
     fc.assert(
       fc.property(fc.string(), fc.string(), (a, b) => {
         close(rouge(a, b).mean, rouge(b, a).mean);
-        const ascii = a.replace(/[^\x00-\x7f]/gu, ""); // eslint-disable-line no-control-regex -- ASCII is what is meant
+        const ascii = a.replace(/[^\x00-\x7f]/gu, "");
         expect(tokenize(ascii, "mixed")).toEqual(tokenize(ascii));
       }),
     );
@@ -46,7 +46,7 @@ describe("ROUGE", () => {
 });
 
 describe("matching", () => {
-  const { cases, invalid } = golden<{ cases: { name: string; matrix: number[][]; sum: number; pairs: number }[]; invalid: { name: string; matrix: (number | string)[][]; error?: string; sum?: number }[] }>("matching.json");
+  const { cases, invalid } = golden("matching.json") as { cases: { name: string; matrix: number[][]; sum: number; pairs: number }[]; invalid: { name: string; matrix: (number | string)[][]; error?: string; sum?: number }[] };
   it.each(cases)("$name", ({ matrix, sum, pairs }) => {
     const result = maxWeightMatching(matrix);
     close(result.sum, sum);
@@ -81,14 +81,14 @@ const compare = (actual: Outcome, expected: Outcome): void => {
 };
 
 describe("completions", () => {
-  const adversarial = golden<{ reference: RewardReference; cases: { id: string; name: string; parts: Part[]; options: RewardSettings; expect: Outcome }[] }>("adversarial.json");
+  const adversarial = golden("adversarial.json") as { reference: RewardReference; cases: { id: string; name: string; parts: Part[]; options: RewardSettings; expect: Outcome }[] };
   it.each(adversarial.cases)("$id $name", ({ parts, options, expect: expected }) => {
     const text = parts.map((part) => (typeof part === "string" ? part : part.repeat.repeat(part.times))).join("");
     compare(scoreCompletion(text, prepareReference(adversarial.reference, options)), expected);
   });
 
   it("equals the reference on 100 whole completions", () => {
-    const { references, rows } = golden<{ references: RewardReference[]; rows: { ref: number; completion: string; options?: RewardSettings; expect: Outcome }[] }>("rows.json");
+    const { references, rows } = golden("rows.json") as { references: RewardReference[]; rows: { ref: number; completion: string; options?: RewardSettings; expect: Outcome }[] };
     for (const { ref, completion, options, expect: expected } of rows) compare(scoreCompletion(completion, prepareReference(references[ref]!, options)), expected);
   });
 

@@ -1,0 +1,140 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { createRandom } from "@dramascope/schema";
+import { maxWeightMatching, parseCompletion, prepareReference, rouge, scoreCompletion, scoreGroup, type RewardReference } from "@dramascope/rewards";
+import fc from "fast-check";
+import ts from "typescript";
+import { describe, expect, it } from "vitest";
+
+const words = fc.array(fc.constantFrom("a", "b", "c", "girl", "heir", "constructor", "__proto__"), { maxLength: 80 });
+
+/** F of the longest common subsequence by the plain table. */
+function plainRougeL(target: readonly string[], prediction: readonly string[]): number {
+  let row = new Array<number>(prediction.length + 1).fill(0);
+  for (const token of target) {
+    const next = [0];
+    prediction.forEach((other, j) => next.push(token === other ? row[j]! + 1 : Math.max(row[j + 1]!, next[j]!)));
+    row = next;
+  }
+  const precision = row.at(-1)! / Math.max(prediction.length, 1);
+  const recall = row.at(-1)! / Math.max(target.length, 1);
+  return precision + recall > 0 ? (2 * precision * recall) / (precision + recall) : 0;
+}
+
+describe("ROUGE of any tokens", () => {
+  it("has the plain table's common subsequence", () => {
+    fc.assert(
+      fc.property(words, words, (target, prediction) => {
+        const simple = (list: string[]): string[] => list.map((word) => word.replaceAll("_", ""));
+        expect(rouge(simple(target).join(" "), simple(prediction).join(" ")).rougeL.fmeasure).toBe(plainRougeL(simple(target), simple(prediction)));
+      }),
+    );
+  });
+
+  it("has a long text's common subsequence", () => {
+    const random = createRandom(7);
+    for (const [length, vocabulary] of [[31, 2], [62, 5], [400, 3], [400, 300], [2000, 1500]] as const) {
+      const text = (): string[] => Array.from({ length }, () => `w${Math.floor(random.uniform() * vocabulary)}`);
+      const [a, b] = [text(), text()];
+      expect(rouge(a.join(" "), b.join(" ")).rougeL.fmeasure).toBe(plainRougeL(a, b));
+    }
+  });
+
+  it("keeps single tokens' score under permutation", () => {
+    fc.assert(
+      fc.property(words, words, (a, b) => {
+        expect(rouge(a.join(" "), b.toSorted().join(" ")).rouge1).toEqual(rouge(a.toReversed().join(" "), b.join(" ")).rouge1);
+      }),
+    );
+  });
+
+  it("indexes a text of a hundred thousand different words", () => {
+    const text = Array.from({ length: 100_000 }, (_, i) => `w${i}`).join(" ");
+    expect(rouge(text, "w5 w6 w99999").rougeL.precision).toBe(1);
+  });
+});
+
+describe("matching", () => {
+  /** Largest sum over all ways to give each row its own column; rows are not more than columns. */
+  function bruteForce(matrix: readonly (readonly number[])[], row = 0, taken: readonly number[] = []): number {
+    if (row === matrix.length) return 0;
+    return Math.max(...matrix[row]!.map((value, column) => (taken.includes(column) ? -Infinity : value + bruteForce(matrix, row + 1, [...taken, column]))));
+  }
+
+  it("finds what trying everything finds", () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 6 }), fc.integer({ min: 1, max: 6 }), fc.infiniteStream(fc.integer({ min: 0, max: 6 })), (height, width, numbers) => {
+        const matrix = Array.from({ length: height }, () => Array.from({ length: width }, () => numbers.next().value as number));
+        const turned = matrix[0]!.map((_, column) => matrix.map((row) => row[column]!));
+        expect(maxWeightMatching(matrix).sum).toBe(bruteForce(height <= width ? matrix : turned));
+        expect(maxWeightMatching(turned).sum).toBe(maxWeightMatching(matrix).sum);
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  it.each([
+    ["NOT_FINITE", [[1, Number.NaN]]],
+    ["NOT_FINITE", [[1, Infinity]]],
+    ["NOT_FINITE", [[1, undefined as unknown as number]]],
+    ["RAGGED", [[1, 2], [1]]],
+    ["RAGGED", [[], [1]]],
+    ["OUT_OF_RANGE", [[2e15]]],
+    ["TOO_LARGE", Array.from({ length: 513 }, () => new Array<number>(513).fill(0))],
+  ])("refuses %s", (code, matrix) => {
+    expect(() => maxWeightMatching(matrix)).toThrow(expect.objectContaining({ code }) as Error);
+  });
+
+  it("reduces a long side", () => {
+    const long = Array.from({ length: 2000 }, (_, i) => [i, 0, 1]);
+    expect(maxWeightMatching(long).sum).toBe(2000);
+    expect(maxWeightMatching([long.map(([first]) => first!)])).toEqual({ pairs: [[0, 1999]], sum: 1999 });
+  });
+});
+
+const reference: RewardReference = { score: 4, caption: "女主 slaps the heir", comments: ["666 great", "女主真美"] };
+const PIECES = ["<caption>", "</caption>", "<comments>", "</comments>", "<think>", "</think>", "<answer>", "</answer>", "\\boxed{4}", '["great", "女主"]', "[", '"', "\n", " ", "<|im_end|>", "slaps"];
+
+describe("any text", () => {
+  it("is scored within bounds: a hundred thousand strings of random bytes and tags", () => {
+    const random = createRandom(8);
+    const prepared = [prepareReference(reference), prepareReference(reference, { tokenizer: "mixed", commentsFormat: "json-or-bullets", format: "lenient" })];
+    const decoder = new TextDecoder();
+    let scored = 0;
+    for (let n = 0; n < 100_000; n++) {
+      const parts = Array.from({ length: Math.floor(random.uniform() * 12) }, () => {
+        if (random.uniform() < 0.7) return PIECES[Math.floor(random.uniform() * PIECES.length)]!;
+        return decoder.decode(Uint8Array.from({ length: 4 }, () => Math.floor(random.uniform() * 256)));
+      });
+      const { format, accuracy, caption, comments, total } = scoreCompletion(parts.join(""), prepared[n % 2]!);
+      if ([format, accuracy, caption, comments, total].every((value) => value !== null && value >= 0 && value <= 1 + 1e-12)) scored++;
+    }
+    expect(scored).toBe(100_000);
+  });
+
+  it("gets the same rewards in any order of its group", () => {
+    const prepared = prepareReference(reference);
+    const texts = ["", "<answer>4</answer>", '<caption>slaps</caption><comments>["great"]</comments>', "<caption>the heir</caption>"];
+    const forward = scoreGroup(texts, prepared);
+    expect(scoreGroup(texts.toReversed(), prepared).toReversed()).toEqual(forward);
+  });
+
+  it("cannot reach the prototype", () => {
+    const text = '<comments>["__proto__", "constructor", "toString"]</comments><answer>\\boxed{__proto__}</answer>';
+    expect(parseCompletion(text)).toMatchObject({ comments: ["__proto__", "constructor", "toString"], answer: { score: null } });
+    expect(scoreCompletion(text, prepareReference({ score: 1, caption: "__proto__ x", comments: ["constructor"] })).comments).toBeGreaterThan(0);
+  });
+});
+
+it("applies regular expressions to single characters only", () => {
+  const folder = new URL("../src/", import.meta.url);
+  const found = readdirSync(folder).flatMap((name) => {
+    const expressions: string[] = [];
+    const visit = (node: ts.Node): void => {
+      if (ts.isRegularExpressionLiteral(node)) expressions.push(node.text);
+      ts.forEachChild(node, visit);
+    };
+    visit(ts.createSourceFile(name, readFileSync(new URL(name, folder), "utf8"), ts.ScriptTarget.Latest));
+    return expressions;
+  });
+  expect(found.sort()).toEqual(["/[\\p{L}\\p{N}]/u", "/\\p{M}/u"]);
+});
