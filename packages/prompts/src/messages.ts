@@ -1,9 +1,10 @@
 import type { ContentPart, Message } from "@dramascope/schema";
+import { PromptError } from "./errors.ts";
 import type { Template } from "./template.ts";
 
 /** Layout of a drama's message. */
 export interface DramaMessageOptions {
-  /** Episodes shown. */
+  /** Episodes shown, at least 1. */
   episodeCount: number;
   /** Episodes before or after the request. Default `before`. */
   mediaPosition?: "before" | "after";
@@ -11,9 +12,16 @@ export interface DramaMessageOptions {
   episodeLabel?: (episode: number) => string;
 }
 
-/** One user message: every episode's label and frames, and the rendered request. */
+/**
+ * One user message: every episode's label and frames, and the rendered request. Video `k` stands for the frames of episode `k + 1`.
+ *
+ * @throws PromptError `PROMPT_EPISODES` for a count below 1, `PROMPT_VARIABLE` as `render` does.
+ */
 export function dramaMessages(template: Template, variables: Readonly<Record<string, unknown>>, options: DramaMessageOptions): Message[] {
   const { episodeCount, mediaPosition = "before", episodeLabel = (episode) => `Episode ${episode}:` } = options;
+  if (!Number.isInteger(episodeCount) || episodeCount < 1) {
+    throw new PromptError(`episodeCount is ${String(episodeCount)}`, { code: "PROMPT_EPISODES", hint: "Show at least one episode." });
+  }
   const episodes = Array.from({ length: episodeCount }, (_, video): ContentPart[] => [
     { type: "text", text: episodeLabel(video + 1) },
     { type: "video", video },
@@ -29,8 +37,20 @@ export function numberNote(clock: "continuous" | "episode"): string {
     : "The red number in the corner of each picture is the time in seconds from the start of its episode.";
 }
 
-/** What the built-in requests about a drama's episodes are told; only the variables that the template has. */
-export function episodeVariables(template: Template, given: { episodeCount: number; language?: string; clock?: "continuous" | "episode"; transcript?: string }): Record<string, unknown> {
-  const all = { episodeCount: given.episodeCount, language: given.language ?? "English", numberNote: numberNote(given.clock ?? "continuous"), transcript: given.transcript ?? "" };
+/** What a request about a drama's episodes is told. */
+export interface EpisodeFacts {
+  /** Episodes shown. */
+  episodeCount: number;
+  /** Language of the answer, by its English name. Default `English`. */
+  language?: string;
+  /** Meaning of the red numbers in the frames. Default `continuous`. */
+  clock?: "continuous" | "episode";
+  /** Spoken lines; text from outside. Default none. */
+  transcript?: string;
+}
+
+/** Values for the variables that a request about episodes has, and for no others. */
+export function episodeVariables(template: Template, facts: EpisodeFacts): Record<string, unknown> {
+  const all = { episodeCount: facts.episodeCount, language: facts.language ?? "English", numberNote: numberNote(facts.clock ?? "continuous"), transcript: facts.transcript ?? "" };
   return Object.fromEntries(Object.entries(all).filter(([name]) => template.variables.includes(name)));
 }

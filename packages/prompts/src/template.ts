@@ -13,7 +13,9 @@ export interface Template {
   readonly version: string;
   /** SHA-256 of the file with LF line ends and no blanks at its end. */
   readonly hash: string;
+  /** Language of the text, for example `en`. */
   readonly language: string;
+  /** Names that {@link render} needs, all of them. */
   readonly variables: readonly string[];
   /** Form of the answer that the text asks for. */
   readonly output: "text" | "json" | "tags";
@@ -107,7 +109,11 @@ export function parseTemplate(text: string, where = "the template"): Template {
   };
 }
 
-/** Reads a template file. */
+/**
+ * Reads a template file, see {@link parseTemplate}.
+ *
+ * @throws PromptError `PROMPT_TEMPLATE` when it cannot be read or its form is not allowed.
+ */
 export async function loadTemplate(file: string): Promise<Template> {
   let text: string;
   try {

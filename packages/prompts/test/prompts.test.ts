@@ -1,7 +1,11 @@
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { builtin, dataBlock, dramaMessages, parseTemplate, PROMPT_IDS, PromptError, type PromptId } from "@dramascope/prompts";
+import { builtin, dataBlock, dramaMessages, loadTemplate, parseTemplate, PROMPT_IDS, PromptError, type PromptId } from "@dramascope/prompts";
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 
 const read = (path: string): string => readFileSync(new URL(path, import.meta.url), "utf8");
@@ -17,6 +21,14 @@ describe("the built-in prompts", () => {
     const template = builtin(id);
     expect([template.hash, template.version]).toEqual([hash, version]);
     expect(template.render(Object.fromEntries(Object.entries(example.variables).map(([name, value]) => [name, unwrap(value)])))).toBe(example.rendered);
+  });
+
+  it("label comments by their text in the keyed variant", () => {
+    const keyed = builtin("comment_filter", { variant: "keyed" });
+    expect({ version: keyed.version, hash: keyed.hash }, "enter a changed text with a new version in prompts.lock.json").toEqual(lock["comment_filter.keyed"]);
+    expect(keyed.render({ commentsJson: ["666"] })).toContain(`${dataBlock(["666"])}\n`);
+    expect(() => builtin("cot", { variant: "keyed" })).toThrow(expect.objectContaining({ code: "PROMPT_UNKNOWN" }) as Error);
+    expect(() => builtin("plot" as PromptId)).toThrow(PromptError);
   });
 
   it.each(PROMPT_IDS)("%s did not change without a new version", (id) => {
@@ -58,7 +70,41 @@ describe("templates", () => {
   });
 });
 
+describe("dataBlock", () => {
+  it("cannot be closed from inside, whatever the value", () => {
+    fc.assert(
+      fc.property(fc.jsonValue(), (value) => {
+        const lines = dataBlock(value).split("\n");
+        expect(lines).toHaveLength(3);
+        expect(lines[0]).toBe(lines[2]);
+        expect(JSON.parse(lines[1]!)).toEqual(JSON.parse(JSON.stringify(value)));
+      }),
+    );
+  });
+
+  it("refuses what JSON cannot hold", () => {
+    for (const value of [undefined, 1n, () => 1]) expect(() => dataBlock(value)).toThrow(expect.objectContaining({ code: "PROMPT_VARIABLE" }) as Error);
+  });
+});
+
+describe("loadTemplate", () => {
+  it("reads a user's file and names one that is missing", async () => {
+    const file = join(await mkdtemp(join(tmpdir(), "prompts-")), "mine.md");
+    await expect(loadTemplate(file)).rejects.toThrow(file);
+    await writeFile(file, template("Judge {{ name }}.").replaceAll("\n", "\r\n"));
+    const mine = await loadTemplate(file);
+    expect(mine.render({ name: "it" })).toBe("Judge it.");
+    expect(mine.hash).toBe(parseTemplate(template("Judge {{ name }}.")).hash);
+    await rm(dirname(file), { recursive: true });
+  });
+});
+
 describe("dramaMessages", () => {
+  it("needs an episode", () => {
+    expect(() => dramaMessages(parseTemplate(template("{{ name }}")), { name: 1 }, { episodeCount: 0 })).toThrow(PromptError);
+  });
+
+
   it("puts labels, episodes and the request in order", () => {
     const simple = parseTemplate(template("Judge {{ name }}."));
     const before = dramaMessages(simple, { name: "it" }, { episodeCount: 2 });
