@@ -9,6 +9,8 @@ export interface Core {
   readonly queryChunk: number;
   /** Logit rows at once. */
   readonly logitsChunk: number;
+  /** Bytes of inner results that a gradient call may keep. */
+  readonly keepBytes: number;
   /** Pixel value by channel and byte, [channels·256]. */
   readonly pixelTable: Float32Array;
 }

@@ -78,7 +78,7 @@ export async function loadQwenVl(dir: string, options: LoadOptions): Promise<Qwe
   const pixels = pixelTable(await readJson(join(dir, "preprocessor_config.json"), false));
   const weights = await loadWeights(dir, config, options);
   const core: Core = {
-    config, runtime: new Runtime(options.tf), queryChunk: options.queryChunk ?? 512, logitsChunk: options.logitsChunk ?? 256, pixelTable: pixels,
+    config, runtime: new Runtime(options.tf), queryChunk: options.queryChunk ?? 512, logitsChunk: options.logitsChunk ?? 256, keepBytes: options.keepBytes ?? 2 ** 28, pixelTable: pixels,
   };
   return new LoadedModel(dir, core, weights, { config, tokenizer, template, mrope: options.mrope ?? "qwen" }, generation);
 }

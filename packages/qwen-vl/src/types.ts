@@ -80,6 +80,8 @@ export interface LoadOptions {
   queryChunk?: number;
   /** Logit rows at once. Default 256. */
   logitsChunk?: number;
+  /** Bytes of inner results that a gradient call may keep instead of computing them twice; 0 keeps the layers' inputs only. Default 256 MiB. */
+  keepBytes?: number;
   /** Unknown or missing tensors are errors. Default true. */
   strict?: boolean;
   /** Called after each tensor. */

@@ -200,6 +200,14 @@ describe("gradients", () => {
       expect(compared).toBeGreaterThan(10);
     }
     const once = await set.readGradients();
+    const frugal = await ref.load({ keepBytes: 0, queryChunk: 7, logitsChunk: 16 });
+    const same = frugal.trainable(new RegExp(`^(${escaped.join("|")})$`, "u"));
+    const group = cases[1]!;
+    await frugal.logProbsWithGradient(ref.prompt, group.completions, { temperature: group.temperature, gradient: lossOf(group.weights) });
+    (await same.readGradients()).forEach((values, i) => {
+      expect(relativeDifference(values, once[i]!), same.names[i]).toBeLessThan(1e-5);
+    });
+    frugal.dispose();
     await model.logProbsWithGradient(ref.prompt, ref.completions, { temperature: about.group_temperature, gradient: lossOf(about.advantages.map((a) => -a / 3)) });
     set.scaleGradients(0.5);
     (await set.readGradients()).forEach((values, i) => {

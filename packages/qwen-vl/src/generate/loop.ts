@@ -157,7 +157,7 @@ async function prefill(core: Core, arena: Arena, view: ParameterView, batch: Bat
   let x = embedRows(core, arena, view, ids, placed.features, placed.rows);
   const prefixes: { keys: Tensor; values: Tensor }[] = [];
   for (let i = 0; i < config.text.layers; i++) {
-    const out = runLayer(core, arena, view, i, rows, x, true);
+    const out = runLayer(core, arena, view, i, rows, x, "cache");
     prefixes.push({ keys: out.keys!, values: out.values! });
     arena.free(x);
     x = out.y;

@@ -85,12 +85,14 @@ export interface BlockWants {
 }
 
 /**
- * Recomputes one layer and gives the gradients for `dy`: `x` and the wanted parameters under their local names, weights in PyTorch's
+ * Recomputes one layer, with `forwardOps`, and gives the gradients for `dy`: `x` and the wanted parameters under their local names, weights in PyTorch's
  * shapes. Inputs as in {@link decoderBlock}, and `dy` [rows, hidden].
  */
-export function decoderBlockVjp<V>(ops: Ops<V>, inputs: Inputs<V>, shape: DecoderShape, layout: RowLayout, wants: BlockWants): Record<string, V> {
+export function decoderBlockVjp<V>(
+  ops: Ops<V>, inputs: Inputs<V>, shape: DecoderShape, layout: RowLayout, wants: BlockWants, forwardOps: Ops<V> = ops,
+): Record<string, V> {
   const { heads, kvHeads, headDim, eps, loraScales } = shape;
-  const forward = decoderBlock(ops.scope("forward"), inputs, shape, layout);
+  const forward = decoderBlock(forwardOps.scope("forward"), inputs, shape, layout);
   const out: Record<string, V> = {};
   const cos = inputs["cos"]!;
   const sin = inputs["sin"]!;

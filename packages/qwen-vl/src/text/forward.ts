@@ -4,6 +4,7 @@ import type { Core } from "../core.ts";
 import { blockInputs, decoderLayerNames, EMBEDDING, FINAL_NORM, LM_HEAD } from "../parameters.ts";
 import type { ParameterView } from "../parameters.ts";
 import { rmsNorm } from "../ops/elementwise.ts";
+import { keepingOps } from "../ops/kept.ts";
 import { headLogits } from "../ops/log-prob.ts";
 import type { HeadValues } from "../ops/log-prob.ts";
 import type { Tensor } from "../types.ts";
@@ -63,17 +64,32 @@ export function embedRows(core: Core, arena: Arena, view: ParameterView, ids: Te
   return arena.add(core.runtime.run("embed", inputs, body)["x"]!);
 }
 
-/** One decoder layer; with `cache` also the prompts' keys and values. */
-export function runLayer(core: Core, arena: Arena, view: ParameterView, index: number, rows: RowTensors, x: Tensor, cache: boolean): { y: Tensor; keys?: Tensor; values?: Tensor } {
+/** What a layer gives besides its output. */
+export type LayerExtras = "none" | "cache" | "kept";
+
+/** Results of {@link runLayer}. */
+export interface LayerResult {
+  y: Tensor;
+  /** The prompts' keys and values, with `cache`. */
+  keys?: Tensor;
+  values?: Tensor;
+  /** Products and softmax results for the backward, with `kept`. */
+  kept: Tensor[];
+}
+
+/** One decoder layer. */
+export function runLayer(core: Core, arena: Arena, view: ParameterView, index: number, rows: RowTensors, x: Tensor, extras: LayerExtras): LayerResult {
   const { tensors, loraScales } = blockInputs(view, decoderLayerNames(index));
   const shape = decoderShape(core, loraScales);
   const body: Body = (ops, v) => {
-    const out = decoderBlock(ops, v, shape, rows.layout);
-    return cache ? { y: out.y, keys: out.attention.keys, values: out.attention.values } : { y: out.y };
+    const values: (typeof v)[string][] = [];
+    const out = decoderBlock(extras === "kept" ? keepingOps(ops, values) : ops, v, shape, rows.layout);
+    if (extras === "cache") return { y: out.y, keys: out.attention.keys, values: out.attention.values };
+    return { y: out.y, ...Object.fromEntries(values.map((value, i) => [`kept${i}`, value])) };
   };
-  const key = `decoder_block:${layoutKey(core, rows.layout)}:${String(cache)}:${JSON.stringify(loraScales)}`;
-  const out = arena.addAll(core.runtime.run(key, { ...layerRowInputs(rows, x), ...tensors }, body));
-  return { y: out["y"]!, ...(cache ? { keys: out["keys"]!, values: out["values"]! } : {}) };
+  const key = `decoder_block:${layoutKey(core, rows.layout)}:${extras}:${JSON.stringify(loraScales)}`;
+  const { y, keys, values, ...rest } = arena.addAll(core.runtime.run(key, { ...layerRowInputs(rows, x), ...tensors }, body));
+  return { y: y!, ...(extras === "cache" ? { keys: keys!, values: values! } : {}), kept: Object.values(rest) };
 }
 
 /** Inputs of the head: `norm` and `head`. */

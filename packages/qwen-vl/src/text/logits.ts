@@ -53,7 +53,7 @@ export async function forwardLogits(core: Core, view: ParameterView, prompt: Pro
     const inputs = rowTensors(core, arena, packed);
     let x = embedRows(core, arena, view, arena.add(core.runtime.ints(packed.ids, [packed.ids.length])), placed.features, placed.rows);
     for (let i = 0; i < core.config.text.layers; i++) {
-      const { y } = runLayer(core, arena, view, i, inputs, x, false);
+      const { y } = runLayer(core, arena, view, i, inputs, x, "none");
       arena.free(x);
       x = y;
     }

@@ -2,6 +2,7 @@ import type { Body } from "@dramascope/tensorflow";
 import type { Arena } from "../arena.ts";
 import type { Core } from "../core.ts";
 import { rmsNorm, rmsNormVjp } from "../ops/elementwise.ts";
+import { replayingOps } from "../ops/kept.ts";
 import { headLogits, logProbVjp, logSoftmaxAt } from "../ops/log-prob.ts";
 import { decoderLayerNames, EMBEDDING, FINAL_NORM, LM_HEAD } from "../parameters.ts";
 import type { ParameterView } from "../parameters.ts";
@@ -27,14 +28,19 @@ export function backward(
   if (belowLayers) lowest = 0;
   for (let i = config.text.layers - 1; i >= lowest; i--) {
     const before = dx!;
+    const kept = state.kept[i] ?? [];
     const wantsX = i > lowest || belowLayers;
     dx = runBackward(runtime, arena, {
-      key: `decoder_block_vjp:${layoutKey(core, rows.layout)}`,
+      key: `decoder_block_vjp:${layoutKey(core, rows.layout)}:${kept.length}`,
       names: decoderLayerNames(i), view, sink, wantsX,
-      inputs: { ...layerRowInputs(rows, hidden[i]!), dy: before },
-      vjp: (ops, v, loraScales, wants) => decoderBlockVjp(ops, v, decoderShape(core, loraScales), rows.layout, wants),
+      inputs: { ...layerRowInputs(rows, hidden[i]!), dy: before, ...Object.fromEntries(kept.map((tensor, k) => [`kept${k}`, tensor])) },
+      vjp: (ops, v, loraScales, wants) => {
+        const known = kept.map((_, k) => v[`kept${k}`]!);
+        const forwardOps = known.length === 0 ? ops : replayingOps(ops, known.values());
+        return decoderBlockVjp(ops, v, decoderShape(core, loraScales), rows.layout, wants, forwardOps);
+      },
     });
-    arena.free(before, hidden[i + 1]);
+    arena.free(before, hidden[i + 1], ...kept);
   }
   if (!belowLayers || dx === undefined) return;
   if (sink.has(EMBEDDING)) embeddingBackward(core, arena, state, dx, sink);

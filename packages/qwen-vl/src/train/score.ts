@@ -9,6 +9,8 @@ import { embedRows, headInputs, headValues, rowTensors, runLayer } from "../text
 import type { RowTensors } from "../text/forward.ts";
 import { bucketLength, packRows, promptStart, unpackTokens } from "../text/packing.ts";
 import type { PackedRows, PromptGroup } from "../text/packing.ts";
+import { rowCount } from "../text/shared-prefix.ts";
+import type { RowLayout } from "../text/shared-prefix.ts";
 import { placeFeatures } from "../text/vision-rows.ts";
 import type { PlacedFeatures } from "../text/vision-rows.ts";
 import type { Prompt, Tensor } from "../types.ts";
@@ -56,6 +58,17 @@ export interface ForwardState {
   /** Input of every layer, then the last layer's output; only the latter without training. */
   hidden: Tensor[];
   chunks: HeadChunk[];
+  /** Results inside every layer that its backward need not compute again; empty lists when memory forbids. */
+  kept: Tensor[][];
+}
+
+/** Whether the products and probabilities of all layers may be kept. */
+function keepsResults(core: Core, layout: RowLayout): boolean {
+  const { layers, heads, kvHeads, headDim, hiddenSize, intermediateSize } = core.config.text;
+  const { prompts, promptRows, completions, completionRows } = layout;
+  const linears = rowCount(layout) * ((heads + 2 * kvHeads) * headDim + 2 * hiddenSize + 2 * intermediateSize);
+  const scores = prompts * heads * (promptRows ** 2 + completions * completionRows * (promptRows + completionRows));
+  return 4 * layers * (linears + scores) <= core.keepBytes;
 }
 
 function headChunks(packed: PackedRows, size: number): HeadChunk[] {
@@ -154,17 +167,20 @@ export async function scoreGroups(
     const ids = arena.add(runtime.ints(packed.ids, [packed.ids.length]));
     const rows = rowTensors(core, arena, packed);
     const hidden = [embedRows(core, arena, view, ids, placed.features, placed.rows)];
+    const keeps = training !== undefined && keepsResults(core, packed.layout);
+    const kept: Tensor[][] = [];
     for (let i = 0; i < config.text.layers; i++) {
       options.signal?.throwIfAborted();
       const x = hidden.at(-1)!;
-      const { y } = runLayer(core, arena, view, i, rows, x, false);
+      const { y, kept: inner } = runLayer(core, arena, view, i, rows, x, keeps ? "kept" : "none");
+      kept.push(inner);
       if (training === undefined) {
         arena.free(x);
         hidden.length = 0;
       }
       hidden.push(y);
     }
-    const state: ForwardState = { packed, rows, placed, ids, hidden, chunks: headChunks(packed, core.logitsChunk) };
+    const state: ForwardState = { packed, rows, placed, ids, hidden, chunks: headChunks(packed, core.logitsChunk), kept };
     const scores = await readScores(core, arena, view, state, options);
     if (training === undefined) return { scores };
     const { loss, dLogProbs } = training.gradient(scores);
