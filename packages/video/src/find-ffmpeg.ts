@@ -1,0 +1,95 @@
+import { execFile } from "node:child_process";
+import { statSync } from "node:fs";
+import { createRequire } from "node:module";
+import { delimiter, dirname, join } from "node:path";
+import { promisify } from "node:util";
+import { VideoError } from "./errors.ts";
+
+/** A usable ffmpeg. */
+export interface Ffmpeg {
+  path: string;
+  version: string;
+  /** Option, variable, package or PATH. */
+  source: string;
+  /** Places that were looked at before, with the reason. */
+  tried: string[];
+}
+
+/** Options of {@link findFfmpeg}. */
+export interface FindFfmpegOptions {
+  /** Used and nothing else. */
+  ffmpegPath?: string | undefined;
+  /** Default the process's. */
+  env?: Readonly<Record<string, string | undefined>>;
+}
+
+interface Place {
+  source: string;
+  path: string | undefined;
+  /** Unusable is an error, not a reason to look on. */
+  isAsked: boolean;
+  missing?: string;
+}
+
+const run = promisify(execFile);
+const FILTERS = ["fps", "trim", "scale"];
+const DECODERS = ["h264", "hevc", "vp9"];
+
+const isFile = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isFile() === true;
+
+function fromPackage(): Place[] {
+  const require = createRequire(import.meta.url);
+  const place = (source: string, find: () => string): Place => {
+    try {
+      const path = find();
+      return isFile(path) ? { source, path, isAsked: false } : { source, path: undefined, isAsked: false, missing: "its program is not there" };
+    } catch {
+      return { source, path: undefined, isAsked: false, missing: "the package is not installed" };
+    }
+  };
+  const binary = `@ffmpeg-binary/${process.platform}-${process.arch}`;
+  return [place("ffmpeg-static", () => require("ffmpeg-static") as string), place(binary, () => join(dirname(require.resolve(`${binary}/package.json`)), "ffmpeg"))];
+}
+
+function places({ ffmpegPath, env = process.env }: FindFfmpegOptions): Place[] {
+  if (ffmpegPath !== undefined) return [{ source: "option ffmpegPath", path: ffmpegPath, isAsked: true }];
+  for (const name of ["DRAMASCOPE_FFMPEG", "FFMPEG_BIN"]) if (env[name]) return [{ source: name, path: env[name], isAsked: true }];
+  const onPath = (env["PATH"] ?? "").split(delimiter).filter((folder) => folder !== "").map((folder) => join(folder, "ffmpeg")).find(isFile);
+  return [...fromPackage(), { source: "PATH", path: onPath, isAsked: false, missing: "no ffmpeg on it" }];
+}
+
+/** Version of a program, or what keeps it from being used. */
+async function examine(path: string): Promise<{ version: string } | { problem: string }> {
+  if (!isFile(path)) return { problem: "there is no such file" };
+  try {
+    const ask = async (...args: string[]): Promise<string> => (await run(path, ["-hide_banner", ...args], { timeout: 5000, maxBuffer: 4 << 20 })).stdout;
+    const version = /^ffmpeg version (\S+)/u.exec(await ask("-version"))?.[1];
+    if (version === undefined) return { problem: "it does not answer as ffmpeg" };
+    const [filters, decoders] = [await ask("-filters"), await ask("-decoders")];
+    const lacking = [...FILTERS.filter((name) => !new RegExp(`\\s${name}\\s`, "u").test(filters)), ...DECODERS.filter((name) => !new RegExp(`\\s${name}\\s`, "u").test(decoders))];
+    return lacking.length > 0 ? { problem: `it lacks ${lacking.join(", ")}` } : { version };
+  } catch (error) {
+    return { problem: (error as Error).message.split("\n")[0]! };
+  }
+}
+
+/**
+ * The first usable ffmpeg: the option, `DRAMASCOPE_FFMPEG`, `FFMPEG_BIN`, ffmpeg-static, @ffmpeg-binary/<platform>, PATH. One that was
+ * asked for by name must work.
+ *
+ * @throws VideoError `FFMPEG_UNUSABLE`, or `FFMPEG_NOT_FOUND` listing every place.
+ */
+export async function findFfmpeg(options: FindFfmpegOptions = {}): Promise<Ffmpeg> {
+  const tried: string[] = [];
+  for (const { source, path, isAsked, missing } of places(options)) {
+    if (path === undefined) {
+      tried.push(`${source}: ${missing ?? "not there"}`);
+      continue;
+    }
+    const found = await examine(path);
+    if ("version" in found) return { path, version: found.version, source, tried };
+    if (isAsked) throw new VideoError(`${source} names ${path}: ${found.problem}`, { code: "FFMPEG_UNUSABLE", hint: "Point it at a working ffmpeg, or unset it." });
+    tried.push(`${source}: ${found.problem}`);
+  }
+  throw new VideoError(`no usable ffmpeg was found (${tried.join("; ")})`, { code: "FFMPEG_NOT_FOUND", hint: "Install ffmpeg (apt install ffmpeg, npm install ffmpeg-static), or set DRAMASCOPE_FFMPEG." });
+}
