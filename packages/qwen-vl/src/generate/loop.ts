@@ -7,7 +7,7 @@ import type { ParameterView } from "../parameters.ts";
 import { Decoder } from "../text/decode-step.ts";
 import { embedRows, rowTensors, runLayer, runLogits } from "../text/forward.ts";
 import { KvCache } from "../text/kvcache.ts";
-import { packRows, promptStart } from "../text/packing.ts";
+import { bucketLength, packRows, promptStart } from "../text/packing.ts";
 import { placeFeatures } from "../text/vision-rows.ts";
 import type { Prompt, Tensor, Tensor1D } from "../types.ts";
 import { createRowPicker } from "./pick-row.ts";
@@ -16,6 +16,8 @@ import type { SamplingOptions } from "./sampler.ts";
 
 /** Slots by which a sample's cache grows. */
 const CACHE_BLOCK = 64;
+/** Prompt rows computed at once, unless a single prompt has more. */
+const PREFILL_ROWS = 4096;
 
 /** Options of {@link generateSamples}, defaults already filled in. */
 export interface GenerateLoopOptions {
@@ -147,11 +149,19 @@ function aborted(options: GenerateLoopOptions): boolean {
   return options.signal?.aborted === true;
 }
 
-async function prefill(core: Core, arena: Arena, view: ParameterView, batch: Batch, options: GenerateLoopOptions) {
+interface Prefilled {
+  /** Keys and values of every layer. */
+  prefixes: { keys: Tensor; values: Tensor }[];
+  /** Logits of the last row of every prompt. */
+  logits: Tensor;
+  prefixBias: Tensor;
+}
+
+async function prefillSome(core: Core, arena: Arena, view: ParameterView, prompts: readonly Prompt[], promptRows: number): Promise<Prefilled> {
   const { runtime, config } = core;
-  const packed = packRows(batch.prompts.map(({ prompt }) => ({ prompt, completions: [] })), 32);
-  const starts = batch.prompts.map((_, i) => promptStart(packed.layout, i));
-  const placed = await placeFeatures(core, arena, view, batch.prompts.map((p) => p.prompt), starts, { train: false });
+  const packed = packRows(prompts.map((prompt) => ({ prompt, completions: [] })), promptRows);
+  const starts = prompts.map((_, i) => promptStart(packed.layout, i));
+  const placed = await placeFeatures(core, arena, view, prompts, starts, { train: false });
   const ids = arena.add(runtime.ints(packed.ids, [packed.ids.length]));
   const rows = rowTensors(core, arena, packed);
   let x = embedRows(core, arena, view, ids, placed.features, placed.rows);
@@ -162,15 +172,30 @@ async function prefill(core: Core, arena: Arena, view: ParameterView, batch: Bat
     arena.free(x);
     x = out.y;
   }
-  const last = Int32Array.from(batch.prompts, ({ prompt }, i) => starts[i]! + prompt.ids.length - 1);
+  const last = Int32Array.from(prompts, (prompt, i) => starts[i]! + prompt.ids.length - 1);
   const logits = runLogits(core, arena, view, x, last);
-  arena.free(x, ids, rows.cos, rows.sin);
-  const prefixBias = arena.add(runtime.floats(packed.prefixBias, [packed.layout.prompts, packed.layout.promptRows]));
+  arena.free(x, ids, rows.cos, rows.sin, placed.features, placed.rows);
+  return { prefixes, logits, prefixBias: arena.add(runtime.floats(packed.prefixBias, [prompts.length, promptRows])) };
+}
+
+/** Computes the prompts of a batch, a bounded number of rows at once. */
+async function prefill(core: Core, arena: Arena, view: ParameterView, batch: Batch, options: GenerateLoopOptions) {
+  const prompts = batch.prompts.map(({ prompt }) => prompt);
+  const promptRows = bucketLength(Math.max(...prompts.map((prompt) => prompt.ids.length)), 32);
+  const atOnce = Math.max(1, Math.floor(PREFILL_ROWS / promptRows));
+  const parts: Prefilled[] = [];
+  for (let at = 0; at < prompts.length; at += atOnce) parts.push(await prefillSome(core, arena, view, prompts.slice(at, at + atOnce), promptRows));
+  const joined = (pick: (part: Prefilled) => Tensor): Tensor => {
+    if (parts.length === 1) return pick(parts[0]!);
+    const tensors = parts.map(pick);
+    const all = arena.add(core.runtime.tf.concat(tensors, 0));
+    arena.free(...tensors);
+    return all;
+  };
+  const prefixes = parts[0]!.prefixes.map((_, i) => ({ keys: joined((part) => part.prefixes[i]!.keys), values: joined((part) => part.prefixes[i]!.values) }));
   const capacity = Math.min(CACHE_BLOCK, Math.ceil(options.maxNewTokens / 16) * 16);
-  const cache = new KvCache(core, arena, prefixes, {
-    prompts: batch.prompts.length, samples: batch.prompts[0]!.rows.length, promptRows: packed.layout.promptRows, capacity,
-  });
-  return { cache, logits, prefixBias };
+  const cache = new KvCache(core, arena, prefixes, { prompts: prompts.length, samples: batch.prompts[0]!.rows.length, promptRows, capacity });
+  return { cache, logits: joined((part) => part.logits), prefixBias: joined((part) => part.prefixBias) };
 }
 
 async function readRows(arena: Arena, logits: Tensor, step: string): Promise<Float32Array> {

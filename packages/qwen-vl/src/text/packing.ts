@@ -44,10 +44,13 @@ export function promptStart(layout: RowLayout, index: number): number {
   return index * layout.promptRows;
 }
 
-/** Lays groups out as rows; lengths are rounded up with {@link bucketLength}. */
-export function packRows(groups: readonly PromptGroup[], step = 16): PackedRows {
+/**
+ * Lays groups out as rows; lengths are rounded up with {@link bucketLength}.
+ *
+ * @param promptRows Rows of every prompt; default those of the longest.
+ */
+export function packRows(groups: readonly PromptGroup[], promptRows = bucketLength(Math.max(...groups.map((g) => g.prompt.ids.length)))): PackedRows {
   const prompts = groups.length;
-  const promptRows = bucketLength(Math.max(...groups.map((g) => g.prompt.ids.length)), step);
   const completions = Math.max(...groups.map((g) => g.completions.length));
   const longest = Math.max(0, ...groups.flatMap((g) => g.completions.map((c) => c.length)));
   const completionRows = completions === 0 ? 0 : bucketLength(longest);
