@@ -1,8 +1,8 @@
-import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { copyFile, mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { openSafetensors, QwenVlError, type Prompt, type QwenVl } from "@dramascope/qwen-vl";
+import { openSafetensors, QwenVlError, writeSafetensors, type LoadOptions, type NamedArray, type Prompt, type QwenVl } from "@dramascope/qwen-vl";
 import { golden, goldenJson, goldenTensors } from "./goldens.ts";
 import { difference, loadReference, relativeDifference, type Reference } from "./support.ts";
 
@@ -257,6 +257,16 @@ describe("gradients", () => {
     own.dispose();
   });
 
+  it("come with a loud error when the logits are not finite", async () => {
+    const own = await ref.load();
+    const set = own.trainable(/language_model\.norm\.weight$/u);
+    set.assignAll([new Float32Array(64).fill(Number.NaN)]);
+    await leakFree(() => expect(own.logProbs(ref.second, [[3]])).rejects.toThrow(/logits are not finite/));
+    await leakFree(() => expect(own.generate([ref.second], { maxNewTokens: 2 })).rejects.toThrow(/logits of prefill are not finite/));
+    own.dispose();
+    await expect(own.logProbs(ref.second, [[3]])).rejects.toThrow(/was disposed/);
+  });
+
   it("refuse a loss that is not finite and leave nothing behind", async () => {
     const set = model.trainable(/layers\.1\.mlp\.down_proj\.weight$/u);
     const bad = { gradient: (p: Float32Array[]) => ({ loss: Number.NaN, dLogProbs: p }) };
@@ -424,6 +434,7 @@ describe("generation", () => {
     expect(samples![0]!.finishReason).toBe("abort");
     expect(samples![0]!.ids.length).toBe(3);
     await leakFree(() => expect(model.generate([ref.prompt], { maxNewTokens: 4000 })).rejects.toThrow(/exceeds the 4096 positions/));
+    expect(() => model.setActiveAdapter("nobody")).toThrow(/no adapter "nobody"/);
     await leakFree(() => expect(model.generate([ref.prompt], { maxNewTokens: 0 })).rejects.toThrow(/maxNewTokens/));
   });
 });
@@ -442,7 +453,31 @@ describe("loading", () => {
 
   it("names the folder that is not there", async () => {
     await expect(ref.load({}, join(tmpdir(), "dramascope-no-such-model"))).rejects.toThrow(/config\.json cannot be read/);
-    const file = await openSafetensors(golden("adapter/adapter_model.safetensors"));
-    await file.close();
+  });
+
+  it("names missing, unknown and misshapen tensors and leaves nothing behind", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "dramascope-qwen-vl-"));
+    const file = await openSafetensors(golden("model-new/model.safetensors"));
+    const before = ref.tf.memory().numTensors;
+    try {
+      const all: NamedArray[] = [];
+      for (const name of file.names) all.push({ name, shape: file.info(name).shape, values: (await file.read(name)).values as Float32Array });
+      await copyFile(golden("model-new/config.json"), join(folder, "config.json"));
+      const loading = async (tensors: NamedArray[], options: Partial<LoadOptions> = {}): Promise<QwenVl> => {
+        await writeSafetensors(join(folder, "model.safetensors"), tensors);
+        return ref.load(options, folder);
+      };
+      const norm = "model.language_model.norm.weight";
+      await expect(loading(all.filter(({ name }) => name !== norm))).rejects.toThrow(`lacks ${norm}`);
+      const extra = [...all, { name: "model.surplus", shape: [1], values: new Float32Array(1) }];
+      await expect(loading(extra)).rejects.toThrow(/unknown tensors model\.language_model\.surplus/);
+      (await loading(extra, { strict: false })).dispose();
+      const short = all.map((tensor) => (tensor.name === norm ? { ...tensor, shape: [32], values: tensor.values.subarray(0, 32) } : tensor));
+      await expect(loading(short)).rejects.toThrow(/has shape \[32\], the configuration asks for \[64\]/);
+      expect(ref.tf.memory().numTensors).toBe(before);
+    } finally {
+      await file.close();
+      await rm(folder, { recursive: true });
+    }
   });
 });
