@@ -60,11 +60,11 @@ function readEntry(path: string, name: string, value: unknown, dataBytes: number
   const isSize = (entry: unknown): entry is number => Number.isSafeInteger(entry) && (entry as number) >= 0;
   if (!Array.isArray(shape) || shape.length > 8 || !shape.every(isSize)) refuse(path, `tensor ${JSON.stringify(name)}: unusable shape`);
   if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isSize)) refuse(path, `tensor ${JSON.stringify(name)}: unusable data_offsets`);
-  const [begin, end] = offsets as [number, number];
+  const [begin, end] = [offsets[0]!, offsets[1]!];
   if (begin > end || end > dataBytes) refuse(path, `tensor ${JSON.stringify(name)}: data_offsets ${begin}..${end} lie outside the file's ${dataBytes} data bytes`);
-  const bytes = (shape as number[]).reduce((a, b) => a * b, WIDTH[dtype]);
+  const bytes = shape.reduce((a, b) => a * b, WIDTH[dtype]);
   if (bytes !== end - begin) refuse(path, `tensor ${JSON.stringify(name)}: shape and dtype need ${bytes} bytes, data_offsets hold ${end - begin}`);
-  return { dtype, shape: shape as number[], bytes, start: begin };
+  return { dtype, shape, bytes, start: begin };
 }
 
 function readHeader(path: string, text: string, dataBytes: number): { entries: Map<string, Entry>; metadata: Record<string, string> } {
@@ -77,7 +77,7 @@ function readHeader(path: string, text: string, dataBytes: number): { entries: M
   if (typeof header !== "object" || header === null || Array.isArray(header)) refuse(path, "its header is not a JSON object");
   const entries = new Map<string, Entry>();
   let metadata: Record<string, string> = {};
-  for (const [name, value] of Object.entries(header)) {
+  for (const [name, value] of Object.entries(header as Record<string, unknown>)) {
     if (name !== "__metadata__") entries.set(name, readEntry(path, name, value, dataBytes));
     else if (typeof value === "object" && value !== null) metadata = Object.fromEntries(Object.entries(value).map(([key, entry]) => [key, String(entry)]));
   }

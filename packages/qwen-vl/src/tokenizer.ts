@@ -4,6 +4,13 @@ import { Tokenizer } from "@huggingface/tokenizers";
 import { QwenVlError } from "./errors.ts";
 import type { QwenTokenizer } from "./types.ts";
 
+/** The used part of the package; its own declarations do not resolve under Node's module rules. */
+interface TextTokenizer {
+  encode(text: string, options: { add_special_tokens: boolean }): { ids: number[] };
+  decode(ids: number[], options: { skip_special_tokens: boolean }): string;
+}
+const TextTokenizer = Tokenizer as unknown as new (json: unknown, config: unknown) => TextTokenizer;
+
 interface AddedToken {
   id: number;
   content: string;
@@ -54,9 +61,9 @@ export function createTokenizer(json: unknown, config: unknown = {}): QwenTokeni
   const ids = new Map(entries as [string, number][]);
   for (const { content, id } of added) ids.set(content, id);
 
-  let tokenizer: Tokenizer;
+  let tokenizer: TextTokenizer;
   try {
-    tokenizer = new Tokenizer(json as object, { ...(config as object), clean_up_tokenization_spaces: false });
+    tokenizer = new TextTokenizer(json, { ...(config as object), clean_up_tokenization_spaces: false });
   } catch (error) {
     return refuse(`it cannot be used (${(error as Error).message})`, error);
   }

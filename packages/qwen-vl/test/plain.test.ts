@@ -45,10 +45,8 @@ describe("config", () => {
   });
 
   it.each(["hidden_size", "rms_norm_eps", "num_hidden_layers", "video_token_id", "vision_config", "rope_scaling"])("names the missing field %s", (field) => {
-    const json = goldenJson<Record<string, unknown>>("model/config.json");
-    delete json[field];
-    if (field === "rope_scaling") delete json["rope_parameters"];
-    expect(() => parseConfig(json)).toThrow(field);
+    const left = Object.entries(goldenJson<Record<string, unknown>>("model/config.json")).filter(([name]) => name !== field);
+    expect(() => parseConfig(Object.fromEntries(left))).toThrow(field);
   });
 
   it.each([null, [], 7, {}, { model_type: "llama" }])("refuses %j", (json) => {
