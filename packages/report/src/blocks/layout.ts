@@ -1,0 +1,19 @@
+import { html, type Html } from "../html.ts";
+
+/** Something that stands in a section: a block of this package, or text, which becomes a paragraph. */
+export type Block = Html | string;
+
+/** Blocks below each other. */
+export function stack(blocks: readonly Block[]): Html {
+  return html`${blocks.map((block) => (typeof block === "string" ? html`<p>${block}</p>` : block))}`;
+}
+
+/** Blocks beside each other, below each other on narrow screens. Give charts in it `size: "half"`. */
+export function columns(blocks: readonly Block[]): Html {
+  return html`<div class="columns">${blocks.map((block) => html`<div>${stack([block])}</div>`)}</div>`;
+}
+
+/** A part that is folded up until the reader opens it. */
+export function details(summary: string, blocks: readonly Block[]): Html {
+  return html`<details><summary>${summary}</summary><div class="details">${stack(blocks)}</div></details>`;
+}

@@ -1,0 +1,68 @@
+import { formatNumber } from "../format.ts";
+import { html, type Html } from "../html.ts";
+import { drawing, drawingWidth, figure, type FigureOptions } from "../blocks/figure.ts";
+import { at, extent, linearScale } from "./scale.ts";
+import { fitText, textWidth } from "./text.ts";
+
+/** One row of bars. */
+export interface Bar {
+  /** Name of the row. */
+  label: string;
+  /** Length, or one a series; null and NaN are written as a dash. */
+  value: number | null | readonly (number | null)[];
+  /** Number of observations behind it. */
+  n?: number;
+}
+
+/** What a bar chart shows. */
+export interface BarChartOptions extends FigureOptions {
+  /** Rows, top first. */
+  bars: readonly Bar[];
+  /** Names of the bars of each row, for a legend; needed with several values a row. */
+  series?: readonly string[];
+  /** Range of values; default from 0 to the greatest. */
+  range?: readonly [number, number];
+  /** How values are written. Default {@link formatNumber}. */
+  format?: (value: number) => string;
+}
+
+const BAR = 18;
+const GAP = 14;
+
+/** Legend of filled swatches. */
+export function fillLegend(names: readonly string[], classOf: (index: number) => string): Html {
+  return html`<ul class="legend">${names.map((name, i) => html`<li><svg class="swatch square" viewBox="0 0 12 12" aria-hidden="true"><rect class="fill ${classOf(i)}" width="12" height="12" rx="2"/></svg>${name}</li>`)}</ul>`;
+}
+
+/** Horizontal bars, each with its number; several values a row stand below each other. */
+export function barChart(options: BarChartOptions): Html {
+  const { bars, series = [], format = (value: number) => formatNumber(value) } = options;
+  const rows = bars.map(({ label, value, n }) => ({ label, n, values: typeof value === "object" && value !== null ? [...value] : [value as number | null] }));
+  const found = extent(rows.flatMap((row) => row.values.map((value) => value ?? Number.NaN)));
+  if (!found) return figure(options, null);
+  const domain: [number, number] = options.range ? [options.range[0], options.range[1]] : [Math.min(0, found[0]), Math.max(0, found[1])];
+  const width = drawingWidth(options);
+  const names = rows.map(({ label, n }) => (n === undefined ? label : `${label} · n = ${formatNumber(n)}`));
+  const left = Math.min(Math.max(...names.map((name) => textWidth(name))) + 16, width * 0.42);
+  const room = Math.max(...rows.flatMap((row) => row.values.map((value) => textWidth(format(value ?? Number.NaN))))) + 14;
+  const negative = domain[0] < 0 ? room : 0;
+  const x = linearScale(domain, [left + negative, width - room]);
+  const zero = x(Math.min(Math.max(0, domain[0]), domain[1]));
+  let y = 4;
+  const content = rows.map((row, i) => {
+    const top = y;
+    const height = row.values.length * BAR + (row.values.length - 1) * 3;
+    y += height + GAP;
+    const marks = row.values.map((value, k) => {
+      const line = top + k * (BAR + 3);
+      if (value === null || !Number.isFinite(value)) return html`<text class="value muted" x="${at(zero + 6)}" y="${at(line + 13)}">–</text>`;
+      const end = x(Math.min(Math.max(value, domain[0]), domain[1]));
+      const text = value < 0 ? html`<text class="value end" x="${at(end - 6)}" y="${at(line + 13)}">${format(value)}</text>` : html`<text class="value" x="${at(end + 6)}" y="${at(line + 13)}">${format(value)}</text>`;
+      return html`<rect class="fill c${k % 6}" x="${at(Math.min(zero, end))}" y="${at(line)}" width="${at(Math.max(Math.abs(end - zero), 1))}" height="${BAR}" rx="2"/>${text}`;
+    });
+    return html`<text class="name end" x="${at(left - 10)}" y="${at(top + height / 2 + 4.5)}">${fitText(names[i]!, left - 12)}<title>${names[i]!}</title></text>${marks}`;
+  });
+  const summary = `${options.title ?? "Bar chart"}: ${rows.map(({ label, values }) => `${label} ${values.map((value) => format(value ?? Number.NaN)).join(", ")}`).join("; ")}`;
+  const axis = html`<line class="axis" x1="${at(zero)}" x2="${at(zero)}" y1="0" y2="${y - GAP + 4}"/>`;
+  return figure(options, drawing(width, y - GAP + 6, summary, html`${content}${axis}`), series.length > 0 && fillLegend(series, (i) => `c${i % 6}`));
+}

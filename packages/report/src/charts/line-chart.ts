@@ -1,0 +1,97 @@
+import { formatNumber } from "../format.ts";
+import { html, type Html } from "../html.ts";
+import { drawing, drawingWidth, figure, type FigureOptions } from "../blocks/figure.ts";
+import { at, extent, linearScale, niceTicks, type Scale } from "./scale.ts";
+import { smoothed, thinned, type Point } from "./series.ts";
+import { textWidth } from "./text.ts";
+
+/** One line. */
+export interface LineSeries {
+  /** Name in the legend. */
+  name: string;
+  /** [x, y], ascending in x; a y that is not finite leaves a gap. */
+  points: readonly Point[];
+}
+
+/** A vertical mark, such as the start of a phase. */
+export interface LineMark {
+  /** Place. */
+  x: number;
+  /** Text beside it. */
+  label: string;
+}
+
+/** What a line chart shows. */
+export interface LineChartOptions extends FigureOptions {
+  /** Lines, at most six to stay readable. */
+  series: readonly LineSeries[];
+  /** Meaning and unit of x. */
+  xLabel?: string;
+  /** Meaning and unit of y. */
+  yLabel?: string;
+  /** Weight of the past in the exponential mean that is drawn over the faint raw line, 0 … <1. Default 0: raw only. */
+  smoothing?: number;
+  /** Range of y; default: that of the data. */
+  yRange?: readonly [number, number];
+  /** Vertical marks. */
+  marks?: readonly LineMark[];
+  /** How values are written in the legend. Default {@link formatNumber}. */
+  format?: (value: number) => string;
+}
+
+const HEIGHT = 300;
+const TOP = 14;
+const BOTTOM = 46;
+
+function pathOf(points: readonly Point[], x: Scale, y: Scale): string {
+  let isOpen = false;
+  const steps: string[] = [];
+  for (const [px, py] of points) {
+    if (!Number.isFinite(px) || !Number.isFinite(py)) {
+      isOpen = false;
+      continue;
+    }
+    steps.push(`${isOpen ? "L" : "M"}${at(x(px))} ${at(y(py))}`);
+    isOpen = true;
+  }
+  return steps.join("");
+}
+
+const isDrawable = ([x, y]: Point): boolean => Number.isFinite(x) && Number.isFinite(y);
+
+function line(series: LineSeries, index: number, smoothing: number, x: Scale, y: Scale, width: number): Html {
+  const style = `c${index % 6} d${index % 6}`;
+  const finite = series.points.filter(isDrawable);
+  if (finite.length === 1) return html`<circle class="fill ${style}" cx="${at(x(finite[0]![0]))}" cy="${at(y(finite[0]![1]))}" r="4"/>`;
+  const raw = html`<path class="line ${style}${smoothing > 0 ? " faint" : ""}" d="${pathOf(thinned(series.points, width), x, y)}"/>`;
+  return smoothing > 0 ? html`${raw}<path class="line ${style}" d="${pathOf(thinned(smoothed(series.points, smoothing), width), x, y)}"/>` : raw;
+}
+
+function legend(series: readonly LineSeries[], smoothing: number, format: (value: number) => string): Html {
+  const items = series.map(({ name, points }, i) => {
+    const last = smoothed(points, smoothing).findLast(isDrawable)?.[1];
+    return html`<li><svg class="swatch" viewBox="0 0 28 10" aria-hidden="true"><path class="line c${i % 6} d${i % 6}" d="M1 5H27"/></svg>${name}${last === undefined ? html` <span class="muted">no data</span>` : html` <span class="muted">${smoothing > 0 ? "last mean" : "last"} ${format(last)}</span>`}</li>`;
+  });
+  return html`<ul class="legend">${items}</ul>`;
+}
+
+/** A line chart with axes, grid and a legend that gives each line's last value, for training curves and other series. */
+export function lineChart(options: LineChartOptions): Html {
+  const { series, xLabel, yLabel, smoothing = 0, marks = [], format = (value: number) => formatNumber(value) } = options;
+  const points = series.flatMap((one) => one.points.filter(isDrawable));
+  const xExtent = extent(points.map(([x]) => x));
+  const yExtent = options.yRange ?? extent(points.map(([, y]) => y));
+  if (!xExtent || !yExtent) return figure(options, null);
+  const width = drawingWidth(options);
+  const yTicks = niceTicks([yExtent[0], yExtent[1]], 6);
+  const left = Math.max(...yTicks.values.map((value) => textWidth(yTicks.label(value), 12))) + (yLabel === undefined ? 14 : 34);
+  const right = width - 16;
+  const xTicks = niceTicks(xExtent, width > 600 ? 10 : 6);
+  const x = linearScale(xExtent[0] === xExtent[1] ? xTicks.domain : xExtent, [left, right]);
+  const y = linearScale(yTicks.domain, [HEIGHT - BOTTOM, TOP]);
+  const inside = xTicks.values.filter((value) => x(value) >= left - 0.5 && x(value) <= right + 0.5);
+  const middle = (TOP + HEIGHT - BOTTOM) / 2;
+  const summary = `${options.title ?? "Line chart"}: ${series.map(({ name, points: own }) => `${name}, last ${format(own.findLast(isDrawable)?.[1] ?? Number.NaN)}`).join("; ")}`;
+  const content = html`${yTicks.values.map((value) => html`<line class="grid" x1="${at(left)}" x2="${right}" y1="${at(y(value))}" y2="${at(y(value))}"/><text class="tick end" x="${at(left - 8)}" y="${at(y(value) + 4)}">${yTicks.label(value)}</text>`)}${inside.map((value) => html`<text class="tick middle" x="${at(x(value))}" y="${HEIGHT - BOTTOM + 20}">${xTicks.label(value)}</text>`)}<line class="axis" x1="${at(left)}" x2="${right}" y1="${HEIGHT - BOTTOM}" y2="${HEIGHT - BOTTOM}"/>${marks.filter((mark) => Number.isFinite(mark.x)).map((mark) => html`<line class="mark" x1="${at(x(mark.x))}" x2="${at(x(mark.x))}" y1="${TOP}" y2="${HEIGHT - BOTTOM}"/><text class="tick" x="${at(x(mark.x) + 5)}" y="${TOP + 10}">${mark.label}</text>`)}${series.map((one, i) => line(one, i, smoothing, x, y, right - left))}${xLabel !== undefined && html`<text class="label middle" x="${at((left + right) / 2)}" y="${HEIGHT - 6}">${xLabel}</text>`}${yLabel !== undefined && html`<text class="label middle" transform="rotate(-90 12 ${middle})" x="12" y="${middle}">${yLabel}</text>`}`;
+  return figure(options, drawing(width, HEIGHT, summary, content), legend(series, smoothing, format));
+}
