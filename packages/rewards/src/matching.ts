@@ -1,3 +1,5 @@
+// eslint-disable-next-line @typescript-eslint/triple-slash-reference -- the package has no types; users of the source need these as well
+/// <reference path="./munkres-js.d.ts" />
 import munkres from "munkres-js";
 import { RewardError } from "./errors.ts";
 

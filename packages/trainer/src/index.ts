@@ -1,1 +1,11 @@
-export {};
+export { groupAdvantages, type AdvantageOptions, type Advantages } from "./advantages.ts";
+export { parseGrpoConfig, parseSftConfig, type GrpoConfig, type GrpoConfigInput, type SftConfig, type SftConfigInput } from "./config.ts";
+export { createSampleEncoder, type EncoderOptions, type SampleEncoder } from "./encoder.ts";
+export { TrainerError } from "./errors.ts";
+export { trainGrpo, type GrpoDeps } from "./grpo.ts";
+export { AdamW, clipGradNorm, type AdamWConfig, type Arrays, type OptimizerState } from "./optimizer.ts";
+export { k3Kl, policyLoss, type LossType, type PolicyLossConfig, type PolicyLossInput, type PolicyLossResult } from "./policy-loss.ts";
+export { createRewardFn, type RewardFn, type RewardItem } from "./reward-function.ts";
+export { learningRateAt, type Schedule, type ScheduleType } from "./schedule.ts";
+export type { TrainDeps, TrainResult } from "./session.ts";
+export { trainSft } from "./sft.ts";

@@ -1,0 +1,108 @@
+import { z } from "zod";
+import { TrainerError } from "./errors.ts";
+
+const positive = z.number().positive();
+const count = z.int().min(1);
+
+const common = {
+  /** Folder of the run; the same folder again resumes it. */
+  runDir: z.string().min(1),
+  /** Seed of order, start values and sampling. */
+  seed: z.int().min(0).default(0),
+  /** Adapter folder to go on from; without one a fresh adapter is made. */
+  adapter: z.string().optional(),
+  lora: z.strictObject({ r: count.default(8), alpha: positive.default(32), rslora: z.boolean().default(false) }).prefault({}),
+  learningRate: positive,
+  schedule: z.enum(["linear", "cosine", "constant", "constant_with_warmup", "cosine_with_min_lr"]),
+  warmupSteps: z.int().min(0).default(0),
+  /** End of `cosine_with_min_lr` as a share of the rate. */
+  minLrRate: z.number().min(0).max(1).default(0),
+  beta1: z.number().min(0).max(1).default(0.9),
+  beta2: z.number().min(0).max(1).default(0.999),
+  adamEps: positive.default(1e-8),
+  weightDecay: z.number().min(0).default(0),
+  /** 0 is off. */
+  maxGradNorm: z.number().min(0).default(1),
+  /** Steps between checkpoints. */
+  saveSteps: count.default(10),
+  keepCheckpoints: count.default(2),
+};
+
+const sftConfig = z.strictObject({
+  ...common,
+  learningRate: positive.default(1e-4),
+  schedule: common.schedule.default("cosine"),
+  epochs: count.default(3),
+  /** Samples of one optimiser step. */
+  batchSize: count.default(8),
+});
+
+const grpoConfig = z.strictObject({
+  ...common,
+  learningRate: positive.default(1e-5),
+  schedule: common.schedule.default("linear"),
+  /** Generations; default one pass over the samples. */
+  steps: count.optional(),
+  /** Prompts of one generation. */
+  promptsPerStep: count.default(8),
+  /** Completions of each prompt. */
+  numGenerations: z.int().min(2).default(16),
+  /** Optimiser steps on each generation. */
+  numIterations: count.default(1),
+  temperature: positive.default(1),
+  maxCompletionLength: count.default(2048),
+  lossType: z.enum(["grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo"]).default("grpo"),
+  importanceSamplingLevel: z.enum(["token", "sequence"]).default("token"),
+  epsilon: positive.default(0.2),
+  epsilonHigh: positive.default(0.2),
+  delta: positive.nullable().default(null),
+  beta: z.number().min(0).default(0.04),
+  biasCorrectionKl: z.boolean().default(false),
+  /** Policy of the KL term: adapter off, or the adapter the run starts from. Default the latter when there is one. */
+  reference: z.enum(["base", "start"]).optional(),
+  scaleRewards: z.enum(["group", "batch", "none"]).default("group"),
+  advantageConvention: z.enum(["trl", "paper"]).default("trl"),
+  advantageStd: z.enum(["population", "sample"]).default("population"),
+  rewardWeights: z.strictObject({ caption: z.number(), comments: z.number(), accuracy: z.number(), format: z.number() }).default({ caption: 0.2, comments: 0.2, accuracy: 0.5, format: 0.1 }),
+});
+
+/** Settings of an SFT run, defaults filled in. */
+export type SftConfig = z.output<typeof sftConfig>;
+/** Settings of an SFT run as given. */
+export type SftConfigInput = z.input<typeof sftConfig>;
+/** Settings of a GRPO run, defaults filled in. */
+export type GrpoConfig = z.output<typeof grpoConfig>;
+/** Settings of a GRPO run as given. */
+export type GrpoConfigInput = z.input<typeof grpoConfig>;
+
+/** Letters to change to get from one name to the other. */
+function distance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) next.push(Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)));
+    row = next;
+  }
+  return row.at(-1)!;
+}
+
+function parse<S extends z.ZodObject>(schema: S, value: unknown, what: string): z.output<S> {
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  const known = Object.keys(schema.shape);
+  const texts = result.error.issues.map((issue) => {
+    if (issue.code !== "unrecognized_keys") return `${issue.path.map(String).join(".")}: ${issue.message}`;
+    return issue.keys.map((key) => `${key} is no setting; did you mean ${[...known].sort((a, b) => distance(a, key) - distance(b, key))[0]!}?`).join("; ");
+  });
+  throw new TrainerError(`${what}: ${texts.join("; ")}`, { code: "CONFIG_INVALID", hint: "Correct the named settings." });
+}
+
+/** Checks SFT settings; an unknown one is an error with the nearest name. */
+export function parseSftConfig(value: unknown): SftConfig {
+  return parse(sftConfig, value, "the SFT settings");
+}
+
+/** Checks GRPO settings; an unknown one is an error with the nearest name. */
+export function parseGrpoConfig(value: unknown): GrpoConfig {
+  return parse(grpoConfig, value, "the GRPO settings");
+}

@@ -1,0 +1,73 @@
+import { framesToVisionItem, type ChatPart, type Prompt, type QwenVl, type RgbFrames, type VisionFeatures, type VisionItem } from "@dramascope/qwen-vl";
+import type { TrainingSample, VideoReference } from "@dramascope/schema";
+
+/** Turns a sample into a prompt with its vision features. The encoder keeps the features; do not dispose them. */
+export interface SampleEncoder {
+  encode(sample: TrainingSample): Promise<Prompt>;
+  /** Frees all features. */
+  dispose(): void;
+}
+
+/** Options of {@link createSampleEncoder}. */
+export interface EncoderOptions {
+  model: QwenVl;
+  /** Frames of one video reference. */
+  loadFrames: (video: VideoReference, sample: TrainingSample) => Promise<RgbFrames>;
+  /** Time base of the run. Default `pinned`. */
+  timeBase?: "pinned" | "true-fps";
+  /** Vision tokens kept between calls; the least recently used sample goes first. Default 200000. */
+  maxCachedTokens?: number;
+}
+
+interface Cached {
+  items: VisionItem[];
+  features: VisionFeatures[];
+  tokens: number;
+}
+
+/** Makes an encoder that runs the frozen vision tower once a sample and remembers the features within a bound. */
+export function createSampleEncoder({ model, loadFrames, timeBase = "pinned", maxCachedTokens = 200_000 }: EncoderOptions): SampleEncoder {
+  const cache = new Map<string, Cached>();
+  let held = 0;
+  const { patchSize, spatialMergeSize } = model.config.vision;
+
+  const look = async (sample: TrainingSample): Promise<Cached> => {
+    const key = JSON.stringify(sample.videos);
+    const known = cache.get(key);
+    if (known) {
+      cache.delete(key);
+      cache.set(key, known);
+      return known;
+    }
+    const full = await Promise.all(sample.videos.map(async (video) => framesToVisionItem(await loadFrames(video, sample), { patch: patchSize, merge: spatialMergeSize })));
+    const features = await model.encodeVideos(full);
+    // The pixels are not needed again: only grids stay.
+    const items = full.map((item): VisionItem => ({ ...item, patches: new Uint8Array(0) }));
+    const made = { items, features, tokens: features.reduce((sum, one) => sum + one.tokens, 0) };
+    cache.set(key, made);
+    held += made.tokens;
+    for (const [oldest, old] of cache) {
+      if (held <= maxCachedTokens || oldest === key) break;
+      cache.delete(oldest);
+      held -= old.tokens;
+      old.features.forEach((one) => one.dispose());
+    }
+    return made;
+  };
+
+  return {
+    encode: async (sample) => {
+      const { items, features } = await look(sample);
+      const messages = sample.messages.map(({ role, content }) => ({
+        role,
+        content: typeof content === "string" ? content : content.map((part): ChatPart => (part.type === "text" ? part : { type: "video", item: items[part.video]! })),
+      }));
+      return { ...model.prepare(messages, { timeBase }), features };
+    },
+    dispose: () => {
+      for (const { features } of cache.values()) features.forEach((one) => one.dispose());
+      cache.clear();
+      held = 0;
+    },
+  };
+}

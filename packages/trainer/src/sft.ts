@@ -1,0 +1,51 @@
+import type { Prompt } from "@dramascope/qwen-vl";
+import { createRandom, type SftSample } from "@dramascope/schema";
+import { parseSftConfig, type SftConfigInput } from "./config.ts";
+import { TrainerError } from "./errors.ts";
+import { openSession, type TrainDeps, type TrainResult } from "./session.ts";
+
+/** Positions of all samples in one epoch: a function of seed and epoch alone, so that a resumed run goes on where it was. */
+function epochOrder(samples: number, seed: number, epoch: number): number[] {
+  return createRandom(seed, { stream: epoch }).shuffle(Array.from({ length: samples }, (_, i) => i));
+}
+
+/**
+ * LoRA SFT. The loss is the summed negative log-likelihood over the answer's tokens, divided by their number in the whole step, so
+ * batches may be cut in any way.
+ *
+ * The same call again resumes the run in its folder; a finished run returns at once.
+ */
+export async function trainSft(settings: SftConfigInput, samples: readonly SftSample[], deps: TrainDeps): Promise<TrainResult> {
+  const config = parseSftConfig(settings);
+  const { model, encoder } = deps;
+  const end = model.generationConfig.eosTokenIds[0];
+  if (end === undefined) throw new TrainerError("the model names no end token", { code: "NO_END_TOKEN", hint: "Add eos_token_id to its configuration." });
+  const session = await openSession("sft", config, samples, deps);
+  const stepsPerEpoch = Math.ceil(samples.length / config.batchSize);
+  try {
+    return await session.run(stepsPerEpoch * config.epochs, async (step) => {
+      const order = epochOrder(samples.length, config.seed, Math.floor(step / stepsPerEpoch));
+      const start = (step % stepsPerEpoch) * config.batchSize;
+      const batch = order.slice(start, start + config.batchSize).map((i) => samples[i]!);
+      const targets = batch.map(({ target }) => [...model.tokenizer.encode(target), end]);
+      const tokens = targets.reduce((sum, ids) => sum + ids.length, 0);
+      const prompts: Prompt[] = [];
+      for (const sample of batch) prompts.push(await encoder.encode(sample));
+      const weights = batch.map(({ weight = 1 }) => weight / tokens);
+      const { loss } = await model.groupLogProbsWithGradient(
+        prompts.map((prompt, i) => ({ prompt, completions: [targets[i]!] })),
+        {
+          gradient: (logProbs) => {
+            const losses = logProbs.map(([values], i) => -values!.reduce((sum, value) => sum + value, 0) * weights[i]!);
+            const bad = losses.findIndex((value) => !Number.isFinite(value));
+            if (bad >= 0) throw new TrainerError(`step ${step + 1}, sample ${batch[bad]!.sampleId}: the loss is ${losses[bad]!}`, { code: "NOT_FINITE", hint: "Look at the sample, or lower the learning rate." });
+            return { loss: losses.reduce((a, b) => a + b, 0), dLogProbs: logProbs.map(([values], i) => [new Float64Array(values!.length).fill(-weights[i]!)]) };
+          },
+        },
+      );
+      return { loss, tokens, metrics: { epoch: (step + 1) / stepsPerEpoch } };
+    });
+  } finally {
+    session.dispose();
+  }
+}
