@@ -17,7 +17,7 @@ export const STYLE = `:root{${LIGHT}}
 @media (prefers-color-scheme:dark){:root{${DARK}}}
 *{box-sizing:border-box}
 html{-webkit-text-size-adjust:100%;scroll-behavior:smooth}
-body{margin:0 auto;padding:56px 24px 40px;max-width:1148px;background:var(--page);color:var(--ink);font:16px/1.6 ${SANS};overflow-wrap:break-word}
+body{margin:0 auto;padding:56px 24px 40px;max-width:1148px;background:var(--page);color:var(--ink);font:16px/1.6 ${SANS};overflow-wrap:anywhere}
 h1,h2,h3{line-height:1.25;margin:0;text-wrap:balance}
 h1{font:600 40px/1.15 ${SERIF};letter-spacing:-.01em}
 h2{font:600 25px/1.25 ${SERIF};margin-bottom:18px}
@@ -36,16 +36,17 @@ footer{padding:8px 4px;color:var(--muted);font-size:13px}
 .muted{color:var(--muted);fill:var(--muted)}
 .no-data{color:var(--muted);font-style:italic;background:var(--soft);border-radius:8px;padding:18px;text-align:center;max-width:none}
 .columns{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,380px),1fr));gap:12px 36px}
+.columns>*,.verdict>*,.tile,.gallery>*,.quotes>*{min-width:0}
 .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(140px,1fr));gap:20px 24px;margin:18px 0 30px}
 .tile{border-top:2px solid var(--accent);padding-top:10px}
 .tile dt{font-size:13.5px;color:var(--muted)}
 .tile dd{margin:0}
 .figure-value{font:600 31px/1.25 ${SERIF};font-variant-numeric:lining-nums tabular-nums}
 .figure-value.good{color:var(--good)}.figure-value.bad{color:var(--bad)}
-.unit{font:400 15px/1 ${SANS};color:var(--muted);margin-left:5px}
+.unit{font:400 15px/1 ${SANS};color:var(--muted);margin-left:5px;display:inline-block}
 .fact{font-size:13px;line-height:1.5;color:var(--muted)}
 .scroll{overflow-x:auto;margin:6px 0 26px}
-table{border-collapse:collapse;width:100%;font-size:14.5px;line-height:1.45;font-variant-numeric:tabular-nums lining-nums}
+table{overflow-wrap:break-word;border-collapse:collapse;width:100%;font-size:14.5px;line-height:1.45;font-variant-numeric:tabular-nums lining-nums}
 caption{caption-side:top;text-align:left;color:var(--muted);font-size:14px;padding-bottom:10px}
 th{font-weight:600;font-size:13px;color:var(--muted);border-bottom:1.5px solid var(--ink);vertical-align:bottom}
 th,td{padding:8px 14px;text-align:left;vertical-align:top}
@@ -93,7 +94,7 @@ ${HEAT}
 .pairs div{display:grid;grid-template-columns:minmax(110px,190px) 1fr;gap:16px;padding:7px 0;border-bottom:1px solid var(--rule)}
 .pairs dt{color:var(--muted)}.pairs dd{margin:0;overflow-wrap:anywhere}
 .bullets{margin:0 0 14px;padding-left:20px}.bullets li{margin:3px 0}
-.quotes{list-style:none;margin:0 0 22px;padding:0;display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,420px),1fr));gap:10px 36px}
+.quotes{list-style:none;margin:0 0 22px;padding:0;display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,420px),1fr));gap:10px 36px;align-items:start}
 .quotes li{border-left:3px solid var(--rule);padding:1px 0 1px 14px}
 .quotes q{quotes:none}
 .quotes cite{color:var(--muted);font-size:13px;font-style:normal}
@@ -114,6 +115,7 @@ summary{cursor:pointer;font-weight:600;font-size:15px}
 .gallery img{width:100%}
 .verdict{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,380px),1fr));gap:24px 44px;align-items:start;margin:18px 0 26px}
 .verdict>div>:first-child{margin-top:0}
+.verdict .drawing+p{margin-top:10px}
 .score{display:flex;align-items:baseline;gap:12px;flex-wrap:wrap}
 .score-value{font:600 62px/1 ${SERIF};font-variant-numeric:lining-nums}
 .score-of{color:var(--muted)}

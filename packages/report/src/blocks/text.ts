@@ -1,3 +1,4 @@
+import { formatNumber } from "../format.ts";
 import { html, type Html } from "../html.ts";
 
 /** A paragraph; blank lines start a new one. */
@@ -10,9 +11,9 @@ export function bulletList(items: readonly string[]): Html {
   return items.length === 0 ? html`` : html`<ul class="bullets">${items.map((item) => html`<li>${item}</li>`)}</ul>`;
 }
 
-/** Names with their values, in order; null is written as a dash. */
+/** Names with their values, in order; numbers are formatted, null is a dash. */
 export function keyValues(pairs: readonly (readonly [name: string, value: string | number | Html | null])[]): Html {
-  return html`<dl class="pairs">${pairs.map(([name, value]) => html`<div><dt>${name}</dt><dd>${value ?? "–"}</dd></div>`)}</dl>`;
+  return html`<dl class="pairs">${pairs.map(([name, value]) => html`<div><dt>${name}</dt><dd>${typeof value === "number" || value === null ? formatNumber(value) : value}</dd></div>`)}</dl>`;
 }
 
 /** One quotation. */

@@ -1,7 +1,7 @@
 import { formatNumber } from "../format.ts";
 import { html, type Html } from "../html.ts";
 import { drawing, drawingWidth, figure, type FigureOptions } from "../blocks/figure.ts";
-import { at, extent, linearScale } from "./scale.ts";
+import { at, clamped, extent, isShown, linearScale } from "./scale.ts";
 import { fitText, textWidth } from "./text.ts";
 
 /** One row of bars. */
@@ -37,8 +37,8 @@ export function fillLegend(names: readonly string[], classOf: (index: number) =>
 /** Horizontal bars, each with its number; several values a row stand below each other. */
 export function barChart(options: BarChartOptions): Html {
   const { bars, series = [], format = (value: number) => formatNumber(value) } = options;
-  const rows = bars.map(({ label, value, n }) => ({ label, n, values: typeof value === "object" && value !== null ? [...value] : [value as number | null] }));
-  const found = extent(rows.flatMap((row) => row.values.map((value) => value ?? Number.NaN)));
+  const rows = bars.map(({ label, value, n }) => ({ label, n, values: typeof value === "object" && value !== null ? [...value] : [value] }));
+  const found = extent(rows.flatMap((row) => row.values));
   if (!found) return figure(options, null);
   const domain: [number, number] = options.range ? [options.range[0], options.range[1]] : [Math.min(0, found[0]), Math.max(0, found[1])];
   const width = drawingWidth(options);
@@ -47,7 +47,7 @@ export function barChart(options: BarChartOptions): Html {
   const room = Math.max(...rows.flatMap((row) => row.values.map((value) => textWidth(format(value ?? Number.NaN))))) + 14;
   const negative = domain[0] < 0 ? room : 0;
   const x = linearScale(domain, [left + negative, width - room]);
-  const zero = x(Math.min(Math.max(0, domain[0]), domain[1]));
+  const zero = x(clamped(0, domain));
   let y = 4;
   const content = rows.map((row, i) => {
     const top = y;
@@ -55,12 +55,12 @@ export function barChart(options: BarChartOptions): Html {
     y += height + GAP;
     const marks = row.values.map((value, k) => {
       const line = top + k * (BAR + 3);
-      if (value === null || !Number.isFinite(value)) return html`<text class="value muted" x="${at(zero + 6)}" y="${at(line + 13)}">–</text>`;
-      const end = x(Math.min(Math.max(value, domain[0]), domain[1]));
+      if (!isShown(value)) return html`<text class="value muted" x="${at(zero + 6)}" y="${at(line + 13)}">–</text>`;
+      const end = x(clamped(value, domain));
       const text = value < 0 ? html`<text class="value end" x="${at(end - 6)}" y="${at(line + 13)}">${format(value)}</text>` : html`<text class="value" x="${at(end + 6)}" y="${at(line + 13)}">${format(value)}</text>`;
       return html`<rect class="fill c${k % 6}" x="${at(Math.min(zero, end))}" y="${at(line)}" width="${at(Math.max(Math.abs(end - zero), 1))}" height="${BAR}" rx="2"/>${text}`;
     });
-    return html`<text class="name end" x="${at(left - 10)}" y="${at(top + height / 2 + 4.5)}">${fitText(names[i]!, left - 12)}<title>${names[i]!}</title></text>${marks}`;
+    return html`<text class="name end" x="${at(left - 10)}" y="${at(top + height / 2 + 4.5)}">${fitText(names[i]!, left - 12)}<title>${names[i]}</title></text>${marks}`;
   });
   const summary = `${options.title ?? "Bar chart"}: ${rows.map(({ label, values }) => `${label} ${values.map((value) => format(value ?? Number.NaN)).join(", ")}`).join("; ")}`;
   const axis = html`<line class="axis" x1="${at(zero)}" x2="${at(zero)}" y1="0" y2="${y - GAP + 4}"/>`;

@@ -2,7 +2,7 @@ import { formatNumber, formatPercent } from "../format.ts";
 import { html, type Html } from "../html.ts";
 import { drawing, drawingWidth, figure, type FigureOptions } from "../blocks/figure.ts";
 import { fillLegend } from "./bar-chart.ts";
-import { at, linearScale } from "./scale.ts";
+import { at, isShown, linearScale } from "./scale.ts";
 import { fitText, textWidth } from "./text.ts";
 
 /** One stage of a funnel. */
@@ -32,10 +32,10 @@ const shade = (index: number, count: number): string => `c0 o${count < 2 ? 5 : M
 /** How many are left after each stage, with the share of the first stage and the loss since the one before. */
 export function funnelChart(options: FunnelChartOptions): Html {
   const { steps, parts = [] } = options;
-  const most = Math.max(0, ...steps.map((step) => step.count).filter((count) => Number.isFinite(count)));
+  const most = Math.max(0, ...steps.map((step) => step.count).filter(isShown));
   if (most === 0) return figure(options, null);
   const width = drawingWidth(options);
-  const first = steps.find((step) => Number.isFinite(step.count))!.count;
+  const first = steps.find((step) => isShown(step.count))!.count;
   const texts = steps.map(({ count }, i) => {
     const lost = i === 0 ? 0 : steps[i - 1]!.count - count;
     return `${formatNumber(count)}${i > 0 && first > 0 ? ` · ${formatPercent(count / first)}` : ""}${lost > 0 ? ` · −${formatNumber(lost)}` : ""}`;
@@ -48,12 +48,12 @@ export function funnelChart(options: FunnelChartOptions): Html {
     const pieces = step.parts && step.parts.length > 0 ? step.parts : [step.count];
     let from = 0;
     const bars = pieces.map((piece, k) => {
-      if (!Number.isFinite(piece) || piece <= 0) return null;
+      if (!isShown(piece) || piece <= 0) return null;
       const start = x(from);
-      from += piece;
+      from = Math.min(from + piece, most);
       return html`<rect class="fill ${shade(k, pieces.length)}" x="${at(start)}" y="${y}" width="${at(Math.max(x(from) - start - (pieces.length > 1 ? 1 : 0), 1))}" height="${BAR}" rx="${pieces.length > 1 ? 0 : 3}"><title>${step.label}${parts[k] !== undefined && `, ${parts[k]}`}: ${formatNumber(piece)}</title></rect>`;
     });
-    return html`<text class="name end" x="${at(left - 10)}" y="${y + 16}">${fitText(step.label, left - 12)}<title>${step.label}</title></text>${bars}<text class="value" x="${at(x(Math.max(0, Number.isFinite(step.count) ? step.count : 0)) + 8)}" y="${y + 16}">${texts[i]!}</text>`;
+    return html`<text class="name end" x="${at(left - 10)}" y="${y + 16}">${fitText(step.label, left - 12)}<title>${step.label}</title></text>${bars}<text class="value" x="${at(x(Math.max(0, isShown(step.count) ? step.count : 0)) + 8)}" y="${y + 16}">${texts[i]}</text>`;
   });
   const summary = `${options.title ?? "Funnel"}: ${steps.map((step, i) => `${step.label} ${texts[i]!}`).join("; ")}`;
   return figure(options, drawing(width, steps.length * ROW - ROW + BAR + 6, summary, rows), parts.length > 0 && fillLegend(parts, (k) => shade(k, parts.length)));

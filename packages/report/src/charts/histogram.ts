@@ -1,7 +1,7 @@
 import { formatNumber } from "../format.ts";
 import { html, type Html } from "../html.ts";
 import { drawing, drawingWidth, figure, type FigureOptions } from "../blocks/figure.ts";
-import { at, extent, linearScale, niceTicks } from "./scale.ts";
+import { at, extent, isShown, linearScale, niceTicks } from "./scale.ts";
 import { textWidth } from "./text.ts";
 
 /** What a histogram shows. */
@@ -21,7 +21,7 @@ const BOTTOM = 46;
 /** Counts of values in equal bins with round edges. */
 export function histogram(options: HistogramOptions): Html {
   const { bins = 20, xLabel } = options;
-  const values = options.values.filter((value) => Number.isFinite(value));
+  const values = options.values.filter((value) => isShown(value));
   const range = extent(values);
   if (!range) return figure(options, null);
   const edges = niceTicks(range, bins);

@@ -1,7 +1,7 @@
 import { formatNumber } from "../format.ts";
 import { html, type Html } from "../html.ts";
 import { drawing, drawingWidth, figure, type FigureOptions } from "../blocks/figure.ts";
-import { at, extent, linearScale, niceTicks, type Scale } from "./scale.ts";
+import { at, clamped, extent, isShown, linearScale, niceTicks, type Scale } from "./scale.ts";
 import { smoothed, thinned, type Point } from "./series.ts";
 import { textWidth } from "./text.ts";
 
@@ -47,7 +47,7 @@ function pathOf(points: readonly Point[], x: Scale, y: Scale): string {
   let isOpen = false;
   const steps: string[] = [];
   for (const [px, py] of points) {
-    if (!Number.isFinite(px) || !Number.isFinite(py)) {
+    if (!isShown(px) || !isShown(py)) {
       isOpen = false;
       continue;
     }
@@ -57,7 +57,7 @@ function pathOf(points: readonly Point[], x: Scale, y: Scale): string {
   return steps.join("");
 }
 
-const isDrawable = ([x, y]: Point): boolean => Number.isFinite(x) && Number.isFinite(y);
+const isDrawable = ([x, y]: Point): boolean => isShown(x) && isShown(y);
 
 function line(series: LineSeries, index: number, smoothing: number, x: Scale, y: Scale, width: number): Html {
   const style = `c${index % 6} d${index % 6}`;
@@ -88,10 +88,11 @@ export function lineChart(options: LineChartOptions): Html {
   const right = width - 16;
   const xTicks = niceTicks(xExtent, width > 600 ? 10 : 6);
   const x = linearScale(xExtent[0] === xExtent[1] ? xTicks.domain : xExtent, [left, right]);
-  const y = linearScale(yTicks.domain, [HEIGHT - BOTTOM, TOP]);
+  const yPlace = linearScale(yTicks.domain, [HEIGHT - BOTTOM, TOP]);
+  const y = (value: number): number => yPlace(clamped(value, yTicks.domain));
   const inside = xTicks.values.filter((value) => x(value) >= left - 0.5 && x(value) <= right + 0.5);
   const middle = (TOP + HEIGHT - BOTTOM) / 2;
   const summary = `${options.title ?? "Line chart"}: ${series.map(({ name, points: own }) => `${name}, last ${format(own.findLast(isDrawable)?.[1] ?? Number.NaN)}`).join("; ")}`;
-  const content = html`${yTicks.values.map((value) => html`<line class="grid" x1="${at(left)}" x2="${right}" y1="${at(y(value))}" y2="${at(y(value))}"/><text class="tick end" x="${at(left - 8)}" y="${at(y(value) + 4)}">${yTicks.label(value)}</text>`)}${inside.map((value) => html`<text class="tick middle" x="${at(x(value))}" y="${HEIGHT - BOTTOM + 20}">${xTicks.label(value)}</text>`)}<line class="axis" x1="${at(left)}" x2="${right}" y1="${HEIGHT - BOTTOM}" y2="${HEIGHT - BOTTOM}"/>${marks.filter((mark) => Number.isFinite(mark.x)).map((mark) => html`<line class="mark" x1="${at(x(mark.x))}" x2="${at(x(mark.x))}" y1="${TOP}" y2="${HEIGHT - BOTTOM}"/><text class="tick" x="${at(x(mark.x) + 5)}" y="${TOP + 10}">${mark.label}</text>`)}${series.map((one, i) => line(one, i, smoothing, x, y, right - left))}${xLabel !== undefined && html`<text class="label middle" x="${at((left + right) / 2)}" y="${HEIGHT - 6}">${xLabel}</text>`}${yLabel !== undefined && html`<text class="label middle" transform="rotate(-90 12 ${middle})" x="12" y="${middle}">${yLabel}</text>`}`;
+  const content = html`${yTicks.values.map((value) => html`<line class="grid" x1="${at(left)}" x2="${right}" y1="${at(y(value))}" y2="${at(y(value))}"/><text class="tick end" x="${at(left - 8)}" y="${at(y(value) + 4)}">${yTicks.label(value)}</text>`)}${inside.map((value) => html`<text class="tick middle" x="${at(x(value))}" y="${HEIGHT - BOTTOM + 20}">${xTicks.label(value)}</text>`)}<line class="axis" x1="${at(left)}" x2="${right}" y1="${HEIGHT - BOTTOM}" y2="${HEIGHT - BOTTOM}"/>${marks.filter((mark) => x(mark.x) >= left && x(mark.x) <= right).map((mark) => html`<line class="mark" x1="${at(x(mark.x))}" x2="${at(x(mark.x))}" y1="${TOP}" y2="${HEIGHT - BOTTOM}"/><text class="tick" x="${at(x(mark.x) + 5)}" y="${TOP + 10}">${mark.label}</text>`)}${series.map((one, i) => line(one, i, smoothing, x, y, right - left))}${xLabel !== undefined && html`<text class="label middle" x="${at((left + right) / 2)}" y="${HEIGHT - 6}">${xLabel}</text>`}${yLabel !== undefined && html`<text class="label middle" transform="rotate(-90 12 ${middle})" x="12" y="${middle}">${yLabel}</text>`}`;
   return figure(options, drawing(width, HEIGHT, summary, content), legend(series, smoothing, format));
 }

@@ -1,3 +1,5 @@
+import { isShown } from "./scale.ts";
+
 /** [x, y]. */
 export type Point = readonly [x: number, y: number];
 
@@ -6,7 +8,7 @@ export function smoothed(points: readonly Point[], weight: number): Point[] {
   let mean = 0;
   let mass = 0;
   return points.map(([x, y]) => {
-    if (!Number.isFinite(y)) return [x, y];
+    if (!isShown(y)) return [x, y];
     mean = weight * mean + (1 - weight) * y;
     mass = weight * mass + (1 - weight);
     return [x, mean / mass];
@@ -20,7 +22,7 @@ export function thinned(points: readonly Point[], columns: number): readonly Poi
   const kept: Point[] = [];
   for (let start = 0; start < points.length; start += size) {
     const run = points.slice(start, start + size);
-    const order = run.map((_, i) => i).filter((i) => Number.isFinite(run[i]![1])).sort((a, b) => run[a]![1] - run[b]![1]);
+    const order = run.map((_, i) => i).filter((i) => isShown(run[i]![1])).sort((a, b) => run[a]![1] - run[b]![1]);
     const ends = order.length === 0 ? [0] : [...new Set([order[0]!, order.at(-1)!])].sort((a, b) => a - b);
     kept.push(...ends.map((i) => run[i]!));
   }
