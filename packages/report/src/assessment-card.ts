@@ -3,6 +3,7 @@ import { gallery, type ImageOptions } from "./blocks/image.ts";
 import { columns, details, type Block } from "./blocks/layout.ts";
 import { callout, keyValues, quotes } from "./blocks/text.ts";
 import { drawing } from "./blocks/figure.ts";
+import { label, stroke } from "./charts/axes.ts";
 import { at, linearScale } from "./charts/scale.ts";
 import { formatClock, formatNumber, formatPercent, formatSeconds } from "./format.ts";
 import { html, type Html } from "./html.ts";
@@ -26,11 +27,11 @@ const ACTIONS: Readonly<Record<Assessment["decision"]["action"], string>> = {
 
 function scoreScale({ score, interval }: Assessment): Html {
   const x = linearScale([1, 5], [24, 456]);
-  const ticks = [1, 2, 3, 4, 5].map((value) => html`<line class="grid" x1="${at(x(value))}" x2="${at(x(value))}" y1="22" y2="38"/><text class="tick middle" x="${at(x(value))}" y="58">${value}</text>`);
-  const band = interval && html`<line class="band" x1="${at(x(Math.max(1, interval[0])))}" x2="${at(x(Math.min(5, interval[1])))}" y1="30" y2="30"/>`;
+  const ticks = [1, 2, 3, 4, 5].map((value) => [stroke("grid", x(value), 22, x(value), 38), label("tick middle", x(value), 58, `${value}`)]);
+  const band = interval && stroke("band", x(Math.max(1, interval[0])), 30, x(Math.min(5, interval[1])), 30);
   const marker = score !== null && html`<circle class="fill c0" cx="${at(x(score))}" cy="30" r="10"/>`;
-  const ends = html`<text class="tick" x="12" y="78">weakest</text><text class="tick end" x="468" y="78">strongest</text>`;
-  return drawing(480, 84, `Score ${formatNumber(score, 2)} on a scale from 1, weakest, to 5, strongest`, html`<line class="track" x1="24" x2="456" y1="30" y2="30"/>${band}${ticks}${marker}${ends}`);
+  const ends = [label("tick", 12, 78, "weakest"), label("tick end", 468, 78, "strongest")];
+  return drawing(480, 84, `Score ${formatNumber(score, 2)} on a scale from 1, weakest, to 5, strongest`, [stroke("track", 24, 30, 456, 30), band, ticks, marker, ends]);
 }
 
 function distributionBars({ distribution, quality }: Assessment): Html {
@@ -40,9 +41,10 @@ function distributionBars({ distribution, quality }: Assessment): Html {
   const bars = shares.map((share, i) => {
     const tall = Math.max(height(share), 1);
     const x = 20 + i * 90;
-    return html`<rect class="${quality === i + 1 ? "fill c0" : "pale"}" x="${x}" y="${at(124 - tall)}" width="72" height="${at(tall)}" rx="3"/><text class="value middle" x="${x + 36}" y="${at(116 - tall)}">${formatPercent(share)}</text><text class="tick middle" x="${x + 36}" y="144">${i + 1}</text>`;
+    const size = html`x="${x}" y="${at(124 - tall)}" width="72" height="${at(tall)}" rx="3"`;
+    return html`<rect class="${quality === i + 1 ? "fill c0" : "pale"}" ${size}/>${label("value middle", x + 36, 116 - tall, formatPercent(share))}${label("tick middle", x + 36, 144, `${i + 1}`)}`;
   });
-  return drawing(480, 152, `Share of each score: ${shares.map((share, i) => `${i + 1}: ${formatPercent(share)}`).join(", ")}`, html`${bars}<line class="axis" x1="12" x2="460" y1="124.5" y2="124.5"/>`);
+  return drawing(480, 152, `Share of each score: ${shares.map((share, i) => `${i + 1}: ${formatPercent(share)}`).join(", ")}`, [bars, stroke("axis", 12, 124.5, 460, 124.5)]);
 }
 
 function verdict(assessment: Assessment): Html {
@@ -54,8 +56,13 @@ function verdict(assessment: Assessment): Html {
     calibrationId === null ? null : `calibration ${calibrationId}`,
   ].filter((fact) => fact !== null);
   const badge = html`<div class="decision ${decision.action}"><small>Decision</small><strong>${ACTIONS[decision.action]}</strong><p>${decision.why}</p></div>`;
-  if (score === null) return html`<div class="verdict"><div>${callout({ kind: "warning", title: "No score", text: assessment.status === "failed" ? "The drama could not be looked at; the warnings say why." : "The model's answer holds no readable score." })}</div><div>${badge}</div></div>`;
-  return html`<div class="verdict"><div><div class="score"><span class="score-value">${formatNumber(score, 2)}</span><span class="score-of">of 5, higher is better</span></div>${scoreScale(assessment)}<p class="muted">${facts.join(" · ")}</p>${badge}</div><div><h3>How likely each score is</h3>${distributionBars(assessment)}</div></div>`;
+  if (score === null) {
+    const text = assessment.status === "failed" ? "The drama could not be looked at; the warnings say why." : "The model's answer holds no readable score.";
+    return html`<div class="verdict"><div>${callout({ kind: "warning", title: "No score", text })}</div><div>${badge}</div></div>`;
+  }
+  const number = html`<div class="score"><span class="score-value">${formatNumber(score, 2)}</span><span class="score-of">of 5, higher is better</span></div>`;
+  const shares = html`<h3>How likely each score is</h3>${distributionBars(assessment)}`;
+  return html`<div class="verdict"><div>${number}${scoreScale(assessment)}<p class="muted">${facts.join(" · ")}</p>${badge}</div><div>${shares}</div></div>`;
 }
 
 function placeOf({ episode, seconds }: AssessmentReason): Html | null {
@@ -65,7 +72,8 @@ function placeOf({ episode, seconds }: AssessmentReason): Html | null {
 }
 
 function reasonList(title: string, reasons: readonly AssessmentReason[]): Html {
-  return html`<h3>${title}</h3>${reasons.length === 0 ? html`<p class="muted">none named</p>` : html`<ul class="reasons">${reasons.map((reason) => html`<li class="${reason.kind}">${placeOf(reason)}${reason.text}</li>`)}</ul>`}`;
+  const items = reasons.map((reason) => html`<li class="${reason.kind}">${placeOf(reason)}${reason.text}</li>`);
+  return html`<h3>${title}</h3>${items.length === 0 ? html`<p class="muted">none named</p>` : html`<ul class="reasons">${items}</ul>`}`;
 }
 
 function provenance({ model, adapter, promptHash, frames, timings }: Assessment): Html {

@@ -4,7 +4,7 @@ export { gallery, image, type ImageOptions } from "./blocks/image.ts";
 export { keyFigures, type KeyFigure } from "./blocks/key-figures.ts";
 export { columns, details, type Block } from "./blocks/layout.ts";
 export { table, type Cell, type Column, type TableOptions } from "./blocks/table.ts";
-export { bulletList, callout, codeBlock, keyValues, paragraph, quotes, type CalloutOptions, type Quote } from "./blocks/text.ts";
+export { bulletList, callout, codeBlock, heading, keyValues, paragraph, quotes, type CalloutOptions, type Quote } from "./blocks/text.ts";
 export { barChart, type Bar, type BarChartOptions } from "./charts/bar-chart.ts";
 export { confusionMatrix, type ConfusionMatrixOptions } from "./charts/confusion-matrix.ts";
 export { funnelChart, type FunnelChartOptions, type FunnelStep } from "./charts/funnel-chart.ts";

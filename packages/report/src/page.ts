@@ -44,7 +44,10 @@ function contents(sections: readonly Section[]): Html {
  * Equal input gives equal bytes.
  */
 export function renderReport({ title, subtitle, sections, footer, language = "en" }: ReportOptions): string {
-  const parts = sections.map(({ title: heading, lead, blocks }, i) => html`<section id="part-${i + 1}" aria-labelledby="heading-${i + 1}"><h2 id="heading-${i + 1}">${heading}</h2>${lead !== undefined && html`<p class="lead">${lead}</p>`}${stack(blocks)}</section>\n`);
+  const parts = sections.map(({ title: heading, lead, blocks }, i) => {
+    const intro = lead !== undefined && html`<p class="lead">${lead}</p>`;
+    return html`<section id="part-${i + 1}" aria-labelledby="heading-${i + 1}"><h2 id="heading-${i + 1}">${heading}</h2>${intro}${stack(blocks)}</section>\n`;
+  });
   const page = html`<!doctype html>
 <html lang="${language}">
 <head>

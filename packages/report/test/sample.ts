@@ -1,5 +1,5 @@
 import type { Assessment } from "@dramascope/schema";
-import { assessmentSection, barChart, bulletList, callout, codeBlock, columns, confusionMatrix, details, funnelChart, gallery, histogram, image, intervalPlot, keyFigures, keyValues, lineChart, paragraph, quotes, renderReport, table } from "@dramascope/report";
+import { assessmentSection, barChart, bulletList, callout, codeBlock, columns, confusionMatrix, details, funnelChart, gallery, heading, histogram, image, intervalPlot, keyFigures, keyValues, lineChart, paragraph, quotes, renderReport, table } from "@dramascope/report";
 
 /** A PNG of one pixel. */
 export const PIXEL = Uint8Array.from(Buffer.from("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg==", "base64"));
@@ -48,6 +48,7 @@ export function sampleReport(text: (words: string) => string = (words) => words)
           keyFigures([{ label: text("PCC"), value: 0.412, unit: text("r"), interval: [0.26, 0.54], n: 120, note: text("held out"), tone: "good" }, { label: text("Time"), value: text("3:42") }, { label: "Nothing", value: null }]),
           table({ caption: text("All"), columns: [text("Model"), { title: text("PCC"), digits: 2 }], rows: [[text("base"), 0.03], [text("GRPO"), null], []], highlight: [1] }),
           keyValues([[text("Teacher"), text("t-1")], ["Calls", 1200], ["None", null]]),
+          columns([[heading(text("Left")), text("A")], text("B")]),
           paragraph(text("One.\n\nTwo.")),
           bulletList([text("a"), "b"]),
           quotes([{ text: text("good"), by: text("3 likes") }, text("bad")]),

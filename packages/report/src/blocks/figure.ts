@@ -18,8 +18,10 @@ export function drawingWidth({ size = "full" }: FigureOptions): number {
 /** A titled figure; says so when there is nothing to draw. */
 export function figure(options: FigureOptions, body: Html | null, legend?: Piece): Html {
   const { title, caption } = options;
-  const head = title !== undefined || caption !== undefined;
-  return html`<figure class="figure">${head && html`<figcaption>${title !== undefined && html`<strong>${title}</strong>`}${caption !== undefined && html`<span>${caption}</span>`}</figcaption>`}${body === null ? html`<p class="no-data">no data</p>` : html`${legend}${body}`}</figure>`;
+  const heading = title !== undefined && html`<strong>${title}</strong>`;
+  const remark = caption !== undefined && html`<span>${caption}</span>`;
+  const head = (heading || remark) && html`<figcaption>${heading}${remark}</figcaption>`;
+  return html`<figure class="figure">${head}${body === null ? html`<p class="no-data">no data</p>` : [legend, body]}</figure>`;
 }
 
 /** A drawing with its summary for screen readers, in a box that scrolls on narrow screens. */

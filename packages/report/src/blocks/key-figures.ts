@@ -24,6 +24,7 @@ export function keyFigures(figures: readonly KeyFigure[]): Html {
   if (figures.length === 0) return html`<p class="no-data">no data</p>`;
   return html`<dl class="tiles">${figures.map(({ label, value, unit, interval, n, note, tone = "plain" }) => {
     const facts = [interval ? `95 %: ${formatNumber(interval[0])} to ${formatNumber(interval[1])}` : null, n === undefined ? null : `n = ${formatNumber(n)}`, note ?? null].filter((fact) => fact !== null);
-    return html`<div class="tile"><dt>${label}</dt><dd class="figure-value ${tone}">${typeof value === "string" ? value : formatNumber(value)}${unit !== undefined && html`<span class="unit">${unit}</span>`}</dd>${facts.map((fact) => html`<dd class="fact">${fact}</dd>`)}</div>`;
+    const shown = html`${typeof value === "string" ? value : formatNumber(value)}${unit !== undefined && html`<span class="unit">${unit}</span>`}`;
+    return html`<div class="tile"><dt>${label}</dt><dd class="figure-value ${tone}">${shown}</dd>${facts.map((fact) => html`<dd class="fact">${fact}</dd>`)}</div>`;
   })}</dl>`;
 }

@@ -8,9 +8,10 @@ export function stack(blocks: readonly Block[]): Html {
   return html`${blocks.map((block) => (typeof block === "string" ? html`<p>${block}</p>` : block))}`;
 }
 
-/** Blocks beside each other, below each other on narrow screens. Give charts in it `size: "half"`. */
-export function columns(blocks: readonly Block[]): Html {
-  return html`<div class="columns">${blocks.map((block) => html`<div>${stack([block])}</div>`)}</div>`;
+/** Columns of a block or several, below each other on narrow screens. Give charts in them `size: "half"`. */
+export function columns(parts: readonly (Block | readonly Block[])[]): Html {
+  const isList = (part: Block | readonly Block[]): part is readonly Block[] => Array.isArray(part);
+  return html`<div class="columns">${parts.map((part) => html`<div>${stack(isList(part) ? part : [part])}</div>`)}</div>`;
 }
 
 /** A part that is folded up until the reader opens it. */

@@ -33,5 +33,7 @@ export function table({ columns, rows, caption, highlight = [] }: TableOptions):
   const text = (cell: Cell | undefined, column: number): Cell => (typeof cell === "number" || cell === null || cell === undefined ? formatNumber(cell, all[column]!.digits) : cell);
   const body = rows.map((row, r) => html`<tr class="${highlight.includes(r) && "highlight"}">${all.map((_, c) => html`<td class="${aligns[c]}">${text(row[c], c)}</td>`)}</tr>`);
   const empty = html`<tr><td colspan="${Math.max(1, all.length)}" class="no-data">no data</td></tr>`;
-  return html`<div class="scroll"><table>${caption !== undefined && html`<caption>${caption}</caption>`}<thead><tr>${all.map(({ title }, c) => html`<th scope="col" class="${aligns[c]}">${title}</th>`)}</tr></thead><tbody>${rows.length === 0 ? empty : body}</tbody></table></div>`;
+  const title = caption !== undefined && html`<caption>${caption}</caption>`;
+  const head = html`<thead><tr>${all.map((column, c) => html`<th scope="col" class="${aligns[c]}">${column.title}</th>`)}</tr></thead>`;
+  return html`<div class="scroll"><table>${title}${head}<tbody>${rows.length === 0 ? empty : body}</tbody></table></div>`;
 }

@@ -6,6 +6,11 @@ export function paragraph(text: string): Html {
   return html`${text.split(/\n{2,}/u).map((part) => html`<p>${part.trim()}</p>`)}`;
 }
 
+/** A heading within a section. */
+export function heading(text: string): Html {
+  return html`<h3>${text}</h3>`;
+}
+
 /** A bulleted list. */
 export function bulletList(items: readonly string[]): Html {
   return items.length === 0 ? html`` : html`<ul class="bullets">${items.map((item) => html`<li>${item}</li>`)}</ul>`;

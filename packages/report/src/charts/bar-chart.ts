@@ -1,6 +1,7 @@
 import { formatNumber } from "../format.ts";
 import { html, type Html } from "../html.ts";
 import { drawing, drawingWidth, figure, type FigureOptions } from "../blocks/figure.ts";
+import { label, rowName, stroke } from "./axes.ts";
 import { at, clamped, extent, isShown, linearScale } from "./scale.ts";
 import { fitText, textWidth } from "./text.ts";
 
@@ -31,7 +32,8 @@ const GAP = 14;
 
 /** Legend of filled swatches. */
 export function fillLegend(names: readonly string[], classOf: (index: number) => string): Html {
-  return html`<ul class="legend">${names.map((name, i) => html`<li><svg class="swatch square" viewBox="0 0 12 12" aria-hidden="true"><rect class="fill ${classOf(i)}" width="12" height="12" rx="2"/></svg>${name}</li>`)}</ul>`;
+  const swatch = (i: number): Html => html`<svg class="swatch square" viewBox="0 0 12 12" aria-hidden="true"><rect class="fill ${classOf(i)}" width="12" height="12" rx="2"/></svg>`;
+  return html`<ul class="legend">${names.map((name, i) => html`<li>${swatch(i)}${name}</li>`)}</ul>`;
 }
 
 /** Horizontal bars, each with its number; several values a row stand below each other. */
@@ -55,14 +57,15 @@ export function barChart(options: BarChartOptions): Html {
     y += height + GAP;
     const marks = row.values.map((value, k) => {
       const line = top + k * (BAR + 3);
-      if (!isShown(value)) return html`<text class="value muted" x="${at(zero + 6)}" y="${at(line + 13)}">–</text>`;
+      if (!isShown(value)) return label("value muted", zero + 6, line + 13, "–");
       const end = x(clamped(value, domain));
-      const text = value < 0 ? html`<text class="value end" x="${at(end - 6)}" y="${at(line + 13)}">${format(value)}</text>` : html`<text class="value" x="${at(end + 6)}" y="${at(line + 13)}">${format(value)}</text>`;
-      return html`<rect class="fill c${k % 6}" x="${at(Math.min(zero, end))}" y="${at(line)}" width="${at(Math.max(Math.abs(end - zero), 1))}" height="${BAR}" rx="2"/>${text}`;
+      const size = html`x="${at(Math.min(zero, end))}" y="${at(line)}" width="${at(Math.max(Math.abs(end - zero), 1))}" height="${BAR}" rx="2"`;
+      const number = value < 0 ? label("value end", end - 6, line + 13, format(value)) : label("value", end + 6, line + 13, format(value));
+      return html`<rect class="fill c${k % 6}" ${size}/>${number}`;
     });
-    return html`<text class="name end" x="${at(left - 10)}" y="${at(top + height / 2 + 4.5)}">${fitText(names[i]!, left - 12)}<title>${names[i]}</title></text>${marks}`;
+    return [rowName(left - 10, top + height / 2 + 4.5, fitText(names[i]!, left - 12), names[i]!), marks];
   });
   const summary = `${options.title ?? "Bar chart"}: ${rows.map(({ label, values }) => `${label} ${values.map((value) => format(value ?? Number.NaN)).join(", ")}`).join("; ")}`;
-  const axis = html`<line class="axis" x1="${at(zero)}" x2="${at(zero)}" y1="0" y2="${y - GAP + 4}"/>`;
-  return figure(options, drawing(width, y - GAP + 6, summary, html`${content}${axis}`), series.length > 0 && fillLegend(series, (i) => `c${i % 6}`));
+  const axis = stroke("axis", zero, 0, zero, y - GAP + 4);
+  return figure(options, drawing(width, y - GAP + 6, summary, [content, axis]), series.length > 0 && fillLegend(series, (i) => `c${i % 6}`));
 }

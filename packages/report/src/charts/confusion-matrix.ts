@@ -30,6 +30,9 @@ export function confusionMatrix(options: ConfusionMatrixOptions): Html {
     const share = sums[row]! > 0 ? value / sums[row]! : 0;
     return html`<td class="heat h${Math.min(10, Math.round(share * 10))}${row === column && " diagonal"}">${formatNumber(value)}<small>${formatPercent(share)}</small></td>`;
   };
-  const body = html`<div class="scroll"><table class="matrix"><thead><tr><td></td><th scope="colgroup" colspan="${labels.length}">${columnTitle}</th><td></td></tr><tr><th scope="col">${rowTitle}</th>${labels.map((label) => html`<th scope="col">${label}</th>`)}<th scope="col" class="sum">n</th></tr></thead><tbody>${labels.map((label, row) => html`<tr><th scope="row">${label}</th>${labels.map((_, column) => cell(row, column))}<td class="sum">${formatNumber(sums[row])}</td></tr>`)}</tbody></table></div>`;
+  const titles = html`<tr><th scope="col">${rowTitle}</th>${labels.map((label) => html`<th scope="col">${label}</th>`)}<th scope="col" class="sum">n</th></tr>`;
+  const head = html`<thead><tr><td></td><th scope="colgroup" colspan="${labels.length}">${columnTitle}</th><td></td></tr>${titles}</thead>`;
+  const rows = labels.map((label, row) => html`<tr><th scope="row">${label}</th>${labels.map((_, column) => cell(row, column))}<td class="sum">${formatNumber(sums[row])}</td></tr>`);
+  const body = html`<div class="scroll"><table class="matrix">${head}<tbody>${rows}</tbody></table></div>`;
   return figure(options, body);
 }

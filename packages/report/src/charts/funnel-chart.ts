@@ -2,6 +2,7 @@ import { formatNumber, formatPercent } from "../format.ts";
 import { html, type Html } from "../html.ts";
 import { drawing, drawingWidth, figure, type FigureOptions } from "../blocks/figure.ts";
 import { fillLegend } from "./bar-chart.ts";
+import { label, rowName } from "./axes.ts";
 import { at, isShown, linearScale } from "./scale.ts";
 import { fitText, textWidth } from "./text.ts";
 
@@ -51,9 +52,13 @@ export function funnelChart(options: FunnelChartOptions): Html {
       if (!isShown(piece) || piece <= 0) return null;
       const start = x(from);
       from = Math.min(from + piece, most);
-      return html`<rect class="fill ${shade(k, pieces.length)}" x="${at(start)}" y="${y}" width="${at(Math.max(x(from) - start - (pieces.length > 1 ? 1 : 0), 1))}" height="${BAR}" rx="${pieces.length > 1 ? 0 : 3}"><title>${step.label}${parts[k] !== undefined && `, ${parts[k]}`}: ${formatNumber(piece)}</title></rect>`;
+      const width = Math.max(x(from) - start - (pieces.length > 1 ? 1 : 0), 1);
+      const hint = `${step.label}${parts[k] === undefined ? "" : `, ${parts[k]}`}: ${formatNumber(piece)}`;
+      const size = html`x="${at(start)}" y="${at(y)}" width="${at(width)}" height="${BAR}" rx="${pieces.length > 1 ? 0 : 3}"`;
+      return html`<rect class="fill ${shade(k, pieces.length)}" ${size}><title>${hint}</title></rect>`;
     });
-    return html`<text class="name end" x="${at(left - 10)}" y="${y + 16}">${fitText(step.label, left - 12)}<title>${step.label}</title></text>${bars}<text class="value" x="${at(x(Math.max(0, isShown(step.count) ? step.count : 0)) + 8)}" y="${y + 16}">${texts[i]}</text>`;
+    const end = x(isShown(step.count) ? Math.max(0, step.count) : 0);
+    return [rowName(left - 10, y + 16, fitText(step.label, left - 12), step.label), bars, label("value", end + 8, y + 16, texts[i]!)];
   });
   const summary = `${options.title ?? "Funnel"}: ${steps.map((step, i) => `${step.label} ${texts[i]!}`).join("; ")}`;
   return figure(options, drawing(width, steps.length * ROW - ROW + BAR + 6, summary, rows), parts.length > 0 && fillLegend(parts, (k) => shade(k, parts.length)));

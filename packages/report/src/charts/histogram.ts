@@ -1,6 +1,7 @@
 import { formatNumber } from "../format.ts";
 import { html, type Html } from "../html.ts";
 import { drawing, drawingWidth, figure, type FigureOptions } from "../blocks/figure.ts";
+import { label, xAxis, xTitle, yAxis } from "./axes.ts";
 import { at, extent, isShown, linearScale, niceTicks } from "./scale.ts";
 import { textWidth } from "./text.ts";
 
@@ -32,17 +33,25 @@ export function histogram(options: HistogramOptions): Html {
   const yTicks = niceTicks([0, Math.max(...counts)], 4);
   const whole = yTicks.values.filter((value) => Number.isInteger(value));
   const left = Math.max(...whole.map((value) => textWidth(formatNumber(value), 12))) + 14;
-  const x = linearScale(edges.domain, [left, width - 16]);
-  const y = linearScale(yTicks.domain, [HEIGHT - BOTTOM, TOP]);
-  const labels = niceTicks(range, width > 600 ? 10 : 6);
+  const frame = { left, right: width - 16, top: TOP, bottom: HEIGHT - BOTTOM };
+  const x = linearScale(edges.domain, [left, frame.right]);
+  const y = linearScale(yTicks.domain, [frame.bottom, TOP]);
   const isDense = counts.length > (width > 600 ? 24 : 12);
   const bars = counts.map((count, i) => {
-    const from = x(edges.values[i]!);
-    const to = x(edges.values[i + 1]!);
-    const bar = html`<rect class="fill c0" x="${at(from + 1)}" y="${at(y(count))}" width="${at(Math.max(to - from - 2, 1))}" height="${at(y(0) - y(count))}"><title>${edges.label(edges.values[i]!)} to ${edges.label(edges.values[i + 1]!)}: ${count}</title></rect>`;
-    return isDense || count === 0 ? bar : html`${bar}<text class="tick middle" x="${at((from + to) / 2)}" y="${at(y(count) - 5)}">${formatNumber(count)}</text>`;
+    const [from, to] = [x(edges.values[i]!), x(edges.values[i + 1]!)];
+    const hint = `${edges.label(edges.values[i]!)} to ${edges.label(edges.values[i + 1]!)}: ${formatNumber(count)}`;
+    const size = html`x="${at(from + 1)}" y="${at(y(count))}" width="${at(Math.max(to - from - 2, 1))}" height="${at(y(0) - y(count))}"`;
+    const number = !isDense && count > 0 && label("tick middle", (from + to) / 2, y(count) - 5, formatNumber(count));
+    return html`<rect class="fill c0" ${size}><title>${hint}</title></rect>${number}`;
   });
   const missing = options.values.length - values.length;
-  const content = html`<text class="tick" x="0" y="10">count</text>${whole.map((value) => html`<line class="grid" x1="${at(left)}" x2="${width - 16}" y1="${at(y(value))}" y2="${at(y(value))}"/><text class="tick end" x="${at(left - 8)}" y="${at(y(value) + 4)}">${formatNumber(value)}</text>`)}${bars}<line class="axis" x1="${at(left)}" x2="${width - 16}" y1="${HEIGHT - BOTTOM}" y2="${HEIGHT - BOTTOM}"/>${labels.values.filter((value) => x(value) >= left - 1 && x(value) <= width - 15).map((value) => html`<text class="tick middle" x="${at(x(value))}" y="${HEIGHT - BOTTOM + 20}">${labels.label(value)}</text>`)}<text class="label middle" x="${at((left + width) / 2)}" y="${HEIGHT - 6}">${xLabel !== undefined && `${xLabel}, `}n = ${formatNumber(values.length)}${missing > 0 && `, ${formatNumber(missing)} without a value`}</text>`;
+  const facts = [xLabel, `n = ${formatNumber(values.length)}`, missing > 0 ? `${formatNumber(missing)} without a value` : undefined];
+  const content = [
+    label("tick", 0, 10, "count"),
+    yAxis(whole, y, (value) => formatNumber(value), frame),
+    bars,
+    xAxis(niceTicks(range, width > 600 ? 10 : 6), x, frame),
+    xTitle(facts.filter((fact) => fact !== undefined).join(", "), frame),
+  ];
   return figure(options, drawing(width, HEIGHT, `${options.title ?? "Histogram"} of ${values.length} values from ${formatNumber(range[0])} to ${formatNumber(range[1])}`, content));
 }

@@ -1,6 +1,7 @@
 import { formatNumber } from "../format.ts";
 import { html, type Html } from "../html.ts";
 import { drawing, drawingWidth, figure, type FigureOptions } from "../blocks/figure.ts";
+import { label, stroke, xAxis, xTitle, yAxis, yTitle } from "./axes.ts";
 import { at, clamped, extent, isShown, linearScale, niceTicks, type Scale } from "./scale.ts";
 import { smoothed, thinned, type Point } from "./series.ts";
 import { textWidth } from "./text.ts";
@@ -70,7 +71,9 @@ function line(series: LineSeries, index: number, smoothing: number, x: Scale, y:
 function legend(series: readonly LineSeries[], smoothing: number, format: (value: number) => string): Html {
   const items = series.map(({ name, points }, i) => {
     const last = smoothed(points, smoothing).findLast(isDrawable)?.[1];
-    return html`<li><svg class="swatch" viewBox="0 0 28 10" aria-hidden="true"><path class="line c${i % 6} d${i % 6}" d="M1 5H27"/></svg>${name}${last === undefined ? html` <span class="muted">no data</span>` : html` <span class="muted">${smoothing > 0 ? "last mean" : "last"} ${format(last)}</span>`}</li>`;
+    const fact = last === undefined ? "no data" : `${smoothing > 0 ? "last mean" : "last"} ${format(last)}`;
+    const swatch = html`<svg class="swatch" viewBox="0 0 28 10" aria-hidden="true"><path class="line c${i % 6} d${i % 6}" d="M1 5H27"/></svg>`;
+    return html`<li>${swatch}${name} <span class="muted">${fact}</span></li>`;
   });
   return html`<ul class="legend">${items}</ul>`;
 }
@@ -85,14 +88,21 @@ export function lineChart(options: LineChartOptions): Html {
   const width = drawingWidth(options);
   const yTicks = niceTicks([yExtent[0], yExtent[1]], 6);
   const left = Math.max(...yTicks.values.map((value) => textWidth(yTicks.label(value), 12))) + (yLabel === undefined ? 14 : 34);
-  const right = width - 16;
+  const frame = { left, right: width - 16, top: TOP, bottom: HEIGHT - BOTTOM };
   const xTicks = niceTicks(xExtent, width > 600 ? 10 : 6);
-  const x = linearScale(xExtent[0] === xExtent[1] ? xTicks.domain : xExtent, [left, right]);
-  const yPlace = linearScale(yTicks.domain, [HEIGHT - BOTTOM, TOP]);
-  const y = (value: number): number => yPlace(clamped(value, yTicks.domain));
-  const inside = xTicks.values.filter((value) => x(value) >= left - 0.5 && x(value) <= right + 0.5);
-  const middle = (TOP + HEIGHT - BOTTOM) / 2;
-  const summary = `${options.title ?? "Line chart"}: ${series.map(({ name, points: own }) => `${name}, last ${format(own.findLast(isDrawable)?.[1] ?? Number.NaN)}`).join("; ")}`;
-  const content = html`${yTicks.values.map((value) => html`<line class="grid" x1="${at(left)}" x2="${right}" y1="${at(y(value))}" y2="${at(y(value))}"/><text class="tick end" x="${at(left - 8)}" y="${at(y(value) + 4)}">${yTicks.label(value)}</text>`)}${inside.map((value) => html`<text class="tick middle" x="${at(x(value))}" y="${HEIGHT - BOTTOM + 20}">${xTicks.label(value)}</text>`)}<line class="axis" x1="${at(left)}" x2="${right}" y1="${HEIGHT - BOTTOM}" y2="${HEIGHT - BOTTOM}"/>${marks.filter((mark) => x(mark.x) >= left && x(mark.x) <= right).map((mark) => html`<line class="mark" x1="${at(x(mark.x))}" x2="${at(x(mark.x))}" y1="${TOP}" y2="${HEIGHT - BOTTOM}"/><text class="tick" x="${at(x(mark.x) + 5)}" y="${TOP + 10}">${mark.label}</text>`)}${series.map((one, i) => line(one, i, smoothing, x, y, right - left))}${xLabel !== undefined && html`<text class="label middle" x="${at((left + right) / 2)}" y="${HEIGHT - 6}">${xLabel}</text>`}${yLabel !== undefined && html`<text class="label middle" transform="rotate(-90 12 ${middle})" x="12" y="${middle}">${yLabel}</text>`}`;
+  const x = linearScale(xExtent[0] === xExtent[1] ? xTicks.domain : xExtent, [left, frame.right]);
+  const place = linearScale(yTicks.domain, [frame.bottom, TOP]);
+  const y = (value: number): number => place(clamped(value, yTicks.domain));
+  const visible = marks.filter((mark) => x(mark.x) >= left && x(mark.x) <= frame.right);
+  const content = [
+    yAxis(yTicks.values, y, yTicks.label, frame),
+    xAxis(xTicks, x, frame),
+    visible.map((mark) => [stroke("mark", x(mark.x), TOP, x(mark.x), frame.bottom), label("tick", x(mark.x) + 5, TOP + 10, mark.label)]),
+    series.map((one, i) => line(one, i, smoothing, x, y, frame.right - left)),
+    xLabel !== undefined && xTitle(xLabel, frame),
+    yLabel !== undefined && yTitle(yLabel, frame),
+  ];
+  const last = (own: readonly Point[]): string => format(own.findLast(isDrawable)?.[1] ?? Number.NaN);
+  const summary = `${options.title ?? "Line chart"}: ${series.map(({ name, points: own }) => `${name}, last ${last(own)}`).join("; ")}`;
   return figure(options, drawing(width, HEIGHT, summary, content), legend(series, smoothing, format));
 }
