@@ -1,1 +1,3 @@
-export {};
+export { createTeacherClient, type Prices, type TeacherClientOptions } from "./client.ts";
+export { ChatError } from "./errors.ts";
+export type { ChatContent, ChatRequest, ChatRequestMessage, ChatTrace, Outcome, TeacherClient, Usage } from "./types.ts";
