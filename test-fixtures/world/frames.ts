@@ -29,7 +29,9 @@ class Canvas {
   }
 
   disc(cx: number, cy: number, rx: number, ry: number, colour: Colour): void {
-    for (let y = 0; y < FRAME_HEIGHT; y++) for (let x = 0; x < FRAME_WIDTH; x++) if (((x - cx) / rx) ** 2 + ((y - cy) / ry) ** 2 <= 1) this.#set(x, y, colour);
+    const [top, bottom] = [Math.max(0, Math.floor(cy - ry)), Math.min(FRAME_HEIGHT - 1, Math.ceil(cy + ry))];
+    const [left, right] = [Math.max(0, Math.floor(cx - rx)), Math.min(FRAME_WIDTH - 1, Math.ceil(cx + rx))];
+    for (let y = top; y <= bottom; y++) for (let x = left; x <= right; x++) if (((x - cx) / rx) ** 2 + ((y - cy) / ry) ** 2 <= 1) this.#set(x, y, colour);
   }
 
   figure(x: number, y: number, colour: Colour, isWarm: boolean): void {
@@ -42,7 +44,10 @@ class Canvas {
   }
 
   #set(x: number, y: number, colour: Colour): void {
-    this.pixels.set(colour, (y * FRAME_WIDTH + x) * 3);
+    const at = (y * FRAME_WIDTH + x) * 3;
+    this.pixels[at] = colour[0];
+    this.pixels[at + 1] = colour[1];
+    this.pixels[at + 2] = colour[2];
   }
 }
 
@@ -84,7 +89,9 @@ function drawFrame(drama: WorldDrama, episode: number, t: number, { dx, dy, brig
     canvas.rect(45, 13, 49, 23, [0, 0, 0]);
   }
   const factor = Math.fround(1 + (brightness[t]! - 6) / 100);
-  return Uint8Array.from(canvas.pixels, (value) => Math.min(255, Math.max(0, roundHalfEven(Math.fround(value * factor)))));
+  const bytes = new Uint8Array(FRAME_BYTES);
+  for (let i = 0; i < FRAME_BYTES; i++) bytes[i] = Math.min(255, Math.max(0, roundHalfEven(Math.fround(canvas.pixels[i]! * factor))));
+  return bytes;
 }
 
 /** All 20 frames without numbers: rgb24, [20, 84, 56, 3]. */
