@@ -1,1 +1,3 @@
-export {};
+export type { CliIo } from "./context.ts";
+export type { ExitCode } from "./errors.ts";
+export { main } from "./main.ts";

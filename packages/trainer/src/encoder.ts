@@ -1,9 +1,11 @@
 import { framesToVisionItem, type ChatPart, type Prompt, type QwenVl, type RgbFrames, type VisionFeatures, type VisionItem } from "@dramascope/qwen-vl";
-import type { TrainingSample, VideoReference } from "@dramascope/schema";
+import type { OnProgress, TrainingSample, VideoReference } from "@dramascope/schema";
 
 /** Turns a sample into a prompt with its vision features. The encoder keeps the features; do not dispose them. */
 export interface SampleEncoder {
   encode(sample: TrainingSample): Promise<Prompt>;
+  /** Looks at many samples at once, faster than one by one; what the cache has no room for is looked at again later. */
+  warm(samples: readonly TrainingSample[], onProgress?: OnProgress): Promise<void>;
   /** Frees all features. */
   dispose(): void;
 }
@@ -25,22 +27,20 @@ interface Cached {
   tokens: number;
 }
 
+/** Samples whose videos go through the tower together. */
+const WARM_SAMPLES = 12;
+
 /** Makes an encoder that runs the frozen vision tower once a sample and remembers the features within a bound. */
 export function createSampleEncoder({ model, loadFrames, timeBase = "pinned", maxCachedTokens = 200_000 }: EncoderOptions): SampleEncoder {
   const cache = new Map<string, Cached>();
   let held = 0;
   const { patchSize, spatialMergeSize } = model.config.vision;
 
-  const look = async (sample: TrainingSample): Promise<Cached> => {
-    const key = JSON.stringify(sample.videos);
-    const known = cache.get(key);
-    if (known) {
-      cache.delete(key);
-      cache.set(key, known);
-      return known;
-    }
-    const full = await Promise.all(sample.videos.map(async (video) => framesToVisionItem(await loadFrames(video, sample), { patch: patchSize, merge: spatialMergeSize })));
-    const features = await model.encodeVideos(full);
+  const keyOf = (sample: TrainingSample): string => JSON.stringify(sample.videos);
+  const itemsOf = (sample: TrainingSample): Promise<VisionItem[]> =>
+    Promise.all(sample.videos.map(async (video) => framesToVisionItem(await loadFrames(video, sample), { patch: patchSize, merge: spatialMergeSize })));
+
+  const keep = (key: string, full: readonly VisionItem[], features: VisionFeatures[]): Cached => {
     // The pixels are not needed again: only grids stay.
     const items = full.map((item): VisionItem => ({ ...item, patches: new Uint8Array(0) }));
     const made = { items, features, tokens: features.reduce((sum, one) => sum + one.tokens, 0) };
@@ -55,7 +55,31 @@ export function createSampleEncoder({ model, loadFrames, timeBase = "pinned", ma
     return made;
   };
 
+  const look = async (sample: TrainingSample): Promise<Cached> => {
+    const key = keyOf(sample);
+    const known = cache.get(key);
+    if (known) {
+      cache.delete(key);
+      cache.set(key, known);
+      return known;
+    }
+    const items = await itemsOf(sample);
+    return keep(key, items, await model.encodeVideos(items));
+  };
+
+  const warm = async (samples: readonly TrainingSample[], onProgress?: OnProgress): Promise<void> => {
+    const missing = [...new Map(samples.filter((sample) => !cache.has(keyOf(sample))).map((sample) => [keyOf(sample), sample])).values()];
+    for (let start = 0; start < missing.length; start += WARM_SAMPLES) {
+      const group = missing.slice(start, start + WARM_SAMPLES);
+      const items = await Promise.all(group.map(itemsOf));
+      const features = await model.encodeVideos(items.flat());
+      group.forEach((sample, i) => keep(keyOf(sample), items[i]!, features.splice(0, items[i]!.length)));
+      onProgress?.({ phase: "look at the frames", done: Math.min(missing.length, start + WARM_SAMPLES), total: missing.length });
+    }
+  };
+
   return {
+    warm,
     encode: async (sample) => {
       const { items, features } = await look(sample);
       const messages = sample.messages.map(({ role, content }) => ({

@@ -68,7 +68,7 @@ describe("the reference runs", () => {
     const runDir = await mkdtemp(join(tmpdir(), "dramascope-grpo-"));
     const sampleOf = (i: number): GrpoSample => ({ kind: "grpo", sampleId: String(i), messages: [{ role: "user", content: "x" }], videos: [], quality: 3, caption: "x", comments: [] });
     const tokensOf = (step: number): GrpoRun["table"] => table.slice(step * config.promptsPerGeneration, (step + 1) * config.promptsPerGeneration);
-    const encoder: SampleEncoder = { encode: () => Promise.resolve(textPrompt([1])), dispose: () => undefined };
+    const encoder: SampleEncoder = { encode: () => Promise.resolve(textPrompt([1])), warm: () => Promise.resolve(), dispose: () => undefined };
     let rewards: RewardBreakdown[] = [];
     const settings: GrpoConfigInput = {
       runDir, adapter: folder(`adapters/${config.adapter}`), learningRate: config.learningRate, schedule: config.schedule, warmupSteps: config.warmupSteps, weightDecay: config.weightDecay, maxGradNorm: config.maxGradNorm,
@@ -113,7 +113,7 @@ describe("the reference runs", () => {
     const bound = new Proxy(lookUp, { get: (target, key) => { const value: unknown = Reflect.get(target, key, model); return key === "tokenizer" || key === "generationConfig" ? Reflect.get(target, key) : typeof value === "function" ? value.bind(model) as unknown : value; } });
     const result = await trainSft({ runDir, adapter: folder("adapters/fresh"), learningRate: config.learningRate, schedule: config.schedule, warmupSteps: config.warmupSteps, weightDecay: config.weightDecay, maxGradNorm: config.maxGradNorm, epochs: config.epochs, batchSize: 4 }, records, {
       model: bound,
-      encoder: { encode: (sample) => Promise.resolve(textPrompt(samples[Number(sample.sampleId)]!.promptIds)), dispose: () => undefined },
+      encoder: { encode: (sample) => Promise.resolve(textPrompt(samples[Number(sample.sampleId)]!.promptIds)), warm: () => Promise.resolve(), dispose: () => undefined },
     });
     const lines = (await readFile(join(runDir, "metrics.jsonl"), "utf8")).trim().split("\n").map((line) => JSON.parse(line) as { loss: number; grad_norm: number });
     steps.forEach((step, i) => {

@@ -9,10 +9,15 @@ export interface PatchifyOptions {
   merge?: number;
 }
 
-/** Reads a pixel byte: frame, channel, row, column. */
-type PixelAt = (frame: number, channel: number, y: number, x: number) => number;
+/** Distances between neighbours in the pixel bytes. */
+interface Strides {
+  frame: number;
+  channel: number;
+  row: number;
+  column: number;
+}
 
-function cutPatches(pixel: PixelAt, frameCount: number, height: number, width: number, { patch = 14, merge = 2 }: PatchifyOptions): { patches: Uint8Array; grid: Grid } {
+function cutPatches(pixels: Uint8Array, strides: Strides, frameCount: number, height: number, width: number, { patch = 14, merge = 2 }: PatchifyOptions): { patches: Uint8Array; grid: Grid } {
   const cell = patch * merge;
   if (frameCount < 1 || height < cell || width < cell || height % cell !== 0 || width % cell !== 0) {
     throw new QwenVlError(`${frameCount} frames of ${height} x ${width} pixels cannot be cut into patches`, { code: "FRAME_SIZE", hint: `Give at least one frame whose sides are multiples of ${cell}.` });
@@ -29,8 +34,9 @@ function cutPatches(pixel: PixelAt, frameCount: number, height: number, width: n
             for (let channel = 0; channel < 3; channel++) {
               for (let dt = 0; dt < 2; dt++) {
                 const frame = Math.min(frameCount - 1, pair * 2 + dt); // an odd count repeats the last frame
+                const corner = frame * strides.frame + channel * strides.channel + (blockY + iy) * patch * strides.row + (blockX + ix) * patch * strides.column;
                 for (let dy = 0; dy < patch; dy++) {
-                  for (let dx = 0; dx < patch; dx++) patches[at++] = pixel(frame, channel, (blockY + iy) * patch + dy, (blockX + ix) * patch + dx);
+                  for (let dx = 0; dx < patch; dx++) patches[at++] = pixels[corner + dy * strides.row + dx * strides.column]!;
                 }
               }
             }
@@ -49,7 +55,7 @@ function cutPatches(pixel: PixelAt, frameCount: number, height: number, width: n
  * @returns      Bytes [t·h·w, 3·2·patch·patch] and the grid in patches; an odd count repeats the last frame.
  */
 export function patchify(frames: Uint8Array, frameCount: number, height: number, width: number, options: PatchifyOptions = {}): { patches: Uint8Array; grid: Grid } {
-  return cutPatches((frame, channel, y, x) => frames[((frame * 3 + channel) * height + y) * width + x]!, frameCount, height, width, options);
+  return cutPatches(frames, { frame: 3 * height * width, channel: height * width, row: width, column: 1 }, frameCount, height, width, options);
 }
 
 /** Frames as rgb24 bytes, one after another. */
@@ -70,6 +76,6 @@ export function framesToVisionItem({ frames, frameCount, width, height, secondsP
   if (frames.length !== frameCount * width * height * 3) {
     throw new QwenVlError(`${frameCount} frames of ${width} x ${height} need ${frameCount * width * height * 3} bytes, ${frames.length} were given`, { code: "FRAME_BYTES", hint: "Give rgb24 frames, one after another." });
   }
-  const { patches, grid } = cutPatches((frame, channel, y, x) => frames[((frame * height + y) * width + x) * 3 + channel]!, frameCount, height, width, options);
+  const { patches, grid } = cutPatches(frames, { frame: height * width * 3, channel: 1, row: width * 3, column: 3 }, frameCount, height, width, options);
   return { kind: "video", grid, patches, secondsPerGrid };
 }

@@ -1,0 +1,41 @@
+import type { Assessment, Distribution, Quality } from "@dramascope/schema";
+
+/** The buyer's thresholds. */
+export interface DecisionPolicy {
+  /** Recommend widely from this expected score on. Default 4.2. */
+  recommendFrom: number;
+  /** Procure from this expected score on. Default 3.5. */
+  procureFrom: number;
+  /** Reject below this expected score. Default 1.8. */
+  rejectBelow: number;
+  /** A human decides when the most likely class is less likely than this. Default 0.45. */
+  minConfidence: number;
+}
+
+/** Cautious thresholds: no work is rejected on thin evidence. */
+export const DEFAULT_POLICY: Readonly<DecisionPolicy> = { recommendFrom: 4.2, procureFrom: 3.5, rejectBelow: 1.8, minConfidence: 0.45 };
+
+/** What the decision looks at. */
+export interface DecisionInput {
+  score: number | null;
+  quality: Quality | null;
+  distribution: Distribution | null;
+}
+
+const percent = (share: number): string => `${Math.round(share * 100)} %`;
+
+/** The action that the policy's thresholds lead to, with the reason in words. Thin evidence always goes to a human. */
+export function decide(input: DecisionInput, policy: DecisionPolicy = DEFAULT_POLICY): Assessment["decision"] {
+  const { score, distribution } = input;
+  if (score === null) return { action: "human-review", why: "The model gave no readable score." };
+  if (distribution === null) return { action: "human-review", why: "The model's answer carries no probabilities, so its certainty is unknown." };
+  const top = Math.max(distribution.p1, distribution.p2, distribution.p3, distribution.p4, distribution.p5);
+  const shown = score.toFixed(2);
+  if (top < policy.minConfidence) {
+    return { action: "human-review", why: `The most likely class has only ${percent(top)} of the probability; ${percent(policy.minConfidence)} is asked for.` };
+  }
+  if (score >= policy.recommendFrom) return { action: "recommend", why: `Expected score ${shown} reaches ${policy.recommendFrom}.` };
+  if (score >= policy.procureFrom) return { action: "procure", why: `Expected score ${shown} reaches ${policy.procureFrom}.` };
+  if (score < policy.rejectBelow) return { action: "reject", why: `Expected score ${shown} is below ${policy.rejectBelow}.` };
+  return { action: "price", why: `Expected score ${shown} lies between ${policy.rejectBelow} and ${policy.procureFrom}: worth it at the right price.` };
+}

@@ -1,0 +1,24 @@
+import { readdir, stat } from "node:fs/promises";
+import { basename, extname, join } from "node:path";
+import { CliError } from "./errors.ts";
+
+const VIDEO_ENDINGS = new Set([".mp4", ".mov", ".mkv", ".webm", ".ts", ".m4v"]);
+const MAX_EPISODES = 5;
+
+/** A drama given on the command line: a file, or a folder whose first five videos are its episodes. */
+export interface DramaPath {
+  dramaId: string;
+  episodes: { path: string }[];
+}
+
+/** Reads what an argument names. */
+export async function dramaAt(path: string): Promise<DramaPath> {
+  const info = await stat(path).catch(() => undefined);
+  if (info === undefined) throw new CliError(`${path}: there is no such file or folder`, { code: "VIDEO_NOT_FOUND", hint: "Check the path." });
+  const dramaId = basename(path, info.isDirectory() ? "" : extname(path)).slice(0, 128);
+  if (!info.isDirectory()) return { dramaId, episodes: [{ path }] };
+  const names = (await readdir(path)).filter((name) => VIDEO_ENDINGS.has(extname(name).toLowerCase()));
+  names.sort(new Intl.Collator("en", { numeric: true }).compare);
+  if (names.length === 0) throw new CliError(`${path} holds no video file`, { code: "VIDEO_NOT_FOUND", hint: "Give a folder with one file an episode." });
+  return { dramaId, episodes: names.slice(0, MAX_EPISODES).map((name) => ({ path: join(path, name) })) };
+}

@@ -1,0 +1,33 @@
+import { DramascopeError } from "@dramascope/schema";
+
+/** A command that cannot run: wrong words, missing files, missing parts. */
+export class CliError extends DramascopeError {}
+
+/** Exit codes: 0 done, 1 failed, 2 usage, 3 bad input, 4 a component is not available, 130 and 143 stopped by a signal. */
+export type ExitCode = 0 | 1 | 2 | 3 | 4 | 130 | 143;
+
+const USAGE = new Set(["USAGE", "CONFIG_INVALID", "CONFIG_UNKNOWN_KEY"]);
+const UNAVAILABLE = /^(FFMPEG_|TENSORFLOW_|TEACHER_UNAVAILABLE|LEDGER_LOCKED|FIXTURES_MISSING|CHAT_UNAVAILABLE)/u;
+const INTERNAL = /^(BUDGET_REACHED|INTERNAL)/u;
+
+/** The exit code that an error leads to. Errors without a code of ours are failures of the program: 1. */
+export function exitCodeOf(error: unknown): ExitCode {
+  if (!DramascopeError.isInstance(error)) return 1;
+  if (USAGE.has(error.code)) return 2;
+  if (UNAVAILABLE.test(error.code)) return 4;
+  if (INTERNAL.test(error.code)) return 1;
+  return 3;
+}
+
+/** Code, sentence and hint of an error, for people. */
+export function describeError(error: unknown, verbose: boolean): string {
+  const lines: string[] = [];
+  if (DramascopeError.isInstance(error)) {
+    lines.push(`${error.code}: ${error.message}`);
+    if (error.hint !== undefined) lines.push(`  → ${error.hint}`);
+  } else {
+    lines.push(error instanceof Error ? `${error.name}: ${error.message}` : String(error));
+  }
+  if (verbose && error instanceof Error && error.stack !== undefined) lines.push(error.stack);
+  return `${lines.join("\n")}\n`;
+}
