@@ -3,6 +3,10 @@ import type { QwenVlConfig } from "./types.ts";
 
 type Fields = Record<string, unknown>;
 
+/** Largest size that a field may ask for: above every real model, and small enough that lists of tensors stay small. */
+const MOST = 2 ** 24;
+const MOST_LAYERS = 1024;
+
 const isFields = (value: unknown): value is Fields => typeof value === "object" && value !== null && !Array.isArray(value);
 const own = (fields: Fields, key: string): unknown => (Object.hasOwn(fields, key) ? fields[key] : undefined);
 
@@ -17,9 +21,14 @@ function section(name: string, fields: Fields) {
     if (typeof value !== "number" || !Number.isFinite(value)) fail(`${name}${key} ${value === undefined ? "is missing" : `is ${JSON.stringify(value)}, expected a number`}`);
     return value;
   };
-  const count = (key: string, fallback?: number): number => {
+  const positive = (key: string, fallback?: number): number => {
     const value = number(key, fallback);
-    if (!Number.isSafeInteger(value) || value < 1 || value > 2 ** 31) fail(`${name}${key} is ${value}, expected a positive integer`);
+    if (value <= 0) fail(`${name}${key} is ${value}, expected a number above 0`);
+    return value;
+  };
+  const count = (key: string, fallback?: number, most = MOST): number => {
+    const value = number(key, fallback);
+    if (!Number.isSafeInteger(value) || value < 1 || value > most) fail(`${name}${key} is ${value}, expected an integer from 1 to ${most}`);
     return value;
   };
   const list = (key: string): number[] => {
@@ -27,12 +36,23 @@ function section(name: string, fields: Fields) {
     if (!Array.isArray(value) || !value.every((entry) => Number.isSafeInteger(entry) && (entry as number) >= 0)) fail(`${name}${key} must be a list of integers`);
     return value as number[];
   };
-  const id = (key: string): number => {
+  const id = (key: string, vocabSize: number): number => {
     const value = number(key);
-    if (!Number.isSafeInteger(value) || value < 0) fail(`${name}${key} is ${value}, expected a token id`);
+    if (!Number.isSafeInteger(value) || value < 0 || value >= vocabSize) fail(`${name}${key} is ${value}, expected a token id below the vocab_size ${vocabSize}`);
     return value;
   };
-  return { number, count, list, id };
+  return { number, positive, count, list, id };
+}
+
+/** What the tower and the patch cutter are written for. */
+function checkVision(vision: QwenVlConfig["vision"]): void {
+  const unsupported = (what: string): never => fail(`vision_config.${what}, which is not served`, "CONFIG_UNSUPPORTED");
+  if (vision.temporalPatchSize !== 2) unsupported(`temporal_patch_size is ${vision.temporalPatchSize} instead of 2`);
+  if (vision.inChannels !== 3) unsupported(`in_channels is ${vision.inChannels} instead of 3`);
+  if (vision.hiddenSize % (4 * vision.heads) !== 0) fail(`vision_config.hidden_size ${vision.hiddenSize} must be a multiple of 4 times num_heads ${vision.heads}`);
+  if (vision.windowSize < vision.patchSize * vision.spatialMergeSize) fail(`vision_config.window_size ${vision.windowSize} is less than one merged patch of ${vision.patchSize * vision.spatialMergeSize} pixels`);
+  const beyond = vision.fullAttentionBlocks.find((block) => block >= vision.depth);
+  if (beyond !== undefined) fail(`vision_config.fullatt_block_indexes names block ${beyond}, the depth is ${vision.depth}`);
 }
 
 function firstId(value: unknown): number | null {
@@ -57,7 +77,7 @@ export function parseConfig(json: unknown): QwenVlConfig {
   const text = section(isFields(nested) ? "text_config." : "", textFields);
   const vision = section("vision_config.", visionFields);
 
-  if (own(textFields, "use_sliding_window") === true) fail("use_sliding_window is true, which is not served", "CONFIG_UNSUPPORTED");
+  if (own(textFields, "use_sliding_window") === true || own(json, "use_sliding_window") === true) fail("use_sliding_window is true, which is not served", "CONFIG_UNSUPPORTED");
   for (const [name, fields] of [["", textFields], ["vision_config.", visionFields]] as const) {
     const act = own(fields, "hidden_act");
     if (act !== undefined && act !== "silu") fail(`${name}hidden_act is ${JSON.stringify(act)}, only "silu" is served`, "CONFIG_UNSUPPORTED");
@@ -76,29 +96,27 @@ export function parseConfig(json: unknown): QwenVlConfig {
   const sum = mropeSection.reduce((a, b) => a + b, 0);
   if (mropeSection.length !== 3 || sum !== headDim / 2) fail(`mrope_section [${mropeSection.join(", ")}] must be three numbers that add up to half of head_dim ${headDim}`);
   const tie = own(json, "tie_word_embeddings") ?? own(textFields, "tie_word_embeddings") ?? false;
-  const visionHidden = vision.count("hidden_size");
-  const visionHeads = vision.count("num_heads");
-  if (visionHidden % visionHeads !== 0) fail(`vision_config.hidden_size ${visionHidden} is not a multiple of num_heads ${visionHeads}`);
   const dtype = own(json, "torch_dtype") ?? own(json, "dtype") ?? own(textFields, "dtype");
 
-  return {
+  const vocabSize = text.count("vocab_size");
+  const config: QwenVlConfig = {
     text: {
       hiddenSize,
       intermediateSize: text.count("intermediate_size"),
-      layers: text.count("num_hidden_layers"),
+      layers: text.count("num_hidden_layers", undefined, MOST_LAYERS),
       heads,
       kvHeads,
       headDim,
-      vocabSize: text.count("vocab_size"),
-      maxPositionEmbeddings: text.count("max_position_embeddings"),
-      rmsNormEps: text.number("rms_norm_eps"),
-      ropeTheta: section("", { rope_theta: own(ropeFields, "rope_theta") ?? own(textFields, "rope_theta") }).number("rope_theta", 1e6),
+      vocabSize,
+      maxPositionEmbeddings: text.count("max_position_embeddings", undefined, 2 ** 31),
+      rmsNormEps: text.positive("rms_norm_eps"),
+      ropeTheta: section("", { rope_theta: own(ropeFields, "rope_theta") ?? own(textFields, "rope_theta") ?? own(json, "rope_theta") }).positive("rope_theta", 1e6),
       mropeSection,
     },
     vision: {
-      depth: vision.count("depth"),
-      hiddenSize: visionHidden,
-      heads: visionHeads,
+      depth: vision.count("depth", undefined, MOST_LAYERS),
+      hiddenSize: vision.count("hidden_size"),
+      heads: vision.count("num_heads"),
       intermediateSize: vision.count("intermediate_size"),
       outHiddenSize: vision.count("out_hidden_size"),
       patchSize: vision.count("patch_size"),
@@ -106,16 +124,18 @@ export function parseConfig(json: unknown): QwenVlConfig {
       spatialMergeSize: vision.count("spatial_merge_size"),
       windowSize: vision.count("window_size"),
       fullAttentionBlocks: vision.list("fullatt_block_indexes"),
-      tokensPerSecond: vision.number("tokens_per_second"),
+      tokensPerSecond: vision.positive("tokens_per_second"),
       inChannels: section("vision_config.", { in_channels: own(visionFields, "in_channels") ?? own(visionFields, "in_chans") }).count("in_channels"),
       ropeTheta: 10000,
     },
     tieWordEmbeddings: tie === true,
-    imageTokenId: root.id("image_token_id"),
-    videoTokenId: root.id("video_token_id"),
-    visionStartTokenId: root.id("vision_start_token_id"),
-    visionEndTokenId: root.id("vision_end_token_id"),
+    imageTokenId: root.id("image_token_id", vocabSize),
+    videoTokenId: root.id("video_token_id", vocabSize),
+    visionStartTokenId: root.id("vision_start_token_id", vocabSize),
+    visionEndTokenId: root.id("vision_end_token_id", vocabSize),
     eosTokenId: firstId(own(json, "eos_token_id") ?? own(textFields, "eos_token_id")),
     dtype: typeof dtype === "string" ? dtype : "float32",
   };
+  checkVision(config.vision);
+  return config;
 }

@@ -1,5 +1,6 @@
 export { parseConfig } from "./config.ts";
 export { QwenVlError } from "./errors.ts";
+export { createRng } from "./generate/rng.ts";
 export { pickToken, processLogits, type SamplingOptions } from "./generate/sampler.ts";
 export { normalisationTable } from "./image/normalise.ts";
 export { framesToVisionItem, patchify, type PatchifyOptions, type RgbFrames } from "./image/patchify.ts";

@@ -1,6 +1,7 @@
-import { randomBytes } from "node:crypto";
-import { open, rename, rm, type FileHandle } from "node:fs/promises";
+import { open, type FileHandle } from "node:fs/promises";
+import { writeAtomically } from "@dramascope/schema";
 import { QwenVlError } from "./errors.ts";
+import { narrowBrain, narrowHalf, widenBrain, widenHalf } from "./float-bits.ts";
 
 /** Element types of the format. */
 export type SafetensorsDtype = "F64" | "F32" | "F16" | "BF16" | "I64" | "I32" | "I16" | "I8" | "U8" | "BOOL";
@@ -24,8 +25,8 @@ export interface SafetensorsFile {
   readonly names: readonly string[];
   readonly metadata: Readonly<Record<string, string>>;
   info(name: string): SafetensorsInfo;
-  /** Reads and converts one tensor; nothing else is held. */
-  read(name: string): Promise<SafetensorsTensor>;
+  /** Reads and converts one tensor in pieces of at most 64 MiB; only its values and one piece are held. `signal` ends it between pieces. */
+  read(name: string, options?: { signal?: AbortSignal | undefined }): Promise<SafetensorsTensor>;
   close(): Promise<void>;
 }
 
@@ -85,64 +86,80 @@ function readHeader(path: string, text: string, dataBytes: number): { entries: M
   let end = 0;
   for (const [name, entry] of ordered) {
     if (entry.start < end) refuse(path, `tensor ${JSON.stringify(name)} overlaps another one`);
+    if (entry.start > end) refuse(path, `data bytes ${end}..${entry.start} belong to no tensor`);
     end = entry.start + entry.bytes;
   }
+  // A name that the header gives twice shows here as well: the bytes of the first are left over.
+  if (end < dataBytes) refuse(path, `data bytes ${end}..${dataBytes} belong to no tensor`);
   return { entries, metadata };
+}
+
+/** Fills the target from a place of the file. */
+async function readInto(file: FileHandle, path: string, position: number, target: Uint8Array): Promise<void> {
+  for (let done = 0; done < target.length; ) {
+    const piece = target.subarray(done, done + PIECE);
+    const { bytesRead } = await file.read(piece, 0, piece.length, position + done);
+    if (bytesRead === 0) refuse(path, `it ends at byte ${position + done}, ${position + target.length} were promised`);
+    done += bytesRead;
+  }
 }
 
 async function readAt(file: FileHandle, path: string, position: number, bytes: number): Promise<Uint8Array> {
   const target = new Uint8Array(bytes);
-  for (let done = 0; done < bytes; ) {
-    const { bytesRead } = await file.read(target, done, Math.min(PIECE, bytes - done), position + done);
-    if (bytesRead === 0) refuse(path, `it ends at byte ${position + done}, ${position + bytes} were promised`);
-    done += bytesRead;
-  }
+  await readInto(file, path, position, target);
   return target;
 }
 
-/** IEEE half to single, subnormals, infinities and NaN included. */
-function halfToFloat(bits: number): number {
-  const sign = bits & 0x8000 ? -1 : 1;
-  const exponent = (bits >> 10) & 0x1f;
-  const fraction = bits & 0x3ff;
-  if (exponent === 0) return sign * fraction * 2 ** -24;
-  if (exponent === 0x1f) return fraction === 0 ? sign * Infinity : Number.NaN;
-  return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
-}
-
-function convert(path: string, name: string, dtype: SafetensorsDtype, bytes: Uint8Array): SafetensorsTensor["values"] {
-  const { buffer } = bytes;
+/** Room for a tensor's values. */
+function createValues(dtype: SafetensorsDtype, count: number): SafetensorsTensor["values"] {
   switch (dtype) {
     case "F32":
-      return new Float32Array(buffer);
-    case "F64":
-      return new Float64Array(buffer);
-    case "BF16": {
-      const halves = new Uint16Array(buffer);
-      const bits = new Uint32Array(halves.length);
-      for (let i = 0; i < halves.length; i++) bits[i] = halves[i]! << 16;
-      return new Float32Array(bits.buffer);
-    }
+    case "BF16":
     case "F16":
-      return Float32Array.from(new Uint16Array(buffer), halfToFloat);
-    case "I64": {
-      const values = new BigInt64Array(buffer);
-      return Float64Array.from(values, (value) => {
-        const number = Number(value);
-        if (!Number.isSafeInteger(number)) refuse(path, `tensor ${JSON.stringify(name)}: ${String(value)} does not fit a number`);
-        return number;
-      });
-    }
+      return new Float32Array(count);
+    case "F64":
+    case "I64":
+      return new Float64Array(count);
     case "I32":
-      return new Int32Array(buffer);
     case "I16":
-      return Int32Array.from(new Int16Array(buffer));
     case "I8":
-      return Int32Array.from(new Int8Array(buffer));
+      return new Int32Array(count);
     case "U8":
     case "BOOL":
-      return bytes;
+      return new Uint8Array(count);
   }
+}
+
+/** Converts a piece of a tensor into the same places of its values. */
+function convert(path: string, name: string, dtype: SafetensorsDtype, { buffer }: Uint8Array, target: SafetensorsTensor["values"]): void {
+  if (dtype === "BF16") widenBrain(new Uint16Array(buffer), target as Float32Array);
+  else if (dtype === "F16") widenHalf(new Uint16Array(buffer), target as Float32Array);
+  else if (dtype === "I16") target.set(new Int16Array(buffer));
+  else if (dtype === "I8") target.set(new Int8Array(buffer));
+  else if (dtype === "I64") {
+    new BigInt64Array(buffer).forEach((value, i) => {
+      const number = Number(value);
+      if (!Number.isSafeInteger(number)) refuse(path, `tensor ${JSON.stringify(name)}: ${String(value)} does not fit a number`);
+      target[i] = number;
+    });
+  }
+}
+
+/** Types whose bytes are the values. */
+const AS_STORED: readonly SafetensorsDtype[] = ["F32", "F64", "I32", "U8", "BOOL"];
+
+/** Values of one tensor; what is held beside them is one piece. */
+async function readValues(file: FileHandle, path: string, name: string, { dtype, bytes }: SafetensorsInfo, position: number, signal: AbortSignal | undefined): Promise<SafetensorsTensor["values"]> {
+  const width = WIDTH[dtype];
+  const values = createValues(dtype, bytes / width);
+  const stored = new Uint8Array(values.buffer);
+  for (let done = 0; done < bytes; done += PIECE) {
+    signal?.throwIfAborted();
+    const end = Math.min(bytes, done + PIECE);
+    if (AS_STORED.includes(dtype)) await readInto(file, path, position + done, stored.subarray(done, end));
+    else convert(path, name, dtype, await readAt(file, path, position + done, end - done), values.subarray(done / width, end / width));
+  }
+  return values;
 }
 
 /**
@@ -155,7 +172,9 @@ export async function openSafetensors(path: string): Promise<SafetensorsFile> {
     throw new QwenVlError(`${path} cannot be opened: ${(error as Error).message}`, { code: "SAFETENSORS_MISSING", cause: error, hint: "Check the checkpoint folder." });
   });
   try {
-    const { size } = await file.stat();
+    const stat = await file.stat();
+    if (!stat.isFile()) refuse(path, "it is not a file");
+    const { size } = stat;
     if (size < 8) refuse(path, `it has ${size} bytes, too few for a header`);
     const length = new DataView((await readAt(file, path, 0, 8)).buffer).getBigUint64(0, true);
     if (length > BigInt(Math.min(MAX_HEADER, size - 8))) refuse(path, `it promises a header of ${String(length)} bytes`);
@@ -176,10 +195,9 @@ export async function openSafetensors(path: string): Promise<SafetensorsFile> {
         const { dtype, shape, bytes } = entryOf(name);
         return { dtype, shape, bytes };
       },
-      read: async (name) => {
+      read: async (name, { signal } = {}) => {
         const { dtype, shape, bytes, start } = entryOf(name);
-        const values = convert(path, name, dtype, await readAt(file, path, dataStart + start, bytes));
-        return { dtype, shape, bytes, values };
+        return { dtype, shape, bytes, values: await readValues(file, path, name, { dtype, shape, bytes }, dataStart + start, signal) };
       },
       close: () => file.close(),
     };
@@ -190,60 +208,41 @@ export async function openSafetensors(path: string): Promise<SafetensorsFile> {
 }
 
 function toBytes(values: Float32Array, dtype: "F32" | "BF16" | "F16"): Uint8Array {
-  if (dtype === "F32") return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
-  const bits = new Uint32Array(values.buffer.slice(values.byteOffset, values.byteOffset + values.byteLength));
-  const out = new Uint16Array(values.length);
-  if (dtype === "BF16") {
-    // Round to nearest even; NaN keeps a bit.
-    for (let i = 0; i < bits.length; i++) out[i] = Number.isNaN(values[i]) ? 0x7fc0 : (bits[i]! + 0x7fff + ((bits[i]! >>> 16) & 1)) >>> 16;
-  } else {
-    for (let i = 0; i < values.length; i++) out[i] = floatToHalf(values[i]!);
-  }
-  return new Uint8Array(out.buffer);
+  const stored = dtype === "F32" ? values : dtype === "BF16" ? narrowBrain(values) : narrowHalf(values);
+  return new Uint8Array(stored.buffer, stored.byteOffset, stored.byteLength);
 }
 
-/** Single to IEEE half, round to nearest even. */
-function floatToHalf(value: number): number {
-  const sign = value < 0 || Object.is(value, -0) ? 0x8000 : 0;
-  const magnitude = Math.abs(value);
-  if (Number.isNaN(value)) return 0x7e00;
-  if (magnitude >= 65520) return sign | 0x7c00;
-  const exponent = Math.max(-14, Math.floor(Math.log2(magnitude || 2 ** -30)));
-  const scaled = magnitude / 2 ** (exponent - 10);
-  let rounded = Math.floor(scaled);
-  const rest = scaled - rounded;
-  if (rest > 0.5 || (rest === 0.5 && rounded % 2 === 1)) rounded++;
-  // A carry runs into the exponent by itself; subnormals have exponent field 0.
-  return sign | (exponent === -14 && rounded < 1024 ? rounded : ((exponent + 14) << 10) + rounded);
-}
-
-/** Writes tensors as one file, whole or absent. */
-export async function writeSafetensors(path: string, tensors: Iterable<NamedArray>, metadata: Readonly<Record<string, string>> = {}): Promise<void> {
-  const list = [...tensors];
-  const header: Record<string, unknown> = { __metadata__: { format: "pt", ...metadata } };
+function createHeader(list: readonly NamedArray[], metadata: Readonly<Record<string, string>>): Uint8Array {
+  const entries = new Map<string, unknown>([["__metadata__", { format: "pt", ...metadata }]]);
   let at = 0;
   for (const { name, shape, values, dtype = "F32" } of list) {
     const bytes = values.length * WIDTH[dtype];
+    if (entries.has(name)) throw new QwenVlError(`there are two tensors ${JSON.stringify(name)}`, { code: "BAD_NAME", hint: "Give every tensor its own name; __metadata__ is taken." });
     if (shape.reduce((a, b) => a * b, 1) !== values.length) throw new QwenVlError(`tensor ${name}: shape [${shape.join(", ")}] does not fit ${values.length} values`, { code: "BAD_SHAPE" });
-    header[name] = { dtype, shape: [...shape], data_offsets: [at, at + bytes] };
+    entries.set(name, { dtype, shape: [...shape], data_offsets: [at, at + bytes] });
     at += bytes;
   }
-  const json = Buffer.from(JSON.stringify(header), "utf8");
+  const json = Buffer.from(JSON.stringify(Object.fromEntries(entries)), "utf8");
   const padded = Math.ceil(json.length / 8) * 8;
   const head = Buffer.alloc(8 + padded, 0x20);
   head.writeBigUInt64LE(BigInt(padded), 0);
   json.copy(head, 8);
-  const temporary = `${path}.tmp-${process.pid}-${randomBytes(4).toString("hex")}`;
-  const file = await open(temporary, "w");
-  try {
-    await file.writeFile(head);
-    for (const { values, dtype = "F32" } of list) await file.writeFile(toBytes(values, dtype));
-    await file.sync();
-    await file.close();
-    await rename(temporary, path);
-  } catch (error) {
-    await file.close().catch(() => undefined);
-    await rm(temporary, { force: true });
-    throw error;
-  }
+  return head;
+}
+
+/** Writes tensors as one file, whole or absent; missing folders are made. */
+export async function writeSafetensors(path: string, tensors: Iterable<NamedArray>, metadata: Readonly<Record<string, string>> = {}): Promise<void> {
+  const list = [...tensors];
+  const head = createHeader(list, metadata);
+  await writeAtomically(path, async (temporary) => {
+    const file = await open(temporary, "w");
+    try {
+      await file.writeFile(head);
+      for (const { values, dtype = "F32" } of list) {
+        for (let first = 0; first < values.length; first += PIECE / 4) await file.writeFile(toBytes(values.subarray(first, first + PIECE / 4), dtype));
+      }
+    } finally {
+      await file.close();
+    }
+  });
 }

@@ -1,7 +1,7 @@
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Template } from "@huggingface/jinja";
 import { QwenVlError } from "./errors.ts";
+import { readJsonIfThere, readTextIfThere } from "./optional-files.ts";
 import type { ChatMessage } from "./types.ts";
 
 /** What a checkpoint without a template file gets: the layout that Qwen2.5-VL was trained with. */
@@ -52,20 +52,32 @@ export function createChatTemplate(source: string = DEFAULT_TEMPLATE): ChatTempl
   }
   return (messages, { addGenerationPrompt, addVisionId }) => {
     const plain = messages.map(({ role, content }) => ({ role, content: typeof content === "string" ? content : content.map((part) => (part.type === "text" ? part : { type: part.type })) }));
-    return template.render({ messages: plain, add_generation_prompt: addGenerationPrompt, add_vision_id: addVisionId });
+    try {
+      return template.render({ messages: plain, add_generation_prompt: addGenerationPrompt, add_vision_id: addVisionId });
+    } catch (error) {
+      throw new QwenVlError(`the chat template refuses the messages: ${(error as Error).message}`, { code: "TEMPLATE_RENDER", cause: error, hint: "Give messages in the order that the checkpoint's template expects." });
+    }
   };
+}
+
+/** Template text in the contents of a JSON file: a string, or the entry called "default" of a list. */
+function templateOf(json: unknown): string | undefined {
+  const value = (typeof json === "object" && json !== null ? json : {}) as { chat_template?: unknown };
+  const entries = Array.isArray(value.chat_template) ? (value.chat_template as unknown[]) : [{ name: "default", template: value.chat_template }];
+  const chosen = entries.find((entry): entry is { template: string } => {
+    const { name, template } = (entry ?? {}) as { name?: unknown; template?: unknown };
+    return name === "default" && typeof template === "string";
+  });
+  return chosen?.template;
 }
 
 /** Template of a checkpoint folder: chat_template.jinja, chat_template.json, tokenizer_config.json, else the built-in layout. */
 export async function readChatTemplate(folder: string): Promise<ChatTemplate> {
-  const read = (name: string): Promise<string | undefined> => readFile(join(folder, name), "utf8").catch(() => undefined);
-  const jinja = await read("chat_template.jinja");
+  const jinja = await readTextIfThere(join(folder, "chat_template.jinja"));
   if (jinja !== undefined) return createChatTemplate(jinja);
   for (const name of ["chat_template.json", "tokenizer_config.json"]) {
-    const text = await read(name);
-    if (text === undefined) continue;
-    const { chat_template: source } = JSON.parse(text) as { chat_template?: unknown };
-    if (typeof source === "string") return createChatTemplate(source);
+    const source = templateOf(await readJsonIfThere(join(folder, name)));
+    if (source !== undefined) return createChatTemplate(source);
   }
   return createChatTemplate();
 }

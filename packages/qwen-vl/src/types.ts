@@ -1,14 +1,13 @@
 import type { LoadedTensorFlow } from "@dramascope/tensorflow";
-import type * as tfjs from "@tensorflow/tfjs";
 
 /** TensorFlow.js with a ready back end. */
 export type Tf = LoadedTensorFlow["tf"];
 /** A tensor of any rank. */
-export type Tensor = tfjs.Tensor;
+export type Tensor = InstanceType<Tf["Tensor"]>;
 /** A tensor of rank 1. */
-export type Tensor1D = tfjs.Tensor1D;
+export type Tensor1D = ReturnType<Tf["tensor1d"]>;
 /** A tensor of rank 2. */
-export type Tensor2D = tfjs.Tensor2D;
+export type Tensor2D = ReturnType<Tf["tensor2d"]>;
 
 /** Temporal grids (frame pairs), rows and columns of an item, in patches of 14 pixels. */
 export type Grid = readonly [t: number, h: number, w: number];
@@ -266,8 +265,8 @@ export interface TrainableSet {
 
 /** Text to ids and back. */
 export interface QwenTokenizer {
-  /** `allowSpecial` lets literals such as `<|im_end|>` become control tokens; default false. */
-  encode(text: string, options?: { allowSpecial?: boolean }): number[];
+  /** `allowSpecial` lets literals such as `<|im_end|>` become control tokens: all, none, or those at places (UTF-16 units of the text) that it accepts. Default false. */
+  encode(text: string, options?: { allowSpecial?: boolean | ((start: number, end: number) => boolean) }): number[];
   decode(ids: ArrayLike<number>, options?: { skipSpecial?: boolean }): string;
   /** Id of a token; undefined when there is none. */
   idOf(token: string): number | undefined;

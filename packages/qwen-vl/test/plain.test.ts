@@ -65,6 +65,18 @@ describe("safetensors", () => {
     }
   });
 
+  it("finds every reference tensor as the manifest lists it", async () => {
+    const { tensors } = goldenJson<{ tensors: { file: string; tensor: string; dtype: string; shape: number[] }[] }>("manifest.json");
+    for (const name of new Set(tensors.map(({ file }) => file))) {
+      const file = await openSafetensors(golden(name));
+      const found = file.names.map((tensor) => ({ tensor, dtype: file.info(tensor).dtype, shape: file.info(tensor).shape }));
+      await file.close();
+      const listed = tensors.filter((one) => one.file === name).map(({ tensor, dtype, shape }) => ({ tensor, dtype, shape }));
+      expect(found).toHaveLength(listed.length);
+      expect(found).toEqual(expect.arrayContaining(listed));
+    }
+  });
+
   it("writes what it reads back, and rounds to 16 bits to nearest even", async () => {
     const path = join(await mkdtemp(join(tmpdir(), "dramascope-st-")), "x.safetensors");
     const values = Float32Array.of(1, -2.5, 1 / 3, 65504, 1e-7, 0, -0, 3.1415927);
@@ -229,6 +241,37 @@ describe("tokenizer and template", () => {
     }
   });
 
+  it("prepares the reference prompts: text, ids, segments and positions under both rules", async () => {
+    const reference = goldenJson<{ rendered: string; segments: unknown[]; second_rendered: string; second_segments: unknown[] }>("text.json");
+    const tensors = await goldenTensors("text.safetensors");
+    const tokenizer = (await readTokenizer(golden("model")))!;
+    const config = parseConfig(goldenJson("model/config.json"));
+    const template = await readChatTemplate(golden("model"));
+    const visual = (kind: "video" | "image", grid: Grid, secondsPerGrid?: number): ChatPart => ({ type: kind, item: { kind, grid, patches: new Uint8Array(0), ...(secondsPerGrid === undefined ? {} : { secondsPerGrid }) } });
+    const said = (text: string): ChatPart => ({ type: "text", text });
+    const spg = (segments: readonly Segment[]): unknown[] => segments.map((one) => ("video" in one ? { video: one.video, spg: one.secondsPerGrid } : one));
+    const length = tensors["prompt_length"]!.values[0]!;
+    const first: ChatMessage[] = [{
+      role: "user",
+      content: [said("Episode 1:\n"), visual("video", [3, 12, 20], 4), said("\nEpisode 2:\n"), visual("video", [2, 8, 6], 2.75), said("\nPlease rate the hot value of this short drama. 请给这部短剧的热度打分,1到5。")],
+    }];
+    for (const mrope of ["qwen", "hf5"] as const) {
+      const prompt = prepare({ config, tokenizer, template, mrope }, first, { timeBase: "true-fps" });
+      expect(prompt.text).toBe(reference.rendered);
+      expect(integers(prompt.ids)).toEqual(integers(tensors["input_ids"]!.values).slice(0, length));
+      expect(spg(prompt.segments)).toEqual(reference.segments);
+      const { values, shape } = tensors[`position_ids_${mrope}`]!;
+      const expected = [0, 1, 2].flatMap((axis) => integers(values).slice(axis * shape[1]!, axis * shape[1]! + length));
+      expect(integers(prompt.positionIds)).toEqual(expected);
+      expect(prompt.nextPosition).toBe(values[length]);
+    }
+    const second = prepare({ config, tokenizer, template, mrope: "qwen" }, [{ role: "system", content: "You rate short dramas." }, { role: "user", content: [visual("image", [1, 4, 6]), said("What is shown? 第一集")] }]);
+    expect(second.text).toBe(reference.second_rendered);
+    expect(integers(second.ids)).toEqual(integers(tensors["second_input_ids"]!.values));
+    expect(second.segments).toEqual(reference.second_segments);
+    expect(integers(second.positionIds)).toEqual(integers(tensors["second_position_ids_qwen"]!.values));
+  });
+
   it("keeps control tokens out of the caller's text", async () => {
     const tokenizer = (await readTokenizer(golden("model")))!;
     const config = parseConfig(goldenJson("model/config.json"));
@@ -241,16 +284,22 @@ describe("tokenizer and template", () => {
     expect(tokenizer.encode(attack).some((id) => tokenizer.specialIds.has(id))).toBe(false);
   });
 
-  it("gives the demo's prompts their lengths", async () => {
+  it("gives the demo's prompts their lengths: the parts follow each other with nothing between", async () => {
     const tokenizer = (await readTokenizer(fixture("demo-base")))!;
     const config = parseConfig(goldenJson("../../models/demo-base/config.json"));
     const video: ChatPart = { type: "video", item: { kind: "video", grid: [2, 6, 4], patches: new Uint8Array(48 * 1176) } };
-    const length = (request: string): number => {
-      const content = [1, 2, 3, 4, 5].flatMap((k): ChatPart[] => [{ type: "text", text: `Episode ${k}:` }, video]);
-      return prepare({ config, tokenizer, template: createChatTemplate(), mrope: "qwen" }, [{ role: "user", content: [...content, { type: "text", text: request }] }]).ids.length;
+    const build = (request: string, between = ""): ReturnType<typeof prepare> => {
+      const content = [1, 2, 3, 4, 5].flatMap((k): ChatPart[] => [{ type: "text", text: `Episode ${k}:${between}` }, video]);
+      const messages: ChatMessage[] = [{ role: "system", content: "You are a helpful assistant." }, { role: "user", content: [...content, { type: "text", text: request }] }];
+      return prepare({ config, tokenizer, template: createChatTemplate(), mrope: "qwen" }, messages);
     };
-    expect(length("Judge this drama from 1 to 5. Answer in JSON.")).toBe(123);
-    expect(length("Retell this drama, give three comments, think, and judge it from 1 to 5. Answer in four tags.")).toBe(134);
+    const json = build("Judge this drama from 1 to 5. Answer in JSON.");
+    expect(json.ids).toHaveLength(123);
+    expect(build("Retell this drama, give three comments, think, and judge it from 1 to 5. Answer in four tags.").ids).toHaveLength(134);
+    expect(json.ids.filter((id) => id === config.videoTokenId)).toHaveLength(60);
+    expect(json.text).toContain("Episode 1:<|vision_start|><|video_pad|><|vision_end|>Episode 2:");
+    expect(json.segments).toContainEqual({ video: [2, 6, 4], secondsPerGrid: 1 });
+    expect(build("Judge this drama from 1 to 5. Answer in JSON.", "\n").ids).toHaveLength(128);
   });
 
   it.each([null, {}, { added_tokens: 3, model: {} }, { added_tokens: [], model: { type: "WordLevel", vocab: {} } }, { added_tokens: [], model: { type: "BPE", vocab: { a: "x" } } }])("refuses the tokenizer %j", (json) => {

@@ -1,3 +1,5 @@
+import { QwenVlError } from "../errors.ts";
+
 /** How a token is chosen from logits. */
 export interface SamplingOptions {
   /** 0 takes the most likely token. Default 1. */
@@ -27,14 +29,31 @@ function outsideTopP(scores: Float64Array, topP: number): number[] {
   return out;
 }
 
+/** Checks sampling options; NaN fits none. */
+function checkSampling({ temperature = 1, topP = 1, topK = 0, repetitionPenalty = 1 }: SamplingOptions): void {
+  const wrong = [
+    temperature >= 0 ? "" : `temperature is ${temperature}, expected 0 or more`,
+    topP >= 0 && topP <= 1 ? "" : `topP is ${topP}, expected 0 to 1`,
+    topK >= 0 ? "" : `topK is ${topK}, expected 0 or more`,
+    repetitionPenalty > 0 ? "" : `repetitionPenalty is ${repetitionPenalty}, expected above 0`,
+  ].find((one) => one !== "");
+  if (wrong !== undefined) throw new QwenVlError(wrong, { code: "BAD_OPTION" });
+}
+
+function refuseLogits(): never {
+  throw new QwenVlError("no token can be drawn: the logits hold NaN or infinity, or every id is forbidden", { code: "NO_TOKEN", hint: "Check the weights and the forbidden ids." });
+}
+
 /**
  * Probabilities to draw from: forbidden ids, repetition penalty, temperature, top-k, top-p, softmax, in this order.
  *
  * @param history Ids of prompt and output so far, for the penalty.
  * @returns       Probabilities, sum 1; a single 1 at temperature 0 (lowest id on ties).
+ * @throws QwenVlError `BAD_OPTION` for options out of range, `NO_TOKEN` when nothing is left to draw or the logits are not numbers.
  */
 export function processLogits(logits: ArrayLike<number>, history: ArrayLike<number>, options: SamplingOptions): Float64Array {
   const { temperature = 1, topP = 1, topK = 0, repetitionPenalty = 1, forbiddenIds = [] } = options;
+  checkSampling(options);
   const scores = Float64Array.from(logits);
   for (const id of forbiddenIds) if (id < scores.length) scores[id] = -Infinity;
   if (repetitionPenalty !== 1) {
@@ -44,8 +63,11 @@ export function processLogits(logits: ArrayLike<number>, history: ArrayLike<numb
     }
   }
   if (temperature === 0) {
+    if (scores.some(Number.isNaN)) refuseLogits();
     const probabilities = new Float64Array(scores.length);
-    probabilities[scores.reduce((best, score, id) => (score > scores[best]! ? id : best), 0)] = 1;
+    const best = scores.reduce((most, score, id) => (score > scores[most]! ? id : most), 0);
+    if (!Number.isFinite(scores[best])) refuseLogits();
+    probabilities[best] = 1;
     return probabilities;
   }
   for (let id = 0; id < scores.length; id++) scores[id]! /= temperature;
@@ -57,6 +79,7 @@ export function processLogits(logits: ArrayLike<number>, history: ArrayLike<numb
   const max = scores.reduce((a, b) => Math.max(a, b), -Infinity);
   let total = 0;
   for (let id = 0; id < scores.length; id++) total += scores[id] = Math.exp(scores[id]! - max);
+  if (!(total > 0)) refuseLogits();
   for (let id = 0; id < scores.length; id++) scores[id]! /= total;
   return scores;
 }

@@ -19,8 +19,11 @@ interface Strides {
 
 function cutPatches(pixels: Uint8Array, strides: Strides, frameCount: number, height: number, width: number, { patch = 14, merge = 2 }: PatchifyOptions): { patches: Uint8Array; grid: Grid } {
   const cell = patch * merge;
-  if (frameCount < 1 || height < cell || width < cell || height % cell !== 0 || width % cell !== 0) {
+  if (!Number.isSafeInteger(frameCount) || frameCount < 1 || !(height >= cell) || !(width >= cell) || height % cell !== 0 || width % cell !== 0) {
     throw new QwenVlError(`${frameCount} frames of ${height} x ${width} pixels cannot be cut into patches`, { code: "FRAME_SIZE", hint: `Give at least one frame whose sides are multiples of ${cell}.` });
+  }
+  if (pixels.length !== frameCount * height * width * 3) {
+    throw new QwenVlError(`${frameCount} frames of ${height} x ${width} pixels need ${frameCount * height * width * 3} bytes, ${pixels.length} were given`, { code: "FRAME_BYTES", hint: "Give three bytes a pixel, one frame after another." });
   }
   const grid: Grid = [Math.ceil(frameCount / 2), height / patch, width / patch];
   const [t, h, w] = grid;
@@ -53,6 +56,7 @@ function cutPatches(pixels: Uint8Array, strides: Strides, frameCount: number, he
  *
  * @param frames Bytes [frameCount, 3, height, width]; sides are multiples of patch · merge.
  * @returns      Bytes [t·h·w, 3·2·patch·patch] and the grid in patches; an odd count repeats the last frame.
+ * @throws QwenVlError when the sides do not fit the patches, or the bytes the sides.
  */
 export function patchify(frames: Uint8Array, frameCount: number, height: number, width: number, options: PatchifyOptions = {}): { patches: Uint8Array; grid: Grid } {
   return cutPatches(frames, { frame: 3 * height * width, channel: height * width, row: width, column: 1 }, frameCount, height, width, options);
@@ -73,9 +77,6 @@ export interface RgbFrames {
 
 /** Frames of one video as an item for the model; patches stay bytes until they are uploaded. */
 export function framesToVisionItem({ frames, frameCount, width, height, secondsPerGrid = 2 }: RgbFrames, options: PatchifyOptions = {}): VisionItem {
-  if (frames.length !== frameCount * width * height * 3) {
-    throw new QwenVlError(`${frameCount} frames of ${width} x ${height} need ${frameCount * width * height * 3} bytes, ${frames.length} were given`, { code: "FRAME_BYTES", hint: "Give rgb24 frames, one after another." });
-  }
   const { patches, grid } = cutPatches(frames, { frame: height * width * 3, channel: 1, row: width * 3, column: 3 }, frameCount, height, width, options);
   return { kind: "video", grid, patches, secondsPerGrid };
 }

@@ -1,3 +1,5 @@
+import { QwenVlError } from "../errors.ts";
+
 /** Keys' cubic with a = −0.5. */
 function cubic(x: number): number {
   const a = -0.5;
@@ -34,8 +36,15 @@ const toByte = (x: number): number => Math.min(255, Math.max(0, Math.floor(x + 0
  *
  * @param source Planar bytes [channels, height, width].
  * @returns      Planar bytes [channels, outHeight, outWidth].
+ * @throws QwenVlError when the bytes do not fit the size.
  */
 export function resizeBicubic(source: Uint8Array, channels: number, height: number, width: number, outHeight: number, outWidth: number): Uint8Array {
+  if (![channels, height, width, outHeight, outWidth].every((size) => Number.isSafeInteger(size) && size > 0)) {
+    throw new QwenVlError(`${channels} channels of ${height} x ${width} cannot become ${outHeight} x ${outWidth} pixels`, { code: "IMAGE_SIZE", hint: "Give positive integers." });
+  }
+  if (source.length !== channels * height * width) {
+    throw new QwenVlError(`${channels} channels of ${height} x ${width} pixels need ${channels * height * width} bytes, ${source.length} were given`, { code: "FRAME_BYTES", hint: "Give planar bytes, channel after channel." });
+  }
   const across = windows(width, outWidth);
   const down = windows(height, outHeight);
   const narrow = new Uint8Array(channels * height * outWidth);

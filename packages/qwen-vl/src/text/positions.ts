@@ -1,4 +1,6 @@
+import { QwenVlError } from "../errors.ts";
 import type { MropeRule, Segment } from "../types.ts";
+import { mergedGrid } from "../vision/grid.ts";
 
 /** Options of {@link positionIds}. */
 export interface PositionOptions {
@@ -40,12 +42,11 @@ export function positionIds(segments: readonly Segment[], options: PositionOptio
       for (let i = 0; i < segment.text; i++, next++) for (const axis of axes) axis.push(next);
       continue;
     }
-    const [t, h, w] = "video" in segment ? segment.video : segment.image;
+    const { frames, rows, columns } = mergedGrid("video" in segment ? segment.video : segment.image, spatialMerge);
     const seconds = "video" in segment ? segment.secondsPerGrid : 0;
-    const rows = h / spatialMerge;
-    const columns = w / spatialMerge;
+    if (!Number.isFinite(seconds) || seconds < 0) throw new QwenVlError(`secondsPerGrid is ${seconds}, expected a number of seconds`, { code: "SECONDS", hint: "One grid is two frames: 2 seconds at 1 FPS." });
     let largest = next;
-    for (let a = 0; a < t; a++) {
+    for (let a = 0; a < frames; a++) {
       const time = next + timeOf(a, seconds, tokensPerSecond, rule);
       for (let y = 0; y < rows; y++) {
         for (let x = 0; x < columns; x++) {

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readFile, rename, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rename, rm } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { writeFileAtomically } from "@dramascope/schema";
 import { QwenVlError } from "../errors.ts";
@@ -39,11 +39,27 @@ const UNSERVED: Readonly<Record<string, readonly unknown[]>> = {
   lora_bias: [false],
   modules_to_save: [null],
   layers_to_transform: [null],
+  layer_replication: [null],
   trainable_token_indices: [null],
   target_parameters: [null],
+  alora_invocation_tokens: [null],
+  use_qalora: [null, false],
+  use_bdlora: [null, false],
+  kasa_config: [null],
+  velora_config: [null],
+  // Other ways of starting an adapter change the base weights with it.
+  init_lora_weights: [null, true, false, "gaussian"],
 };
 
-/** Reads PEFT's adapter_config.json. */
+const CONFIG_FILE = "adapter_config.json";
+const TENSOR_FILE = "adapter_model.safetensors";
+
+/**
+ * Reads PEFT's adapter_config.json. Dropout concerns training only and is left out.
+ *
+ * @param folder Name for error messages.
+ * @throws QwenVlError `ADAPTER_INVALID` naming the field that is wrong or asks for what is not served, such as DoRA.
+ */
 export function parseAdapterConfig(json: unknown, folder = "adapter_config.json"): LoraConfig {
   if (typeof json !== "object" || json === null || Array.isArray(json)) refuse(folder, "adapter_config.json must hold a JSON object");
   const fields = json as Fields;
@@ -66,7 +82,7 @@ export function parseAdapterConfig(json: unknown, folder = "adapter_config.json"
   const pattern = (key: string): Record<string, number> | undefined => {
     const value = fields[key] as Fields | null | undefined;
     if (value === null || value === undefined) return undefined;
-    if (typeof value !== "object" || !Object.values(value).every((entry) => typeof entry === "number" && entry > 0)) refuse(folder, `${key} must map names to positive numbers`);
+    if (typeof value !== "object" || Array.isArray(value) || !Object.values(value).every((entry) => typeof entry === "number" && entry > 0)) refuse(folder, `${key} must map names to positive numbers`);
     return value as Record<string, number>;
   };
   const r = positive("r");
@@ -105,16 +121,20 @@ export function adapterConfigJson(config: LoraConfig, base: string | null): Fiel
   };
 }
 
-/** Reads a PEFT adapter folder, old or new tensor names, any float type. */
+/**
+ * Reads a PEFT adapter folder, old or new tensor names, any float type.
+ *
+ * @throws QwenVlError `ADAPTER_INVALID` naming the field or tensor; whether the modules fit a model shows when it is attached.
+ */
 export async function readAdapter(folder: string): Promise<AdapterFiles> {
   let json: unknown;
   try {
-    json = JSON.parse(await readFile(join(folder, "adapter_config.json"), "utf8"));
+    json = JSON.parse(await readFile(join(folder, CONFIG_FILE), "utf8"));
   } catch (error) {
     throw new QwenVlError(`${folder}: adapter_config.json cannot be read (${(error as Error).message})`, { code: "ADAPTER_INVALID", cause: error, hint: "Give the folder that PEFT or this project wrote." });
   }
   const config = parseAdapterConfig(json, folder);
-  const file = await openSafetensors(join(folder, "adapter_model.safetensors"));
+  const file = await openSafetensors(join(folder, TENSOR_FILE));
   try {
     const parts = new Map<string, Partial<Record<"a" | "b", AdapterModule["a"]>>>();
     for (const name of file.names) {
@@ -124,7 +144,9 @@ export async function readAdapter(folder: string): Promise<AdapterFiles> {
       if (!(values instanceof Float32Array) || shape.length !== 2) refuse(folder, `the tensor ${JSON.stringify(name)} must be a float matrix`);
       const module = match[1]!;
       const pair = parts.get(module) ?? {};
-      pair[match[2] === "A" ? "a" : "b"] = { shape, values };
+      const side = match[2] === "A" ? "a" : "b";
+      if (pair[side]) refuse(folder, `lora_${match[2]!} of ${module} stands in it twice`);
+      pair[side] = { shape, values };
       parts.set(module, pair);
     }
     if (parts.size === 0) refuse(folder, "it holds no tensors");
@@ -139,9 +161,34 @@ export async function readAdapter(folder: string): Promise<AdapterFiles> {
   }
 }
 
-/** Writes a PEFT adapter folder, whole or absent; an existing folder of that name is replaced. */
+/** Files that may stand in a folder which is replaced: an adapter's own, and the cards that describe the weights that go. */
+const REPLACEABLE: ReadonlySet<string> = new Set([CONFIG_FILE, TENSOR_FILE, "README.md", "dramascope.json"]);
+
+/** Whether something stands at the target; refuses what is not an adapter, for replacing it would delete it. */
+async function isThere(target: string): Promise<boolean> {
+  let entries: string[];
+  try {
+    entries = await readdir(target);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return false;
+    throw new QwenVlError(`${target} cannot take an adapter: ${(error as Error).message}`, { code: "ADAPTER_FOLDER", cause: error, hint: "Give a new folder." });
+  }
+  const foreign = entries.filter((entry) => !REPLACEABLE.has(entry));
+  if (foreign.length > 0) {
+    throw new QwenVlError(`${target} holds other files than an adapter's: ${foreign.slice(0, 3).join(", ")}${foreign.length > 3 ? ", …" : ""}`, { code: "ADAPTER_FOLDER", hint: "Give a new folder; only an adapter is replaced." });
+  }
+  return true;
+}
+
+/**
+ * Writes a PEFT adapter folder, whole or absent. An adapter that stands there is replaced.
+ *
+ * @param base Name of the base model, for PEFT's configuration. Default none.
+ * @throws QwenVlError `ADAPTER_FOLDER` when the folder holds anything but an adapter.
+ */
 export async function writeAdapter(folder: string, { config, modules }: AdapterFiles, base: string | null = null): Promise<void> {
   const target = resolve(folder);
+  const replaces = await isThere(target);
   await mkdir(dirname(target), { recursive: true });
   const temporary = await mkdtemp(join(dirname(target), `.${basename(target)}.tmp-`));
   try {
@@ -149,9 +196,9 @@ export async function writeAdapter(folder: string, { config, modules }: AdapterF
       { name: `base_model.model.${module}.lora_A.weight`, ...a },
       { name: `base_model.model.${module}.lora_B.weight`, ...b },
     ]);
-    await writeSafetensors(join(temporary, "adapter_model.safetensors"), tensors);
-    await writeFileAtomically(join(temporary, "adapter_config.json"), `${JSON.stringify(adapterConfigJson(config, base), null, 2)}\n`);
-    await rm(target, { recursive: true, force: true });
+    await writeSafetensors(join(temporary, TENSOR_FILE), tensors);
+    await writeFileAtomically(join(temporary, CONFIG_FILE), `${JSON.stringify(adapterConfigJson(config, base), null, 2)}\n`);
+    if (replaces) await rm(target, { recursive: true });
     await rename(temporary, target);
   } catch (error) {
     await rm(temporary, { recursive: true, force: true });

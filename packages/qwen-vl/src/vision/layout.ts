@@ -1,4 +1,6 @@
+import { QwenVlError } from "../errors.ts";
 import type { Grid } from "../types.ts";
+import { mergedGrid } from "./grid.ts";
 
 /** Options of {@link windowLayout}. */
 export interface WindowOptions {
@@ -27,6 +29,7 @@ export interface WindowLayout {
 /** Cuts every frame pair of the items into windows, row by row; windows at the edges are smaller, never padded. */
 export function windowLayout(grids: readonly Grid[], { windowSize, patchSize, spatialMerge }: WindowOptions): WindowLayout {
   const side = Math.floor(windowSize / patchSize / spatialMerge);
+  if (!(side >= 1)) throw new QwenVlError(`a window of ${windowSize} pixels is smaller than a merged patch of ${patchSize * spatialMerge}`, { code: "WINDOW", hint: "Use the sizes of the checkpoint's config.json." });
   const unit = spatialMerge ** 2;
   const windowIndex: number[] = [];
   const cuWindow = [0];
@@ -34,10 +37,9 @@ export function windowLayout(grids: readonly Grid[], { windowSize, patchSize, sp
   const ropeY: number[] = [];
   const ropeX: number[] = [];
   let first = 0;
-  for (const [t, h, w] of grids) {
-    const rows = h / spatialMerge;
-    const columns = w / spatialMerge;
-    for (let frame = 0; frame < t; frame++, first += rows * columns) {
+  for (const grid of grids) {
+    const { frames, rows, columns } = mergedGrid(grid, spatialMerge);
+    for (let frame = 0; frame < frames; frame++, first += rows * columns) {
       for (let top = 0; top < rows; top += side) {
         for (let left = 0; left < columns; left += side) {
           const bottom = Math.min(rows, top + side);
@@ -46,7 +48,7 @@ export function windowLayout(grids: readonly Grid[], { windowSize, patchSize, sp
           cuWindow.push(cuWindow.at(-1)! + (bottom - top) * (right - left) * unit);
         }
       }
-      cuFull.push(cuFull.at(-1)! + h * w);
+      cuFull.push(cuFull.at(-1)! + rows * columns * unit);
       for (let y = 0; y < rows; y++) {
         for (let x = 0; x < columns; x++) {
           for (let dy = 0; dy < spatialMerge; dy++) {

@@ -1,0 +1,23 @@
+import { readFile } from "node:fs/promises";
+import { QwenVlError } from "./errors.ts";
+
+/** Text of a file; undefined when there is none. */
+export async function readTextIfThere(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, "utf8");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw new QwenVlError(`${path} cannot be read: ${(error as Error).message}`, { code: "CHECKPOINT_FILES", cause: error, hint: "Check the checkpoint folder." });
+  }
+}
+
+/** Contents of a JSON file; undefined when there is none. */
+export async function readJsonIfThere(path: string): Promise<unknown> {
+  const text = await readTextIfThere(path);
+  if (text === undefined) return undefined;
+  try {
+    return JSON.parse(text) as unknown;
+  } catch (error) {
+    throw new QwenVlError(`${path} is not JSON: ${(error as Error).message}`, { code: "CHECKPOINT_FILES", cause: error, hint: "Fetch the file again." });
+  }
+}
