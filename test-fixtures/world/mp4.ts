@@ -29,18 +29,18 @@ export async function filmDrama(drama: WorldDrama, options: { ffmpeg: string; fo
   await mkdir(folder, { recursive: true });
   const frames = drawFrames(drama, options.createRandom);
   const size = FRAMES_PER_EPISODE * FRAME_BYTES;
-  const paths: string[] = [];
-  for (let episode = 0; episode < EPISODES; episode++) {
-    const path = join(folder, `episode-${episode + 1}.mp4`);
-    paths.push(path);
-    if (existsSync(path)) continue;
-    const temporary = `${path}.tmp-${process.pid}`;
-    try {
-      await encode(options.ffmpeg, frames.subarray(episode * size, (episode + 1) * size), temporary);
-      await rename(temporary, path);
-    } finally {
-      await rm(temporary, { force: true });
-    }
-  }
-  return paths;
+  return Promise.all(
+    Array.from({ length: EPISODES }, async (_, episode) => {
+      const path = join(folder, `episode-${episode + 1}.mp4`);
+      if (existsSync(path)) return path;
+      const temporary = `${path}.tmp-${process.pid}`;
+      try {
+        await encode(options.ffmpeg, frames.subarray(episode * size, (episode + 1) * size), temporary);
+        await rename(temporary, path);
+        return path;
+      } finally {
+        await rm(temporary, { force: true });
+      }
+    }),
+  );
 }

@@ -8,9 +8,9 @@ import { answerPosition, digitTokens, probabilitiesAt, toDistribution, type Scor
 import { reasonsOf } from "./reasons.ts";
 
 /**
- * How the score is made. `greedy`: the class in the most likely answer. `logprob`: that answer, and the expectation over the
- * five classes at the place of its digit. `ensemble`: mean of the expectations of several sampled answers. `direct`: the
- * expectation at once, without an answer in words.
+ * How the score is made. `ensemble`: mean over several sampled answers, each by the probabilities of its digit. `greedy`: the class in
+ * the most likely answer. `logprob`: that answer, by the probabilities of its digit alone; after reasons in words these hide most of the
+ * doubt. `direct`: the expectation at once, without an answer in words.
  */
 export type ScoreMode = "greedy" | "logprob" | "ensemble" | "direct";
 
@@ -39,7 +39,7 @@ export interface AssessOptions {
   template: Template;
   /** Form of the answer that the template asks for. Default `tags`. */
   format?: AnswerFormat;
-  /** Default `logprob`. */
+  /** Default `ensemble`. */
   mode?: ScoreMode;
   /** Answers of mode `ensemble`. Default 8. */
   samples?: number;
@@ -62,7 +62,7 @@ export interface AssessOptions {
 /** Prompt of a drama with its encoded episodes; `dispose` frees the features. */
 export interface DramaPrompt {
   prompt: Prompt;
-  dispose(): void;
+  dispose: () => void;
 }
 
 /** A user message with the frames of its episodes in place. */
@@ -128,11 +128,14 @@ async function judgeAnswers(prompt: Prompt, options: AssessOptions, format: Answ
   if (usable.length === 0) return { answer: first, score: first.score, quality: first.score, distribution: null, warnings: [...warnings, LOW_MASS] };
   const average = (pick: (one: ScoreProbabilities) => number): number => usable.reduce((sum, one) => sum + pick(one), 0) / usable.length;
   const score = average((one) => one.expected!);
+  const quality = mode === "logprob" ? first.score! : nearestQuality(score);
+  const distanceOf = (answer: ReadAnswer): number => Math.abs(answer.score! - quality);
   const keys = ["p1", "p2", "p3", "p4", "p5"] as const;
   return {
-    answer: first,
+    // Of several answers, the words shown are those of the one that stands nearest to the joint score.
+    answer: readable.reduce((best, { answer }) => (distanceOf(answer) < distanceOf(best) ? answer : best), readable[0]!.answer),
     score,
-    quality: mode === "logprob" ? first.score : nearestQuality(score),
+    quality,
     distribution: toDistribution(keys.map((key) => average((one) => one.distribution![key]))),
     warnings,
   };
@@ -144,7 +147,7 @@ async function judgeAnswers(prompt: Prompt, options: AssessOptions, format: Answ
  * @returns A complete record; a drama whose answer holds no score has status `unreadable`, null scores and the reason in `warnings`.
  */
 export async function assessFrames(drama: DramaToAssess, options: AssessOptions): Promise<Assessment> {
-  const { model, template, format = "tags", mode = "logprob", calibration, clock = () => performance.now() / 1000 } = options;
+  const { model, template, format = "tags", mode = "ensemble", calibration, clock = () => performance.now() / 1000 } = options;
   const progress = (done: number, note: string): void => options.onProgress?.({ phase: "assess", done, total: 3, note });
   const started = clock();
   progress(0, "looking at the frames");

@@ -1,7 +1,6 @@
 import { scoreFromLogprobs } from "@dramascope/evaluation";
 import type { Prompt, QwenVl, Sample } from "@dramascope/qwen-vl";
 import type { Distribution, Quality } from "@dramascope/schema";
-import { readAnswer, type AnswerFormat } from "./answer.ts";
 import { AssessorError } from "./errors.ts";
 
 /** The classes in words of the answer. */
@@ -53,18 +52,4 @@ export async function probabilitiesAt(model: QwenVl, prompt: Prompt, before: Arr
 /** Five shares as a record. */
 export function toDistribution(p: ArrayLike<number>): Distribution {
   return { p1: p[0]!, p2: p[1]!, p3: p[2]!, p4: p[3]!, p5: p[4]! };
-}
-
-/** Score of one answer: the class it names and what the probabilities behind its digit say. */
-export interface AnswerScore extends ScoreProbabilities {
-  /** Null when the answer holds no readable class. */
-  quality: Quality | null;
-}
-
-/** Reads an answer and looks at the probabilities of its digit. */
-export async function scoreAnswer(model: QwenVl, prompt: Prompt, sample: Sample, format: AnswerFormat): Promise<AnswerScore> {
-  const quality = readAnswer(sample.text, format).score;
-  if (quality === null) return { quality, expected: null, distribution: null, mass: 0 };
-  const digits = digitTokens(model);
-  return { quality, ...(await probabilitiesAt(model, prompt, sample.ids.subarray(0, answerPosition(sample, quality, digits)), digits)) };
 }

@@ -72,7 +72,7 @@ export function defineCommand<Options extends object>(
   definition.configure?.(command);
   command.action(async (...values: unknown[]) => {
     const options = command.opts<Options & CommonOptions>();
-    const positional = values.slice(0, -2).flatMap((value) => (Array.isArray(value) ? (value as string[]) : value === undefined ? [] : [String(value)]));
+    const positional = (values.slice(0, -2) as (string | string[] | undefined)[]).flatMap((value) => value ?? []);
     const view = createProgressView({ mode: options.quiet ? "off" : options.progress, write: io.stderr, isTTY: io.isTTY, env: io.env, now: io.now });
     const abort = new AbortController();
     let stopCode: ExitCode | undefined;

@@ -34,7 +34,7 @@ const PRIVATE: readonly (readonly [RegExp, string])[] = [
   [/(?:wechat|weixin|vx|微信|qq)\s*[:：]?\s*[\w-]{5,30}/giu, "[account]"],
   [/@[\p{L}\p{N}_]{2,40}/gu, "[user]"],
 ];
-// eslint-disable-next-line no-control-regex -- control characters, direction overrides and zero-width marks are what is removed
+ 
 const INVISIBLE = /[\u0000-\u0008\u000b-\u001f\u007f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]/gu;
 const MAX_COMMENT = 500;
 

@@ -65,7 +65,7 @@ export function parseJsonValue(text: string): JsonValue | undefined {
       const isWhole = list("]", () => {
         const one = value();
         if (one === failed) return false;
-        items.push(one as JsonValue);
+        items.push(one);
         return true;
       });
       return isWhole ? items : failed;
@@ -80,7 +80,7 @@ export function parseJsonValue(text: string): JsonValue | undefined {
         at++;
         const one = value();
         if (one === failed) return false;
-        object.entries.push([key as string, one as JsonValue]);
+        object.entries.push([key, one]);
         return true;
       });
       return isWhole ? object : failed;
@@ -98,5 +98,5 @@ export function parseJsonValue(text: string): JsonValue | undefined {
   };
   const result = value();
   skip();
-  return result === failed || at < text.length ? undefined : (result as JsonValue);
+  return result === failed || at < text.length ? undefined : (result);
 }

@@ -107,7 +107,13 @@ function withoutTrailingCommas(text: string): string {
     else if ((character === "}" || character === "]") && comma >= 0 && text.slice(comma + 1, at).trim() === "") drop.add(comma);
     return false;
   });
-  return drop.size === 0 ? text : [...text].length === text.length ? Array.from(text, (character, at) => (drop.has(at) ? "" : character)).join("") : text.split("").filter((_, at) => !drop.has(at)).join("");
+  let kept = "";
+  let from = 0;
+  for (const at of drop) {
+    kept += text.slice(from, at);
+    from = at + 1;
+  }
+  return kept + text.slice(from);
 }
 
 const isBroken = (text: string): boolean => text.includes("\uFFFD") || !text.isWellFormed();

@@ -61,7 +61,7 @@ export async function readPredictions(path: string): Promise<Map<string, number 
   for (const [id, value] of await readMap(path)) {
     const isScore = typeof value === "number" && value >= 1 && value <= 5;
     if (!isScore && value !== null) throw new EvaluationError(`${path}: the prediction of ${id} is ${JSON.stringify(value)}`, { code: "PREDICTION_INVALID", hint: "Give a number from 1 to 5, or null." });
-    predictions.set(id, value as number | null);
+    predictions.set(id, value);
   }
   return predictions;
 }

@@ -69,7 +69,7 @@ const FORMULA = /^\s*[=+\-@\t\r＝＋－＠]/u;
 function csvCell(value: unknown): string {
   if (value === null || value === undefined) return "";
   if (typeof value === "number") return String(value);
-  const text = String(value as string | boolean);
+  const text = typeof value === "string" ? value : JSON.stringify(value);
   const safe = FORMULA.test(text) ? `'${text}` : text;
   return /[",\n\r]/u.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
 }

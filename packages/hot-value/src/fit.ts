@@ -156,7 +156,7 @@ export function fitHotValue(rows: Iterable<IndicatorRow>, options: FitOptions): 
     weights,
     options: { quantile: "linear", rank: 10, rankTies: "positional", belowMin: "clamp", degenerate: "error", minAge, minCohort, onSmallCohort, duplicates, engine: "ckmeans", ...rest, fitOn: fitOn === undefined ? "all" : "subset" },
     reference: { mode: reference },
-    thresholds: thresholds as HotValueModel["thresholds"],
+    thresholds: thresholds,
     clusters: { ...clusters, k: 5 },
     population: {
       rows: used.length,

@@ -61,7 +61,7 @@ function warningsOf({ rows, labels, model, droppedCohorts }: Facts): HotValueWar
     if (zeros > 0.6) warn("many-zeros", `${name} is zero in ${percent(zeros)} of the rows`);
   }
   for (const [date, cohort] of Object.entries(model.thresholds)) {
-    for (const name of INDICATORS) if (cohort[name]?.p30 === cohort[name]?.min) warn("p30-is-minimum", `${name} on ${date}: three in ten rows share the minimum`);
+    for (const name of INDICATORS) if (cohort[name].p30 === cohort[name].min) warn("p30-is-minimum", `${name} on ${date}: three in ten rows share the minimum`);
   }
   if (droppedCohorts.length > 0) warn("dropped-cohorts", `${droppedCohorts.length} small cohorts were left out: ${droppedCohorts.slice(0, 5).join(", ")}`);
   return warnings;

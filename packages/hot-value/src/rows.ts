@@ -33,7 +33,7 @@ function isDate(value: unknown): value is string {
   return !Number.isNaN(time) && new Date(time).toISOString().slice(0, 10) === value;
 }
 
-// eslint-disable-next-line no-control-regex -- control characters are what is refused
+ 
 const isId = (id: string): boolean => id.length >= 1 && id.length <= 128 && !/[\u0000-\u001f\u007f]/u.test(id) && id.trim() === id;
 
 /** A number as given: JSON numbers, or NaN with the reason. */
@@ -104,8 +104,8 @@ function cells(line: string): string[] | null {
       let cell = "";
       for (at++; ; at++) {
         if (at >= line.length) return null;
-        if (line[at] !== '"') cell += line[at];
-        else if (line[at + 1] === '"') cell += line[at++];
+        if (line[at] !== '"') cell += line.charAt(at);
+        else if (line[at + 1] === '"') cell += line.charAt(at++);
         else break;
       }
       out.push(cell);

@@ -41,7 +41,7 @@ function cohortOf(model: HotValueModel, date: string): string {
 /** Scores one row with a frozen model; nothing is fitted again. */
 export function scoreRow(model: HotValueModel, row: IndicatorRow): RowScore {
   const thresholdsDate = cohortOf(model, row.date);
-  const { scores, hotValue: value } = scoreInCohort(row, model.thresholds[thresholdsDate]! as CohortThresholds, model.weights, model.options as ScoreIndicatorOptions);
+  const { scores, hotValue: value } = scoreInCohort(row, model.thresholds[thresholdsDate]!, model.weights, model.options);
   return { dramaId: row.dramaId, date: row.date, scores, hotValue: value, quality: qualityOf(value, model.clusters.breakpoints), thresholdsDate };
 }
 

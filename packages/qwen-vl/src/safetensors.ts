@@ -130,14 +130,15 @@ function createValues(dtype: SafetensorsDtype, count: number): SafetensorsTensor
   }
 }
 
-/** Converts a piece of a tensor into the same places of its values. */
-function convert(path: string, name: string, dtype: SafetensorsDtype, { buffer }: Uint8Array, target: SafetensorsTensor["values"]): void {
-  if (dtype === "BF16") widenBrain(new Uint16Array(buffer), target as Float32Array);
-  else if (dtype === "F16") widenHalf(new Uint16Array(buffer), target as Float32Array);
-  else if (dtype === "I16") target.set(new Int16Array(buffer));
-  else if (dtype === "I8") target.set(new Int8Array(buffer));
+/** Converts a piece of a tensor, from the start of a buffer, into its places among the values. */
+function convert(path: string, name: string, dtype: SafetensorsDtype, buffer: ArrayBuffer, target: SafetensorsTensor["values"]): void {
+  const count = target.length;
+  if (dtype === "BF16") widenBrain(new Uint16Array(buffer, 0, count), target as Float32Array);
+  else if (dtype === "F16") widenHalf(new Uint16Array(buffer, 0, count), target as Float32Array);
+  else if (dtype === "I16") target.set(new Int16Array(buffer, 0, count));
+  else if (dtype === "I8") target.set(new Int8Array(buffer, 0, count));
   else if (dtype === "I64") {
-    new BigInt64Array(buffer).forEach((value, i) => {
+    new BigInt64Array(buffer, 0, count).forEach((value, i) => {
       const number = Number(value);
       if (!Number.isSafeInteger(number)) refuse(path, `tensor ${JSON.stringify(name)}: ${String(value)} does not fit a number`);
       target[i] = number;
@@ -152,12 +153,13 @@ const AS_STORED: readonly SafetensorsDtype[] = ["F32", "F64", "I32", "U8", "BOOL
 async function readValues(file: FileHandle, path: string, name: string, { dtype, bytes }: SafetensorsInfo, position: number, signal: AbortSignal | undefined): Promise<SafetensorsTensor["values"]> {
   const width = WIDTH[dtype];
   const values = createValues(dtype, bytes / width);
-  const stored = new Uint8Array(values.buffer);
+  const isStored = AS_STORED.includes(dtype);
+  const piece = new Uint8Array(isStored ? values.buffer : new ArrayBuffer(Math.min(bytes, PIECE)));
   for (let done = 0; done < bytes; done += PIECE) {
     signal?.throwIfAborted();
     const end = Math.min(bytes, done + PIECE);
-    if (AS_STORED.includes(dtype)) await readInto(file, path, position + done, stored.subarray(done, end));
-    else convert(path, name, dtype, await readAt(file, path, position + done, end - done), values.subarray(done / width, end / width));
+    await readInto(file, path, position + done, isStored ? piece.subarray(done, end) : piece.subarray(0, end - done));
+    if (!isStored) convert(path, name, dtype, piece.buffer as ArrayBuffer, values.subarray(done / width, end / width));
   }
   return values;
 }

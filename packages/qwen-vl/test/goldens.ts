@@ -6,7 +6,6 @@ import { openSafetensors, type SafetensorsTensor } from "@dramascope/qwen-vl";
 export const golden = (name: string): string => fileURLToPath(new URL(`../../../test-fixtures/goldens/qwen-vl/${name}`, import.meta.url));
 
 /** A JSON file of the reference data; the caller names its form. */
-// eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters -- an assertion at the border of the program
 export const goldenJson = <T>(name: string): T => JSON.parse(readFileSync(golden(name), "utf8")) as T;
 
 /** All tensors of a safetensors file of the reference data. */

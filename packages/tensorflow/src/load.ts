@@ -122,7 +122,7 @@ async function tryCandidate(tf: typeof tfjs, candidate: Candidate, options: Load
     return {
       outcome: { outcome: "chosen" },
       logLines,
-      result: { backend: "tensorflow", binding: candidate.binding as "koffi" | "addon", version: native.version, device: native.gpu ? "gpu" : "cpu" },
+      result: { backend: "tensorflow", binding: candidate.binding, version: native.version, device: native.gpu ? "gpu" : "cpu" },
     };
   } catch (error) {
     return { outcome: { outcome: "refused", reason: (error as Error).message }, logLines };
@@ -158,7 +158,7 @@ async function loadAddon(tf: typeof tfjs, path: string): Promise<NativeLoad> {
   const { NodeJSKernelBackend } = require("@tensorflow/tfjs-node-gpu/dist/nodejs_kernel_backend") as { NodeJSKernelBackend: new (binding: unknown, name: string) => tfjs.KernelBackend };
   const addon = require(path) as { TF_Version: string; isUsingGpuDevice: () => boolean };
   require("@tensorflow/tfjs-node-gpu/dist/register_all_kernels");
-  if (tf.findBackendFactory("tensorflow")) tf.removeBackend("tensorflow");
+  if ("tensorflow" in tf.engine().registryFactory) tf.removeBackend("tensorflow");
   tf.registerBackend("tensorflow", () => new NodeJSKernelBackend(addon, "@tensorflow/tfjs-node-gpu"), 3);
   await tf.setBackend("tensorflow");
   return { version: addon.TF_Version, gpu: addon.isUsingGpuDevice(), logLines: [], problem: await probe(tf) };

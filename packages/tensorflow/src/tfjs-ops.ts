@@ -56,7 +56,7 @@ export function tfjsOps(tf: typeof tfjs): Ops<T> {
     shape: (x) => x.shape,
     dtype: dtypeOf,
     scope: () => ops,
-    constant: (values, shape, dtype = "float32") => tf.tensor(values as number[], [...shape], dtype),
+    constant: (values, shape, dtype = "float32") => tf.tensor(values, [...shape], dtype),
     scalar: (value) => tf.scalar(value),
     matmul,
     batchMatmul,
@@ -91,7 +91,7 @@ export function tfjsOps(tf: typeof tfjs): Ops<T> {
     gather: (x, indices) => tf.gather(x, indices, 0),
     segmentSum: (x, ids, count) => {
       if (!plainProducts) return tf.unsortedSegmentSum(x, ids as tfjs.Tensor1D, count);
-      const flat = tf.reshape(x, [x.shape[0]!, -1]);
+      const flat = tf.reshape(x, [x.shape[0], -1]);
       return tf.reshape(matmul(tf.cast(tf.oneHot(ids, count), "float32"), flat, { transposeA: true }), [count, ...x.shape.slice(1)]);
     },
     updateRows: (x, indices, rows) => tf.tensorScatterUpdate(x, tf.reshape(indices, [-1, 1]), rows),

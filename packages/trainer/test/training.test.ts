@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { loadQwenVl, readAdapter, type Prompt, type QwenVl, type Sample } from "@dramascope/qwen-vl";
+import { loadQwenVl, openSafetensors, readAdapter, type Prompt, type QwenVl, type Sample } from "@dramascope/qwen-vl";
 import type { GrpoSample, RewardBreakdown, SftSample } from "@dramascope/schema";
 import { loadTensorFlow } from "@dramascope/tensorflow";
 import { parseGrpoConfig, trainGrpo, trainSft, type GrpoConfigInput, type SampleEncoder } from "@dramascope/trainer";
@@ -48,7 +48,6 @@ async function relativeError(actual: string, expected: string, start: string): P
 }
 
 async function readTensors(path: string): Promise<Map<string, Float32Array>> {
-  const { openSafetensors } = await import("@dramascope/qwen-vl");
   const file = await openSafetensors(path);
   const out = new Map<string, Float32Array>();
   for (const name of file.names) out.set(name.replace(/\.default\./u, "."), (await file.read(name)).values as Float32Array);

@@ -83,7 +83,7 @@ export async function decodeEpisode(path: string, plan: EpisodePlan, options: De
   };
   const output = new Uint8Array(frames * frameBytes);
   let filled = 0;
-  let overflow = false;
+  let overflow = false as boolean; // set while the stream is read
   let said = "";
   let errorLines = 0;
   let stop: VideoError | undefined;

@@ -87,7 +87,7 @@ async function describeTrack(track: InputVideoTrack): Promise<{ codec: string; w
     codec: (await track.getCodec()) ?? "unknown",
     width: await track.getDisplayWidth(),
     height: await track.getDisplayHeight(),
-    rotation: (await track.getRotation()) as Probe["rotation"],
+    rotation: (await track.getRotation()),
     start: await track.getFirstTimestamp(),
     end: await track.computeDuration(),
   };

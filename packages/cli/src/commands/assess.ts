@@ -98,7 +98,7 @@ export function addAssess(program: Command, io: CliIo, setExitCode: SetExitCode)
         .option("--report <file>", "page for people")
         .option("--prompt <file>", "own prompt; default the model's profile, else the built-in one")
         .option("--budget <tokens>", "visual tokens of all episodes together")
-        .addOption(new Option("--mode <mode>", "how the score is made").choices(["greedy", "logprob", "ensemble", "direct"]).default("logprob")),
+        .addOption(new Option("--mode <mode>", "how the score is made").choices(["greedy", "logprob", "ensemble", "direct"]).default("ensemble")),
     run: async (context, options, paths) => {
       const result = await assessPaths(paths, options, context);
       const records = result.assessed.map(({ assessment }) => assessment);

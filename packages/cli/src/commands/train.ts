@@ -1,6 +1,6 @@
 import { dirname, resolve } from "node:path";
 import { readJsonl, trainingSample, type GrpoSample, type SftSample, type TrainingSample } from "@dramascope/schema";
-import { createSampleEncoder, trainGrpo, trainSft, type GrpoConfigInput, type SftConfigInput, type TrainResult } from "@dramascope/trainer";
+import { createSampleEncoder, trainGrpo, trainSft, type TrainResult } from "@dramascope/trainer";
 import { readFrames } from "@dramascope/video";
 import { Command } from "commander";
 import { defineCommand, type CliIo, type CommandContext, type SetExitCode } from "../context.ts";
@@ -28,7 +28,7 @@ async function train(kind: "sft" | "grpo", configPath: string, context: CommandC
   const config = { ...settings, runDir: at("runDir", settings["runDir"]), ...(typeof settings["adapter"] === "string" ? { adapter: resolve(here, settings["adapter"]) } : {}), ...(seed === undefined ? {} : { seed }) };
   const deps = { model, encoder, signal, onProgress: progress, onWarning: say, modelHash: sha256 };
   try {
-    return kind === "sft" ? await trainSft(config as SftConfigInput, samples as SftSample[], deps) : await trainGrpo(config as GrpoConfigInput, samples as GrpoSample[], deps);
+    return kind === "sft" ? await trainSft(config, samples as SftSample[], deps) : await trainGrpo(config, samples as GrpoSample[], deps);
   } finally {
     encoder.dispose();
     model.dispose();

@@ -13,8 +13,8 @@ export interface SeedRun {
   adapter: string;
   sft: StageResult;
   grpo: StageResult;
-  /** The same answers, scored by the probabilities behind their digit. */
-  expected: StageResult;
+  /** Mean of several sampled answers to every drama. */
+  ensemble: StageResult;
   json: StageResult | undefined;
 }
 
@@ -39,8 +39,8 @@ export interface DemoFacts {
   tensorflow: LoadedTensorFlow;
 }
 
-const fixed = (value: number, digits = 3): string => value.toFixed(digits);
-const withInterval = ({ value, low, high }: Estimate, digits = 2): string => `${value.toFixed(3)} [${low.toFixed(digits)}, ${high.toFixed(digits)}]`;
+const fixed = (value: number, digits = 3): string => value.toFixed(digits).replace("-", "−");
+const withInterval = ({ value, low, high }: Estimate, digits = 2): string => `${fixed(value)} [${fixed(low, digits)}, ${fixed(high, digits)}]`;
 const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
 const labelOf = ({ name, seed }: StageResult, isSingle: boolean): string => (seed === null || isSingle ? name : `${name}, seed ${seed}`);
 
@@ -57,7 +57,7 @@ function verdict({ base, runs, gold }: DemoFacts): string {
 function resultsSection(facts: DemoFacts): Section {
   const { base, runs, gold, isQuick } = facts;
   const isSingle = runs.length === 1;
-  const stages = [...base, ...runs.flatMap(({ sft, grpo, expected, json }) => [sft, grpo, expected, ...(json ? [json] : [])])];
+  const stages = [...base, ...runs.flatMap(({ sft, grpo, ensemble, json }) => [sft, grpo, ensemble, ...(json ? [json] : [])])];
   return {
     title: "Does training help?",
     lead: `${gold.length} held-out dramas, the five classes in equal numbers, greedy answers. PCC is the correlation of predicted and true class: 0 knows nothing, 1 knows all.`,
@@ -82,7 +82,7 @@ function resultsSection(facts: DemoFacts): Section {
         title: "How to read this",
         text: [
           "The stages are compared under one prompt, the four tags, where all rewards exist. SFT on JSON answers under its own prompt is a strong row of its own: thirty tokens carry the lesson better than a hundred and ten.",
-          "GRPO's gain is in PCC. Accuracy moves little and MSE may get worse, because exact-match accuracy pays best at the ends of the scale. The row “expected score” reads the same answers by the probabilities behind their digit.",
+          "GRPO's gain is in PCC. Accuracy moves little and MSE may get worse, because exact-match accuracy pays best at the ends of the scale. The row of several answers averages samples at temperature 1: it keeps the order and comes back from the ends.",
           "The bound for anyone who sees these films is about PCC .85 on the full set.",
         ],
       }),

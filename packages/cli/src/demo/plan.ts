@@ -8,6 +8,8 @@ export interface DemoPlan {
   filmed: number;
   sft: { epochs: number; batch: number; learningRate: number };
   grpo: { steps: number; promptsPerStep: number; completions: number; learningRate: number };
+  /** Sampled answers that are averaged for each held-out drama. */
+  ensemble: number;
   /** Whether the row of SFT on JSON answers is trained as well. */
   jsonRow: boolean;
 }
@@ -19,6 +21,7 @@ export const FULL_PLAN: DemoPlan = {
   filmed: 40,
   sft: { epochs: 8, batch: 16, learningRate: 5e-3 },
   grpo: { steps: 70, promptsPerStep: 8, completions: 8, learningRate: 1.5e-3 },
+  ensemble: 4,
   jsonRow: true,
 };
 
@@ -28,7 +31,8 @@ export const QUICK_PLAN: DemoPlan = {
   perClass: { eval: 8, sft: 6, grpo: 4 },
   filmed: 2,
   sft: { epochs: 2, batch: 6, learningRate: 5e-3 },
-  grpo: { steps: 2, promptsPerStep: 2, completions: 4, learningRate: 1.5e-3 },
+  grpo: { steps: 8, promptsPerStep: 4, completions: 4, learningRate: 1.5e-3 },
+  ensemble: 4,
   jsonRow: false,
 };
 

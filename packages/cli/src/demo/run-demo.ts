@@ -1,6 +1,6 @@
 import { access, mkdir, readFile, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { assessFrames, calibrateAssessments, readAnswer, scoreAnswer, writeProfile, type Profile } from "@dramascope/assessor";
+import { assessFrames, calibrateAssessments, readAnswer, writeProfile, type Profile } from "@dramascope/assessor";
 import { loadTemplate } from "@dramascope/prompts";
 import type { Prompt, QwenVl } from "@dramascope/qwen-vl";
 import { createRandom, readLines, writeFileAtomically, writeJsonl, type Assessment, type GrpoSample, type Message } from "@dramascope/schema";
@@ -36,6 +36,7 @@ export interface DemoResult {
   peakMemory: number;
 }
 
+const ENSEMBLE_PROMPTS = 16;
 const FRAME_PLAN = { maxPairTokens: 6, minFrameTokens: 6, floorPairTokens: 6 };
 const WORLD_NOTICE = "This tiny model was trained on a synthetic world of drawn dramas. What it says of real films shows that everything runs; it is no judgement.";
 
@@ -84,19 +85,23 @@ async function judgeWith(stage: Stage, adapter: string | undefined, name: string
   }
 }
 
-/** Expected scores of answers that exist already, from the probabilities behind their digits. */
-async function expectedScores(stage: Stage, adapter: string, answered: StageResult): Promise<number[]> {
+/** Mean class of several sampled answers to every prompt; an unreadable drama falls back to its greedy answer. */
+async function ensembleScores(stage: Stage, adapter: string, samples: number, greedy: StageResult): Promise<number[]> {
   const { model, context, prompts } = stage;
-  const attached = await model.attachLora(adapter, { name: "expected scores" });
+  const attached = await model.attachLora(adapter, { name: "ensemble" });
   model.setActiveAdapter(attached.name);
   try {
     const scores: number[] = [];
-    for (const [i, sample] of answered.answers.entries()) {
+    for (let start = 0; start < prompts.tags.length; start += ENSEMBLE_PROMPTS) {
+      context.progress({ phase: "several answers each", done: start, total: prompts.tags.length });
+      const drawn = await model.generate(prompts.tags.slice(start, start + ENSEMBLE_PROMPTS), { maxNewTokens: ANSWER_TOKENS.tags, n: samples, temperature: 1, seed: start, maxRows: ENSEMBLE_PROMPTS * samples, signal: context.signal });
       context.signal.throwIfAborted();
-      const { expected } = await scoreAnswer(model, prompts.tags[i]!, sample, "tags");
-      scores.push(expected ?? answered.predictions[i]!);
-      if (i % 20 === 0) context.progress({ phase: "expected scores", done: i, total: answered.answers.length });
+      for (const group of drawn) {
+        const read = group.map(({ text }) => readAnswer(text, "tags").score).filter((score) => score !== null);
+        scores.push(read.length === 0 ? greedy.predictions[scores.length]! : read.reduce<number>((sum, score) => sum + score, 0) / read.length);
+      }
     }
+    context.progress({ phase: "several answers each", done: prompts.tags.length, total: prompts.tags.length });
     return scores;
   } finally {
     attached.dispose();
@@ -128,18 +133,18 @@ async function runSeed(stage: Stage, data: CuratedData, plan: DemoPlan, out: str
   );
   const grpoAdapter = grpo.adapter ?? stopped();
   const grpoStage = await judgeWith(stage, grpoAdapter, "SFT + GRPO", seed, "tags");
-  const expected = await expectedScores(stage, grpoAdapter, grpoStage);
-  const expectedStage = summarise({ ...grpoStage, name: "SFT + GRPO, expected score", predictions: expected }, stage.gold);
+  const ensemble = await ensembleScores(stage, grpoAdapter, plan.ensemble, grpoStage);
+  const ensembleStage = summarise({ ...grpoStage, name: `SFT + GRPO, mean of ${plan.ensemble} answers`, predictions: ensemble }, stage.gold);
   let jsonStage: StageResult | undefined;
   if (plan.jsonRow) {
     const json = await trainSft({ ...sftSettings, runDir: join(folder, "sft-json") }, data.sftJson, deps);
     jsonStage = await judgeWith(stage, json.adapter ?? stopped(), "SFT on JSON, JSON prompt", seed, "json");
   }
-  return { seed, folder, adapter: grpoAdapter, sft: sftStage, grpo: grpoStage, expected: expectedStage, json: jsonStage };
+  return { seed, folder, adapter: grpoAdapter, sft: sftStage, grpo: grpoStage, ensemble: ensembleStage, json: jsonStage };
 }
 
 /** Filmed dramas: real mp4 files, decoded by ffmpeg, against the drawn frames. */
-async function checkFilms(stage: Stage, fixtures: DemoFixtures, world: WorldData, samples: readonly GrpoSample[], out: string): Promise<{ films: number; meanDifference: number; equalCaptions: number; wordsRight: number; first: DramaFrames }> {
+async function checkFilms(stage: Stage, fixtures: DemoFixtures, world: WorldData, samples: readonly GrpoSample[], truth: (sample: GrpoSample) => string, out: string): Promise<{ films: number; meanDifference: number; equalCaptions: number; wordsRight: number; first: DramaFrames }> {
   const { model, context } = stage;
   const { path } = await findFfmpeg();
   const prompts: Prompt[] = [];
@@ -170,7 +175,7 @@ async function checkFilms(stage: Stage, fixtures: DemoFixtures, world: WorldData
     films: samples.length,
     meanDifference: difference / values,
     equalCaptions: filmed.filter((caption, i) => caption === plain[i]).length / samples.length,
-    wordsRight: filmed.reduce((sum, caption, i) => sum + wordsRight(samples[i]!.caption, caption), 0) / samples.length,
+    wordsRight: filmed.reduce((sum, caption, i) => sum + wordsRight(truth(samples[i]!), caption), 0) / samples.length,
     first: first!,
   };
 }
@@ -212,12 +217,13 @@ export async function runDemo({ out: outGiven, isQuick, seeds, context }: DemoOp
 
   const profile: Profile = {
     format: "dramascope.profile", prompt: await readFile(fixtures.prompts.grpo, "utf8"), answer: "tags", plan: FRAME_PLAN, clock: "continuous", timeBase: "pinned", maxNewTokens: ANSWER_TOKENS.tags, notice: WORLD_NOTICE,
-    calibration: calibrateAssessments({ catalogue: `${data.eval.length} held-out dramas of the synthetic world`, scores: last.expected.predictions, gold: stage.gold }),
+    calibration: calibrateAssessments({ catalogue: `${data.eval.length} held-out dramas of the synthetic world`, scores: last.ensemble.predictions, gold: stage.gold }),
   };
   await writeProfile(last.adapter, profile);
 
+  const truth = ({ videos }: GrpoSample): string => fixtures.captionOf(world.dramas.get(videos[0]!.dramaId)!.drawn.drama);
   const filmSamples = data.eval.filter((_, i) => i % Math.max(1, Math.floor(data.eval.length / plan.filmed)) === 0).slice(0, plan.filmed);
-  const films = await phase("film, decode and compare", () => checkFilms(stage, fixtures, world, filmSamples, out));
+  const films = await phase("film, decode and compare", () => checkFilms(stage, fixtures, world, filmSamples, truth, out));
 
   const assessed = await phase("assess", async () => {
     const attached = await model.attachLora(last.adapter, { name: "assess" });
@@ -229,7 +235,7 @@ export async function runDemo({ out: outGiven, isQuick, seeds, context }: DemoOp
     for (const { dramaId, drama, warnings } of dramas) {
       const assessment = await assessFrames(
         { dramaId, episodes: drama.episodes, frames: { strideSeconds: drama.plan.strideSeconds, clock: "continuous" }, warnings },
-        { model, template, maxNewTokens: ANSWER_TOKENS.tags, calibration: profile.calibration!, identity: { model: { name: "demo-base", sha256 }, adapter: { name: "SFT + GRPO, seed 0", sha256: await hashWeights(last.adapter) } }, signal: context.signal },
+        { model, template, samples: 16, maxNewTokens: ANSWER_TOKENS.tags, calibration: profile.calibration!, identity: { model: { name: "demo-base", sha256 }, adapter: { name: "SFT + GRPO, seed 0", sha256: await hashWeights(last.adapter) } }, signal: context.signal },
       );
       results.push({ assessment, drama });
     }
@@ -240,13 +246,13 @@ export async function runDemo({ out: outGiven, isQuick, seeds, context }: DemoOp
 
   const peakMemory = process.resourceUsage().maxRSS * 1024;
   const total = (performance.now() - started) / 1000;
-  const stages = [...base, ...runs.flatMap(({ sft, grpo, expected, json }) => [sft, grpo, expected, ...(json ? [json] : [])])];
+  const stages = [...base, ...runs.flatMap(({ sft, grpo, ensemble, json }) => [sft, grpo, ensemble, ...(json ? [json] : [])])];
   const figures = stages.map(({ predictions: _predictions, answers: _answers, ...rest }) => rest);
   const report = join(out, "report.html");
   const html = demoReport({
     plan, isQuick, world, data, base, runs, gold: stage.gold, films, assessed, seconds, total, peakMemory, tensorflow,
     curves: { sft: await readMetrics(join(last.folder, "sft")), grpo: await readMetrics(join(last.folder, "grpo")) },
-    baseWords: base[0]!.answers.reduce((sum, { text }, i) => sum + wordsRight(data.eval[i]!.caption, readAnswer(text, "tags").caption), 0) / data.eval.length,
+    baseWords: base[0]!.answers.reduce((sum, { text }, i) => sum + wordsRight(truth(data.eval[i]!), readAnswer(text, "tags").caption), 0) / data.eval.length,
   });
   await writeFileAtomically(join(out, "results.json"), `${JSON.stringify({ stages: figures, seconds, total, peakMemory, tensorflow: { backend: tensorflow.backend, version: tensorflow.version } }, null, 2)}\n`);
   await writeFileAtomically(report, html);

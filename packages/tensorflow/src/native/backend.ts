@@ -35,7 +35,7 @@ export async function installNativeBackend(tf: typeof tfjs, koffi: Koffi, files:
   const { result: binding, lines: logLines } = captureStandardError(koffi, () => createBinding(openLibrary(koffi, files), options));
   const { NodeJSKernelBackend } = require("@tensorflow/tfjs-node-gpu/dist/nodejs_kernel_backend") as BackendModule;
   require("@tensorflow/tfjs-node-gpu/dist/register_all_kernels");
-  if (tf.findBackendFactory(BACKEND)) tf.removeBackend(BACKEND);
+  if (BACKEND in tf.engine().registryFactory) tf.removeBackend(BACKEND);
   tf.registerBackend(BACKEND, () => {
     const backend = new NodeJSKernelBackend(binding, "@tensorflow/tfjs-node-gpu");
     bindings.set(backend, binding);

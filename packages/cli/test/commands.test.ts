@@ -1,0 +1,107 @@
+import { mkdtemp, readFile, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { assessment } from "@dramascope/schema";
+import { beforeAll, describe, expect, it } from "vitest";
+import { fixture, run, start } from "./cli.ts";
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "dramascope-cli-"));
+});
+const at = (name: string): string => join(folder, name);
+const BASE = fixture("models/demo-base");
+
+describe("usage", () => {
+  it("every command has help with an example", async () => {
+    for (const words of [["doctor"], ["demo"], ["hot-value", "fit"], ["hot-value", "score"], ["frames"], ["curate", "plan"], ["curate", "run"], ["curate", "status"], ["curate", "export"], ["train", "sft"], ["train", "grpo"], ["assess"], ["evaluate"], ["rewards", "score"]]) {
+      const { code, stdout } = await run(...words, "--help");
+      expect([words, code]).toEqual([words, 0]);
+      expect(stdout).toContain(`Example:\n  dramascope ${words.join(" ")}`);
+    }
+  });
+
+  it.each([
+    [["nonsense"], 2],
+    [["assess"], 2],
+    [["assess", "x.mp4", "--model", BASE, "--mode", "magic"], 2],
+    [["hot-value", "fit", "rows.csv", "--model", "m.json", "--out", "o.csv"], 2],
+    [["train", "sft", "--config", "/nonexistent/config.yaml"], 2],
+    [["assess", "/nonexistent/clip.mp4", "--model", BASE], 3],
+    [["assess", "x.mp4", "--model", "/nonexistent/model"], 3],
+    [["frames", "/nonexistent/clip.mp4", "--out", "/tmp/x", "--ffmpeg", "/nonexistent/ffmpeg"], 3],
+  ] as [string[], number][])("%j ends with %i, a code and what to do", async (args, code) => {
+    const result = await run(...args);
+    expect(result.code).toBe(code);
+    expect(result.stderr).not.toBe("");
+    if (code === 3) expect(result.stderr).toMatch(/^[A-Z_]+: .*\n {2}→ /mu);
+  });
+
+  it("writes no escape codes and no carriage returns without a terminal", async () => {
+    const { done } = start(["frames", fixture("clips/tears-of-steel-vertical-540x960.mp4"), "--out", at("plain"), "--budget", "300"]);
+    const { code, stderr } = await done;
+    expect(code).toBe(0);
+    expect(stderr).toContain("frames");
+    expect(stderr).not.toMatch(/[\u001b\r]/u);
+  });
+});
+
+describe("doctor", () => {
+  it("says what is here", async () => {
+    const { code, stdout } = await run("doctor");
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/TensorFlow in use\s+\d/u);
+    expect(JSON.parse((await run("doctor", "--json")).stdout)).toMatchObject({ ffmpeg: { version: expect.any(String) as string } });
+  });
+});
+
+describe("hot-value", () => {
+  it("fits and scores", async () => {
+    const golden = fixture("goldens/hot-value/indicators.csv.gz");
+    const options = JSON.parse(await readFile(fixture("goldens/hot-value/options.json"), "utf8")) as { weights: object };
+    await writeFile(at("weights.json"), JSON.stringify(options.weights));
+    const fit = await run("hot-value", "fit", golden, "--weights", at("weights.json"), "--as-of", "2026-06-30", "--model", at("model.json"), "--out", at("labels.csv"), "--json");
+    expect(fit.code).toBe(0);
+    expect(JSON.parse(fit.stdout)).toMatchObject({ report: { classSizes: [737, 970, 366, 243, 221] } });
+    const score = await run("hot-value", "score", golden, "--model", at("model.json"), "--out", at("scores.jsonl"), "--json");
+    expect(JSON.parse(score.stdout)).toMatchObject({ rows: 14343, rejected: 0 });
+  });
+});
+
+describe("evaluate", () => {
+  it("prints the figures, the authors' figures and a page", async () => {
+    const ids = Array.from({ length: 40 }, (_, i) => `73000000000000000${String(i).padStart(2, "0")}`);
+    await writeFile(at("truth.json"), JSON.stringify(Object.fromEntries(ids.map((id, i) => [id, 1 + (i % 5)]))));
+    await writeFile(at("a.json"), JSON.stringify(Object.fromEntries(ids.map((id, i) => [id, Math.min(5, 1 + (i % 5) + (i % 3 === 0 ? 1 : 0))]))));
+    await writeFile(at("b.json"), JSON.stringify(Object.fromEntries(ids.map((id, i) => [id, 1 + ((i * 7) % 5)]))));
+    const { code, stdout } = await run("evaluate", "--truth", at("truth.json"), "--predictions", at("a.json"), "--compat", "authors", "--compare", at("b.json"), "--report", at("evaluation.html"), "--out", at("evaluation.json"));
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/authors {4}accuracy 0\.\d{4}, mse 0\.\d{4}, pcc 0\.\d{4} \(n = 40\)/u);
+    expect(stdout).toContain("(n = 40)");
+    expect(await readFile(at("evaluation.html"), "utf8")).toContain("always 3");
+    expect(JSON.parse(await readFile(at("evaluation.json"), "utf8"))).toHaveProperty("compare.differences.pcc");
+  });
+});
+
+describe("rewards", () => {
+  it("scores a file", async () => {
+    await writeFile(at("completions.jsonl"), `${JSON.stringify({ id: "1", completion: "<answer>\\boxed{4}</answer>", solution: "4", caption: "a b", comments: [] })}\n`);
+    expect((await run("rewards", "score", "--in", at("completions.jsonl"), "--out", at("rewards.jsonl"))).code).toBe(0);
+    expect(JSON.parse(await readFile(at("rewards.jsonl"), "utf8"))).toMatchObject({ id: "1", accuracy: 1, format: 0 });
+  });
+});
+
+describe("assess", () => {
+  it.each(["tears-of-steel-vertical-540x960.mp4", "tears-of-steel-battle-clip-medium.webm"])("gives a valid assessment and a page for %s", async (clip) => {
+    const { code, stderr } = await run("assess", fixture(`clips/${clip}`), "--model", BASE, "--out", at("assessments.jsonl"), "--report", at("assessment.html"));
+    expect([code, stderr]).toEqual([0, expect.stringMatching(/score \d|unreadable/u) as string]);
+    const record = assessment.parse(JSON.parse(await readFile(at("assessments.jsonl"), "utf8")));
+    expect(record.frames).toMatchObject({ episodes: 1, frames: 72 });
+    expect(await readFile(at("assessment.html"), "utf8")).toContain("data:image/png;base64,");
+  });
+
+  it("gives the same record for the same seed", async () => {
+    const hash = async (): Promise<unknown> => (JSON.parse((await run("assess", fixture("clips/tears-of-steel-vertical-540x960.mp4"), "--model", BASE, "--seed", "3", "--json", "--out", at("x.jsonl"))).stdout) as { resultHash: string }).resultHash;
+    expect(await hash()).toBe(await hash());
+  });
+});
