@@ -60,13 +60,13 @@ export interface AssessOptions {
 }
 
 /** Prompt of a drama with its encoded episodes; `dispose` frees the features. */
-export interface DramaPrompt {
+interface DramaPrompt {
   prompt: Prompt;
   dispose: () => void;
 }
 
 /** A user message with the frames of its episodes in place. */
-export async function promptOf(model: QwenVl, messages: readonly Message[], episodes: readonly EpisodeFrames[], options: { timeBase?: "pinned" | "true-fps"; signal?: AbortSignal } = {}): Promise<DramaPrompt> {
+async function promptOf(model: QwenVl, messages: readonly Message[], episodes: readonly EpisodeFrames[], options: { timeBase?: "pinned" | "true-fps"; signal?: AbortSignal } = {}): Promise<DramaPrompt> {
   const { patchSize, spatialMergeSize } = model.config.vision;
   const items = episodes.map((episode) => framesToVisionItem(episode, { patch: patchSize, merge: spatialMergeSize }));
   const prompt = model.prepare(

@@ -5,7 +5,7 @@ const positive = z.number().positive();
 const count = z.int().min(1);
 
 /** Settings of a curation run. */
-export const curationConfig = z.strictObject({
+const curationConfig = z.strictObject({
   version: z.literal(1).default(1),
   teacher: z.strictObject({
     /** Without `/chat/completions`. */

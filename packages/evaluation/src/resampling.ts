@@ -3,7 +3,7 @@ import { pearson } from "./correlation.ts";
 import { classOf } from "./metrics.ts";
 
 /** The three figures of the paper. */
-export const TRIO = ["accuracy", "mse", "pcc"] as const;
+const TRIO = ["accuracy", "mse", "pcc"] as const;
 /** One of the three figures of the paper. */
 export type TrioMetric = (typeof TRIO)[number];
 

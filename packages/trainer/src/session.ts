@@ -41,7 +41,7 @@ export interface StepOutcome {
 }
 
 /** Computes the gradients of step `step`, from 0. */
-export type StepFunction = (step: number) => Promise<StepOutcome>;
+type StepFunction = (step: number) => Promise<StepOutcome>;
 
 /** State of a run between its steps. */
 export interface Session {

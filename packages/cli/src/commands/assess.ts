@@ -10,7 +10,7 @@ import { dramaAt } from "../episodes.ts";
 import { hashWeights, loadModel, profileOf } from "../model.ts";
 
 /** Options of one assessment command. */
-export interface AssessCommand {
+interface AssessCommand {
   model: string;
   adapter?: string;
   mode: ScoreMode;
@@ -19,13 +19,13 @@ export interface AssessCommand {
 }
 
 /** One assessed drama with the frames behind it. */
-export interface AssessedDrama {
+interface AssessedDrama {
   assessment: Assessment;
   drama: DramaFrames;
 }
 
 /** Assesses dramas one after the other with one model. */
-export async function assessPaths(paths: readonly string[], options: AssessCommand, context: Pick<CommandContext, "say" | "progress" | "signal" | "seed">): Promise<{ assessed: AssessedDrama[]; notice: string | undefined }> {
+async function assessPaths(paths: readonly string[], options: AssessCommand, context: Pick<CommandContext, "say" | "progress" | "signal" | "seed">): Promise<{ assessed: AssessedDrama[]; notice: string | undefined }> {
   const { model, sha256 } = await loadModel(options.model, context);
   try {
     const profile = await profileOf(options.model, options.adapter);
@@ -68,7 +68,7 @@ export async function assessPaths(paths: readonly string[], options: AssessComma
 }
 
 /** One page with every assessed drama and what the model saw of it. */
-export async function assessmentReport({ assessed, notice }: { assessed: readonly AssessedDrama[]; notice: string | undefined }): Promise<string> {
+async function assessmentReport({ assessed, notice }: { assessed: readonly AssessedDrama[]; notice: string | undefined }): Promise<string> {
   const sections = await Promise.all(
     assessed.map(async ({ assessment, drama }) =>
       assessmentSection(assessment, {

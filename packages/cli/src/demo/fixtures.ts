@@ -5,7 +5,7 @@ import type { Random } from "@dramascope/schema";
 import { CliError } from "../errors.ts";
 
 /** A drama of the synthetic world, as far as the demo looks at it. */
-export interface WorldDrama {
+interface WorldDrama {
   dramaId: string;
   genre: string;
   comments: { text: string; likes: number }[];

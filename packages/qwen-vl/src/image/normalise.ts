@@ -1,7 +1,7 @@
 /** Mean and spread of the pixels the checkpoints were trained on. */
-export const DEFAULT_MEAN: readonly number[] = [0.48145466, 0.4578275, 0.40821073];
+const DEFAULT_MEAN: readonly number[] = [0.48145466, 0.4578275, 0.40821073];
 /** See {@link DEFAULT_MEAN}. */
-export const DEFAULT_STD: readonly number[] = [0.26862954, 0.26130258, 0.27577711];
+const DEFAULT_STD: readonly number[] = [0.26862954, 0.26130258, 0.27577711];
 
 /** Normalised value of each byte by channel, float32 [channels·256]: (x − 255·mean) / (255·std). */
 export function normalisationTable(mean: readonly number[] = DEFAULT_MEAN, std: readonly number[] = DEFAULT_STD): Float32Array {

@@ -13,7 +13,7 @@ export interface SmartResizeOptions {
 }
 
 /** To the nearest integer, halves to the even one. */
-export function roundHalfEven(x: number): number {
+function roundHalfEven(x: number): number {
   const floor = Math.floor(x);
   const rest = x - floor;
   if (rest !== 0.5) return Math.round(x);

@@ -1,7 +1,7 @@
 import type { Ops } from "@dramascope/tensorflow";
 
 /** Low-rank addition to a linear: y += scale · (x Aᵀ) Bᵀ. */
-export interface LowRank<V> {
+interface LowRank<V> {
   /** [r, in]. */
   a: V;
   /** [out, r]. */

@@ -5,9 +5,6 @@ import type { LinearValues } from "../ops/linear.ts";
 import { sharedPrefixAttention, sharedPrefixAttentionVjp } from "./shared-prefix.ts";
 import type { HeadShape, RowLayout } from "./shared-prefix.ts";
 
-/** The seven linears of a decoder layer, in the order of the forward pass. */
-export const DECODER_LINEARS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"] as const;
-
 /** What is fixed in a decoder body. */
 export interface DecoderShape extends HeadShape {
   /** Epsilon of both norms. */
@@ -44,7 +41,7 @@ export function collectLinearVjp<V>(
 }
 
 /** Rotates and optionally scales projected rows [n, heads·d]. */
-export function rotateRows<V>(ops: Ops<V>, x: V, heads: number, cos: V, sin: V, inverse = false): V {
+function rotateRows<V>(ops: Ops<V>, x: V, heads: number, cos: V, sin: V, inverse = false): V {
   const [rows, width] = ops.shape(x) as [number, number];
   const d = width / heads;
   const angle = (a: V): V => ops.reshape(a, [rows, 1, d / 2]);

@@ -2,7 +2,7 @@ import { MASKED } from "../ops/attention.ts";
 import type { RowLayout } from "./shared-prefix.ts";
 
 /** What packing needs of a prompt. */
-export interface PackablePrompt {
+interface PackablePrompt {
   ids: Int32Array;
   /** [3·S], axis-major. */
   positionIds: Int32Array;

@@ -97,7 +97,7 @@ export function parseAdapterConfig(json: unknown, folder = "adapter_config.json"
 }
 
 /** PEFT's form of a configuration. */
-export function adapterConfigJson(config: LoraConfig, base: string | null): Fields {
+function adapterConfigJson(config: LoraConfig, base: string | null): Fields {
   return {
     alpha_pattern: config.alphaPattern ?? {},
     base_model_name_or_path: base,

@@ -33,7 +33,7 @@ export interface BlockBackward {
 }
 
 /** Local names of a block's parameters that the sink collects. */
-export function wantedParameters(names: BlockNames, tensors: Readonly<Record<string, Tensor>>, sink: GradientSink): string[] {
+function wantedParameters(names: BlockNames, tensors: Readonly<Record<string, Tensor>>, sink: GradientSink): string[] {
   return Object.keys(tensors).filter((local) => sink.has(fullName(names, local)));
 }
 

@@ -8,7 +8,7 @@ import type { AdapterFiles, AdapterModule } from "./adapter-files.ts";
 import type { TrainableParameter } from "./trainable.ts";
 
 /** Low-rank pair of one module on the back end. */
-export interface LoraPair {
+interface LoraPair {
   /** [r, in]. */
   a: Tensor;
   /** [out, r]. */
@@ -26,7 +26,7 @@ export interface LoraState {
 }
 
 /** Modules that can carry an adapter: the linears of layers, blocks and merger. */
-export function injectableModules(weights: Weights): string[] {
+function injectableModules(weights: Weights): string[] {
   return weights.names.flatMap((name) => {
     const match = /^(model\.(?:language_model\.layers|visual\.(?:blocks|merger))\..*)\.weight$/u.exec(name);
     return match !== null && weights.shape(name).length === 2 ? [match[1]!] : [];
@@ -55,12 +55,12 @@ function patterned(pattern: Readonly<Record<string, number>> | undefined, module
 }
 
 /** Rank of a module's pair. */
-export function rankOf(config: LoraConfig, module: string): number {
+function rankOf(config: LoraConfig, module: string): number {
   return patterned(config.rankPattern, module, config.r);
 }
 
 /** Factor of a module's product: alpha / r, or alpha / √r. */
-export function scaleOf(config: LoraConfig, module: string): number {
+function scaleOf(config: LoraConfig, module: string): number {
   const r = rankOf(config, module);
   return patterned(config.alphaPattern, module, config.alpha) / (config.rslora === true ? Math.sqrt(r) : r);
 }

@@ -24,7 +24,7 @@ export interface Scores {
 }
 
 /** What a gradient callback returns. */
-export interface LossGradient {
+interface LossGradient {
   loss: number;
   /** d loss / d log-probability, by group and completion. */
   dLogProbs: readonly (readonly ArrayLike<number>[])[];
@@ -86,7 +86,7 @@ function headChunks(packed: PackedRows, size: number): HeadChunk[] {
 }
 
 /** Positions `row · vocab + id` of a chunk's targets. */
-export function flatTargets(targets: Int32Array, vocab: number): Int32Array {
+function flatTargets(targets: Int32Array, vocab: number): Int32Array {
   return targets.map((id, i) => i * vocab + id);
 }
 

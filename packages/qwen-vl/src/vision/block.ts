@@ -11,9 +11,6 @@ import { fromHeads, toHeads } from "../text/shared-prefix.ts";
 /** Epsilon of every norm of the tower; not part of any configuration. */
 const EPS = 1e-6;
 
-/** Linears of a vision block, in the order of the forward pass. */
-export const VISION_LINEARS = ["attn.qkv", "attn.proj", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"] as const;
-
 /** `count` neighbouring segments of `size` patches that start at patch `first` of every frame. */
 export interface SegmentRun {
   first: number;
@@ -122,8 +119,8 @@ function rotateFrames<V>(ops: Ops<V>, x: V, inputs: Inputs<V>, shape: VisionShap
 }
 
 /**
- * One block of the vision tower. Inputs: `x` [frames·patches, hidden], `cos` and `sin` [patches, d/2] of one frame, the linears of
- * {@link VISION_LINEARS}, `norm1.weight`, `norm2.weight`.
+ * One block of the vision tower. Inputs: `x` [frames·patches, hidden], `cos` and `sin` [patches, d/2] of one frame, the five linears
+ * (`attn.qkv`, `attn.proj`, `mlp.gate_proj`, `mlp.up_proj`, `mlp.down_proj`), `norm1.weight`, `norm2.weight`.
  */
 export function visionBlock<V>(ops: Ops<V>, inputs: Inputs<V>, shape: VisionShape) {
   const of = (name: string): LinearValues<V> => linearInputs(inputs, name, shape.loraScales);
@@ -165,9 +162,6 @@ export function visionBlockVjp<V>(ops: Ops<V>, inputs: Inputs<V>, shape: VisionS
   if (wants.x) out["x"] = dx;
   return out;
 }
-
-/** Linears of the merger. */
-export const MERGER_LINEARS = ["mlp.0", "mlp.2"] as const;
 
 /**
  * Merger: rows `x` [patches, hidden] to features [patches / unit, out], put in the order `order` (int32): feature i comes from unit

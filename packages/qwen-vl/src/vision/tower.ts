@@ -44,11 +44,6 @@ export interface TowerSaved {
   inputs: Tensor[];
 }
 
-/** Number of features of an item. */
-export function featureCount(grid: Grid, merge: number): number {
-  return (grid[0] * grid[1] * grid[2]) / merge ** 2;
-}
-
 /** Groups items by grid; batch sizes are powers of two, so that few different signatures occur. */
 function batches(items: readonly VisionItem[]): TowerBatch[] {
   const byGrid = new Map<string, TowerBatch>();

@@ -7,7 +7,7 @@ import { TensorFlowError } from "../errors.ts";
 export type Koffi = typeof import("koffi");
 
 /** A C function that can be called. */
-export type KoffiFunction = ReturnType<LibraryHandle["func"]>;
+type KoffiFunction = ReturnType<LibraryHandle["func"]>;
 
 /** Files of one TensorFlow installation, in load order. */
 export interface LibraryFiles {
