@@ -113,6 +113,12 @@ export function parseCount(option: string, text: string): number {
   return value;
 }
 
+/** A non-negative amount of money given on the command line. */
+export function parseAmount(option: string, text: string): number {
+  if (!/^\d+(?:\.\d+)?$/u.test(text)) throw usageError(`${option} wants an amount such as 20 or 7.50, got ${JSON.stringify(text)}`);
+  return Number(text);
+}
+
 /** An error of usage: exit code 2. */
 export function usageError(message: string, hint?: string): Error {
   return new CliError(message, { code: "USAGE", hint: hint ?? "Run the command with --help for an example." });

@@ -2,8 +2,8 @@ import { randomBytes } from "node:crypto";
 import { createReadStream, createWriteStream } from "node:fs";
 import { mkdir, open, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
-import type { Readable, Writable } from "node:stream";
-import { finished } from "node:stream/promises";
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
 import { createGunzip, createGzip } from "node:zlib";
 
 /** Flushes a file or folder to the disk, so that a rename after it cannot bring an empty file to light. */
@@ -62,14 +62,7 @@ export function openBytes(path: string): Readable {
 /** Writes chunks of text so that the file is whole or absent; a name that ends in `.gz` is packed. */
 export async function writeTextAtomically(path: string, chunks: Iterable<string> | AsyncIterable<string>): Promise<void> {
   await writeAtomically(path, async (temporary) => {
-    const file = createWriteStream(temporary);
-    const sink: Writable = path.endsWith(".gz") ? createGzip() : file;
-    if (sink !== file) sink.pipe(file);
-    sink.on("error", (error) => file.destroy(error));
-    for await (const chunk of chunks) {
-      if (!sink.write(chunk)) await new Promise<void>((resolve, reject) => void sink.once("drain", resolve).once("error", reject));
-    }
-    sink.end();
-    await finished(file);
+    const stages = [Readable.from(chunks), ...(path.endsWith(".gz") ? [createGzip()] : []), createWriteStream(temporary)];
+    await pipeline(stages);
   });
 }

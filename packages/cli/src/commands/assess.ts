@@ -5,7 +5,7 @@ import { assessmentSection, callout, renderReport } from "@dramascope/report";
 import { hashJson, writeFileAtomically, writeJsonl, type Assessment } from "@dramascope/schema";
 import { contactSheet, decodeDrama, type DramaFrames, type PlanOptions } from "@dramascope/video";
 import { Option, type Command } from "commander";
-import { defineCommand, type CliIo, type CommandContext, type SetExitCode } from "../context.ts";
+import { defineCommand, parseCount, type CliIo, type CommandContext, type SetExitCode } from "../context.ts";
 import { dramaAt } from "../episodes.ts";
 import { hashWeights, loadModel, profileOf } from "../model.ts";
 
@@ -33,7 +33,7 @@ async function assessPaths(paths: readonly string[], options: AssessCommand, con
     const template = options.prompt === undefined ? (profile?.template ?? builtin("grpo")) : await loadTemplate(options.prompt);
     const maxNewTokens = profile?.maxNewTokens ?? 2048;
     const room = model.config.text.maxPositionEmbeddings - maxNewTokens - 1500;
-    const plan: PlanOptions = { ...(profile?.plan ?? { tokenBudget: Math.max(256, Math.min(16_384, room)) }), ...(options.budget === undefined ? {} : { tokenBudget: Number(options.budget) }) };
+    const plan: PlanOptions = { ...(profile?.plan ?? { tokenBudget: Math.max(256, Math.min(16_384, room)) }), ...(options.budget === undefined ? {} : { tokenBudget: parseCount("--budget", options.budget) }) };
     const assessed: AssessedDrama[] = [];
     for (const path of paths) {
       const { dramaId, episodes } = await dramaAt(path);

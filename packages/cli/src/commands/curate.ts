@@ -1,10 +1,17 @@
 import { dirname, join, relative, resolve } from "node:path";
 import { CurationError, estimate, exportSets, folderName, funnelOf, openSqliteLedger, parseCurationConfig, readOutcomes, runCuration, type CurationConfig, type LabelledDrama } from "@dramascope/curation";
 import { drama, hotValueRecord, readJsonl, writeJsonl, type Drama, type Quality, type RejectedLine } from "@dramascope/schema";
-import { encodeJpegs, extractFrames, readFrames } from "@dramascope/video";
+import { encodeJpegs, extractFrames, readFrames, type PlanOptions } from "@dramascope/video";
 import { Command } from "commander";
-import { defineCommand, type CliIo, type CommandContext, type SetExitCode } from "../context.ts";
+import { z } from "zod";
+import { defineCommand, parseAmount, type CliIo, type CommandContext, type SetExitCode } from "../context.ts";
+import { CliError } from "../errors.ts";
 import { readConfig, textSetting } from "../model.ts";
+
+const tokens = z.int().positive().optional();
+
+/** Setting `frames`: how many frames, and how large. */
+const framePlan = z.strictObject({ tokenBudget: tokens, floorPairTokens: tokens, maxPairTokens: tokens, minFrameTokens: tokens, maxFramesPerEpisode: tokens, maxSecondsPerEpisode: z.number().positive().optional() });
 
 interface Project {
   config: CurationConfig;
@@ -12,15 +19,18 @@ interface Project {
   /** Folder of ledger, frames and exports. */
   workdir: string;
   withoutLabel: number;
+  framePlan: PlanOptions;
 }
 
 async function openProject(path: string, context: CommandContext, maxCost: string | undefined): Promise<Project> {
   const here = dirname(resolve(path));
-  const { dramas: dramasFile, labels: labelsFile, workdir: workdirSetting, ...rest } = await readConfig(path);
+  const { dramas: dramasFile, labels: labelsFile, workdir: workdirSetting, frames = {}, ...rest } = await readConfig(path);
   const at = (name: string, value: unknown): string => resolve(here, textSetting({ [name]: value }, name, path));
   const config = parseCurationConfig(rest);
   for (const [id, file] of Object.entries(config.prompts)) config.prompts[id as keyof typeof config.prompts] = resolve(here, file);
-  if (maxCost !== undefined) config.budget.maxCost = Number(maxCost);
+  if (maxCost !== undefined) config.budget.maxCost = parseAmount("--max-cost", maxCost);
+  const plan = framePlan.safeParse(frames);
+  if (!plan.success) throw new CliError(`${path}: frames: ${z.prettifyError(plan.error)}`, { code: "CONFIG_INVALID", hint: `Known settings are ${Object.keys(framePlan.shape).join(", ")}.` });
   const workdir = at("workdir", workdirSetting);
   const rejected: RejectedLine[] = [];
   const onRejected = (line: RejectedLine): void => void rejected.push(line);
@@ -39,19 +49,19 @@ async function openProject(path: string, context: CommandContext, maxCost: strin
     context.say(`${rejected.length} bad lines are listed in ${join(workdir, "rejected.jsonl")}`);
   }
   if (withoutLabel > 0) context.say(`${withoutLabel} dramas have no class and are left out`);
-  return { config, dramas, workdir, withoutLabel };
+  return { config, dramas, workdir, withoutLabel, framePlan: plan.data as PlanOptions };
 }
 
 const framesFolder = (workdir: string, one: Drama): string => join(workdir, "frames", folderName(one.dramaId));
 
 /** JPEGs of an episode: extracted once, then read from the work folder. */
-function pictureLoader({ workdir }: Project, context: CommandContext): (one: Drama, episode: number) => Promise<Uint8Array[]> {
+function pictureLoader({ workdir, framePlan: plan }: Project, context: CommandContext): (one: Drama, episode: number) => Promise<Uint8Array[]> {
   const running = new Map<string, Promise<unknown>>();
   const extract = (one: Drama): Promise<unknown> => {
     let work = running.get(one.dramaId);
     if (!work) {
       const episodes = one.episodes.slice(0, 5).flatMap(({ path }) => (path === undefined ? [] : [{ path }]));
-      work = episodes.length === 0 ? Promise.resolve() : extractFrames(episodes, { out: framesFolder(workdir, one), signal: context.signal });
+      work = episodes.length === 0 ? Promise.resolve() : extractFrames(episodes, { plan, out: framesFolder(workdir, one), signal: context.signal });
       running.set(one.dramaId, work);
     }
     return work;
