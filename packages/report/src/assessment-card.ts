@@ -97,9 +97,10 @@ export function assessmentSection(assessment: Assessment, options: AssessmentSec
   if (warnings.length > 0) blocks.push(callout({ kind: "warning", title: warnings.length === 1 ? "Warning" : "Warnings", text: warnings.length === 1 ? warnings[0]! : warnings }));
   if (caption !== null) blocks.push(html`<h3>Plot</h3><p class="plot">${caption}</p>`);
   if (reasons.length > 0) blocks.push(columns([reasonList("Strengths", of("strength")), reasonList("Weaknesses", of("weakness"))]));
-  if (remarks.length > 0) blocks.push(reasonList("Remarks", remarks));
+  if (remarks.length > 0) blocks.push(reasonList("Overall", remarks));
   if (comments.length > 0) blocks.push(html`<h3>Comments to expect</h3>${quotes(comments)}`);
   if (options.contactSheets && options.contactSheets.length > 0) blocks.push(html`<h3>What the model saw</h3>${gallery(options.contactSheets)}`);
   blocks.push(details("Provenance", [provenance(assessment)]));
-  return { title: options.title ?? dramaId, ...(options.title === undefined ? {} : { lead: dramaId }), blocks };
+  const title = options.title ?? dramaId;
+  return { title, ...(title.includes(dramaId) ? {} : { lead: dramaId }), blocks };
 }

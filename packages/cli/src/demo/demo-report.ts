@@ -50,8 +50,9 @@ function verdict({ base, runs, gold }: DemoFacts): string {
   const [plain, sft, grpo] = [base[0]!.pcc.value, mean(runs.map((run) => run.sft.pcc.value)), mean(runs.map((run) => run.grpo.pcc.value))];
   const gains = runs.map((run) => pccGain(gold, run.sft, run.grpo));
   const clear = gains.filter(({ low }) => low > 0).length;
+  const gain = runs.length === 1 ? `The 95 % interval of GRPO's paired gain ${clear === 1 ? "lies above 0" : "holds 0: this run alone does not prove it"}.` : `GRPO's paired gain lies above 0, interval and all, in ${clear} of ${runs.length} seeds.`;
   const order = plain < sft && sft < grpo ? "The order base < SFT < SFT + GRPO holds in PCC" : "The order base < SFT < SFT + GRPO does not hold in PCC in this run";
-  return `${order}: ${fixed(plain)}, ${fixed(sft)}, ${fixed(grpo)} (mean of ${runs.length} seed${runs.length === 1 ? "" : "s"}). GRPO's paired gain excludes 0 in ${clear} of ${runs.length}.`;
+  return `${order}: ${fixed(plain)}, ${fixed(sft)}, ${fixed(grpo)}${runs.length === 1 ? "" : ` (means of ${runs.length} seeds)`}. ${gain}`;
 }
 
 function resultsSection(facts: DemoFacts): Section {
