@@ -12,7 +12,8 @@ const conditions = "--conditions=@dramascope/source";
 const steps: Step[] = [
   { name: "layers", command: ["node", "tools/check-layers.ts"] },
   { name: "build, types, lint, tests, packages", command: ["nx", "run-many", "-t", "build", "typecheck", "lint", "test", "pack-check", "--parallel=2", "--output-style=static"] },
-  { name: "types of tools and fixtures", command: ["tsc", "-p", "tools"] },
+  { name: "types of the tools", command: ["tsc", "-p", "tools"] },
+  { name: "lint of the tools", command: ["eslint", "tools"] },
   { name: "tests of the tools", command: ["vitest", "run", "--config", "tools/vitest.config.ts"] },
   { name: "documentation and API reports", command: ["node", conditions, "tools/check-docs.ts"] },
   { name: "unused files and dependencies", command: ["knip", "--no-progress"] },
