@@ -86,6 +86,8 @@ interface Verdict {
   score: number | null;
   quality: Quality | null;
   distribution: Distribution | null;
+  /** Share of the answers that hold a score. */
+  readable: number;
   warnings: string[];
 }
 
@@ -99,7 +101,7 @@ async function judgeDirect(prompt: Prompt, options: AssessOptions, format: Answe
   const before = options.model.tokenizer.encode(FIRST_WORDS[format]);
   const { expected, distribution } = await probabilitiesAt(options.model, prompt, before, digits, options.signal);
   const warnings = expected === null ? [LOW_MASS] : [];
-  return { answer: NO_ANSWER, score: expected, quality: expected === null ? null : nearestQuality(expected), distribution, warnings };
+  return { answer: NO_ANSWER, score: expected, quality: expected === null ? null : nearestQuality(expected), distribution, readable: 1, warnings };
 }
 
 /** Reads sampled or greedy answers and, where asked, the probabilities behind their digits. */
@@ -116,16 +118,17 @@ async function judgeAnswers(prompt: Prompt, options: AssessOptions, format: Answ
   const read = answers!.map((sample) => ({ sample, answer: readAnswer(sample.text, format) }));
   const first = read.find(({ answer }) => answer.score !== null)?.answer ?? read[0]!.answer;
   const readable = read.filter(({ answer }) => answer.score !== null);
-  const warnings = readable.length < read.length ? [`${read.length - readable.length} of ${read.length} answers hold no score.`] : [];
-  if (readable.length === 0) return { answer: first, score: null, quality: null, distribution: null, warnings };
-  if (mode === "greedy") return { answer: first, score: first.score, quality: first.score, distribution: null, warnings };
+  const share = readable.length / read.length;
+  const warnings = share < 1 ? [`${read.length - readable.length} of ${read.length} answers hold no score.`] : [];
+  if (readable.length === 0) return { answer: first, score: null, quality: null, distribution: null, readable: share, warnings };
+  if (mode === "greedy") return { answer: first, score: first.score, quality: first.score, distribution: null, readable: share, warnings };
   const found: ScoreProbabilities[] = [];
   for (const { sample, answer } of readable) {
     const position = answerPosition(sample, answer.score!, digits);
     found.push(await probabilitiesAt(model, prompt, sample.ids.subarray(0, position), digits, signal));
   }
   const usable = found.filter((one) => one.expected !== null && one.distribution !== null);
-  if (usable.length === 0) return { answer: first, score: first.score, quality: first.score, distribution: null, warnings: [...warnings, LOW_MASS] };
+  if (usable.length === 0) return { answer: first, score: first.score, quality: first.score, distribution: null, readable: share, warnings: [...warnings, LOW_MASS] };
   const average = (pick: (one: ScoreProbabilities) => number): number => usable.reduce((sum, one) => sum + pick(one), 0) / usable.length;
   const score = average((one) => one.expected!);
   const quality = mode === "logprob" ? first.score! : nearestQuality(score);
@@ -137,6 +140,7 @@ async function judgeAnswers(prompt: Prompt, options: AssessOptions, format: Answ
     score,
     quality,
     distribution: toDistribution(keys.map((key) => average((one) => one.distribution![key]))),
+    readable: share,
     warnings,
   };
 }
@@ -163,7 +167,7 @@ export async function assessFrames(drama: DramaToAssess, options: AssessOptions)
     const digits = digitTokens(model);
     const verdict = mode === "direct" ? await judgeDirect(prompt, options, format, digits) : await judgeAnswers(prompt, options, format, mode, digits);
     const judged = clock();
-    const { answer, score, quality, distribution } = verdict;
+    const { answer, score, quality, distribution, readable } = verdict;
     const place = score !== null && calibration ? placeScore(score, calibration) : { interval: null, percentile: null };
     const warnings = [...(drama.warnings ?? []), ...verdict.warnings];
     if (score === null && answer.problem !== null) warnings.push(`No score: ${answer.problem}.`);
@@ -180,7 +184,7 @@ export async function assessFrames(drama: DramaToAssess, options: AssessOptions)
       caption: answer.caption,
       comments: answer.comments,
       reasons: answer.think === null ? [] : reasonsOf(answer.think),
-      decision: decide({ score, quality, distribution }, options.policy ?? DEFAULT_POLICY),
+      decision: decide({ score, quality, distribution, readable }, options.policy ?? DEFAULT_POLICY),
       model: options.identity.model,
       adapter: options.identity.adapter,
       promptHash: template.hash,

@@ -10,25 +10,30 @@ export interface DecisionPolicy {
   rejectBelow: number;
   /** A human decides when the most likely class is less likely than this. Default 0.45. */
   minConfidence: number;
+  /** A human decides when a smaller share of the sampled answers holds a score. Default 0.5. */
+  minReadable: number;
 }
 
 /** Cautious thresholds: no work is rejected on thin evidence. */
-export const DEFAULT_POLICY: Readonly<DecisionPolicy> = { recommendFrom: 4.2, procureFrom: 3.5, rejectBelow: 1.8, minConfidence: 0.45 };
+export const DEFAULT_POLICY: Readonly<DecisionPolicy> = { recommendFrom: 4.2, procureFrom: 3.5, rejectBelow: 1.8, minConfidence: 0.45, minReadable: 0.5 };
 
 /** What the decision looks at. */
 export interface DecisionInput {
   score: number | null;
   quality: Quality | null;
   distribution: Distribution | null;
+  /** Share of the answers that hold a score. Default 1. */
+  readable?: number;
 }
 
 const percent = (share: number): string => `${Math.round(share * 100)} %`;
 
 /** The action that the policy's thresholds lead to, with the reason in words. Thin evidence always goes to a human. */
 export function decide(input: DecisionInput, policy: DecisionPolicy = DEFAULT_POLICY): Assessment["decision"] {
-  const { score, distribution } = input;
+  const { score, distribution, readable = 1 } = input;
   if (score === null) return { action: "human-review", why: "The model gave no readable score." };
   if (distribution === null) return { action: "human-review", why: "The model's answer carries no probabilities, so its certainty is unknown." };
+  if (readable < policy.minReadable) return { action: "human-review", why: `Only ${percent(readable)} of the model's answers hold a score; ${percent(policy.minReadable)} is asked for.` };
   const top = Math.max(distribution.p1, distribution.p2, distribution.p3, distribution.p4, distribution.p5);
   const shown = score.toFixed(2);
   if (top < policy.minConfidence) {

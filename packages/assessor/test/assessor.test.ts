@@ -55,6 +55,11 @@ describe("decisions", () => {
   ] as const)("score %s leads to %s", (score, quality, distribution, action) => {
     expect(decide({ score, quality, distribution }).action).toBe(action);
   });
+
+  it("leaves a drama to a human when most answers hold no score", () => {
+    expect(decide({ score: 4.6, quality: 5, distribution: sure(5), readable: 0.25 })).toEqual({ action: "human-review", why: "Only 25 % of the model's answers hold a score; 50 % is asked for." });
+    expect(decide({ score: 4.6, quality: 5, distribution: sure(5), readable: 0.5 }).action).toBe("recommend");
+  });
 });
 
 describe("calibration", () => {

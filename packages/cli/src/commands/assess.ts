@@ -1,7 +1,7 @@
 import { basename } from "node:path";
 import { assessFrames, type ScoreMode } from "@dramascope/assessor";
 import { builtin, loadTemplate } from "@dramascope/prompts";
-import { assessmentSection, callout, renderReport } from "@dramascope/report";
+import { assessmentSection, renderReport } from "@dramascope/report";
 import { hashJson, writeFileAtomically, writeJsonl, type Assessment } from "@dramascope/schema";
 import { contactSheet, decodeDrama, type DramaFrames, type PlanOptions } from "@dramascope/video";
 import { Option, type Command } from "commander";
@@ -25,7 +25,7 @@ interface AssessedDrama {
 }
 
 /** Assesses dramas one after the other with one model. */
-async function assessPaths(paths: readonly string[], options: AssessCommand, context: Pick<CommandContext, "say" | "progress" | "signal" | "seed">): Promise<{ assessed: AssessedDrama[]; notice: string | undefined }> {
+async function assessPaths(paths: readonly string[], options: AssessCommand, context: Pick<CommandContext, "say" | "progress" | "signal" | "seed">): Promise<AssessedDrama[]> {
   const { model, sha256 } = await loadModel(options.model, context);
   try {
     const profile = await profileOf(options.model, options.adapter);
@@ -61,14 +61,14 @@ async function assessPaths(paths: readonly string[], options: AssessCommand, con
       assessed.push({ assessment, drama });
       context.say(`${dramaId}: ${assessment.score === null ? assessment.status : `score ${assessment.score.toFixed(2)}`}, ${assessment.decision.action}`);
     }
-    return { assessed, notice: profile?.notice };
+    return assessed;
   } finally {
     model.dispose();
   }
 }
 
 /** One page with every assessed drama and what the model saw of it. */
-async function assessmentReport({ assessed, notice }: { assessed: readonly AssessedDrama[]; notice: string | undefined }): Promise<string> {
+async function assessmentReport(assessed: readonly AssessedDrama[]): Promise<string> {
   const sections = await Promise.all(
     assessed.map(async ({ assessment, drama }) =>
       assessmentSection(assessment, {
@@ -79,7 +79,7 @@ async function assessmentReport({ assessed, notice }: { assessed: readonly Asses
   );
   return renderReport({
     title: assessed.length === 1 ? `Assessment of ${assessed[0]!.assessment.dramaId}` : `Assessment of ${assessed.length} dramas`,
-    sections: notice === undefined ? sections : [{ title: "About this model", blocks: [callout({ kind: "warning", text: notice })] }, ...sections],
+    sections,
   });
 }
 
@@ -100,10 +100,10 @@ export function addAssess(program: Command, io: CliIo, setExitCode: SetExitCode)
         .option("--budget <tokens>", "visual tokens of all episodes together")
         .addOption(new Option("--mode <mode>", "how the score is made").choices(["greedy", "logprob", "ensemble", "direct"]).default("ensemble")),
     run: async (context, options, paths) => {
-      const result = await assessPaths(paths, options, context);
-      const records = result.assessed.map(({ assessment }) => assessment);
+      const assessed = await assessPaths(paths, options, context);
+      const records = assessed.map(({ assessment }) => assessment);
       if (options.out !== undefined) await writeJsonl(options.out, records);
-      if (options.report !== undefined) await writeFileAtomically(options.report, await assessmentReport(result));
+      if (options.report !== undefined) await writeFileAtomically(options.report, await assessmentReport(assessed));
       return {
         json: { assessments: records, resultHash: hashJson(records.map(({ timings: _timings, ...rest }) => rest)), ...(options.report === undefined ? {} : { report: options.report }) },
         ...(options.out === undefined ? { text: records.map((record) => `${JSON.stringify(record)}\n`).join("") } : {}),

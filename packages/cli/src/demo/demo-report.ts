@@ -84,7 +84,6 @@ function resultsSection(facts: DemoFacts): Section {
         text: [
           "The stages are compared under one prompt, the four tags, where all rewards exist. SFT on JSON answers under its own prompt is a strong row of its own: thirty tokens carry the lesson better than a hundred and ten.",
           "GRPO's gain is in PCC. Accuracy moves little and MSE may get worse, because exact-match accuracy pays best at the ends of the scale. The row of several answers averages samples at temperature 1: it keeps the order and comes back from the ends.",
-          "The bound for anyone who sees these films is about PCC .85 on the full set.",
         ],
       }),
     ],
@@ -117,13 +116,13 @@ function dataSection({ world, data, films, baseWords, plan }: DemoFacts): Sectio
   const { funnel, calls, cost } = data.summary;
   return {
     title: "Where the data comes from",
-    lead: `${report.dramas} synthetic dramas: a hidden quality drives audience figures, what is seen, and what viewers say. Nothing the model sees carries the class.`,
+    lead: `${report.dramas.toLocaleString("en")} synthetic dramas: a hidden quality drives audience figures, what is seen, and what viewers say. Nothing the model sees carries the class.`,
     blocks: [
       columns([
         histogram({ size: "half", title: "Hot values", values: world.fit.labels.map(({ hotValue }) => hotValue), xLabel: "hot value" }),
         barChart({ size: "half", title: "Dramas by class", bars: report.classSizes.map((value, i) => ({ label: String(i + 1), value })) }),
       ]),
-      funnelChart({ title: "Curation", steps: funnel.stages.map(({ name, count, byClass }) => ({ label: name, count, parts: byClass })), parts: ["class 1", "class 2", "class 3", "class 4", "class 5"], caption: `${calls} teacher calls over HTTP in this run, spent ${cost.toFixed(2)} at list prices` }),
+      funnelChart({ title: "Curation", steps: funnel.stages.map(({ name, count, byClass }) => ({ label: name, count, parts: byClass })), parts: ["class 1", "class 2", "class 3", "class 4", "class 5"], caption: `${calls.toLocaleString("en")} teacher calls over HTTP in this run, spent ${cost.toFixed(2)} at list prices` }),
       keyValues([
         ["SFT samples", `${data.sft.length} of ${plan.perClass.sft * 5} dramas`],
         ["GRPO samples", `${data.grpo.length} of ${plan.perClass.grpo * 5} dramas`],
