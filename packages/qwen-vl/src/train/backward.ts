@@ -12,7 +12,7 @@ import type { Tensor } from "../types.ts";
 import { towerBackward } from "../vision/tower.ts";
 import { runBackward } from "./gradients.ts";
 import type { GradientSink } from "./gradients.ts";
-import type { ForwardState, HeadChunk } from "./score.ts";
+import type { ForwardState, HeadChunk } from "./forward-state.ts";
 
 /** Gradient of Σ dLogProbs · logp for every parameter of the sink, added to its accumulators. */
 export function backward(

@@ -6,15 +6,14 @@ import { rmsNorm } from "../ops/elementwise.ts";
 import { entropyOf, headLogits, logSoftmaxAt, pick } from "../ops/log-prob.ts";
 import type { ParameterView } from "../parameters.ts";
 import { embedRows, headInputs, headValues, rowTensors, runLayer } from "../text/forward.ts";
-import type { RowTensors } from "../text/forward.ts";
 import { bucketLength, packRows, promptStart, unpackTokens } from "../text/packing.ts";
 import type { PackedRows, PromptGroup } from "../text/packing.ts";
 import { rowCount } from "../text/shared-prefix.ts";
 import type { RowLayout } from "../text/shared-prefix.ts";
 import { placeFeatures } from "../text/vision-rows.ts";
-import type { PlacedFeatures } from "../text/vision-rows.ts";
 import type { Prompt, Tensor } from "../types.ts";
 import { backward } from "./backward.ts";
+import type { ForwardState, HeadChunk } from "./forward-state.ts";
 import type { GradientSink } from "./gradients.ts";
 
 /** Host results of scoring, by group and completion. */
@@ -37,29 +36,6 @@ export interface ScoreGroupsOptions {
   signal?: AbortSignal | undefined;
   /** Back-propagates the callback's loss into the sink. */
   training?: { sink: GradientSink; gradient(scores: Scores): LossGradient } | undefined;
-}
-
-/** One chunk of scored rows: predictors and targets, padded to a bucket. */
-export interface HeadChunk {
-  /** First token of the chunk. */
-  at: number;
-  /** Tokens of the chunk without padding. */
-  count: number;
-  rows: Int32Array;
-  targets: Int32Array;
-}
-
-/** Values of a forward pass that the backward needs. */
-export interface ForwardState {
-  packed: PackedRows;
-  rows: RowTensors;
-  placed: PlacedFeatures;
-  ids: Tensor;
-  /** Input of every layer, then the last layer's output; only the latter without training. */
-  hidden: Tensor[];
-  chunks: HeadChunk[];
-  /** Results inside every layer that its backward need not compute again; empty lists when memory forbids. */
-  kept: Tensor[][];
 }
 
 /** Whether the products and probabilities of all layers may be kept. */

@@ -1,0 +1,27 @@
+import type { RowTensors } from "../text/forward.ts";
+import type { PackedRows } from "../text/packing.ts";
+import type { PlacedFeatures } from "../text/vision-rows.ts";
+import type { Tensor } from "../types.ts";
+
+/** One chunk of scored rows: predictors and targets, padded to a bucket. */
+export interface HeadChunk {
+  /** First token of the chunk. */
+  at: number;
+  /** Tokens of the chunk without padding. */
+  count: number;
+  rows: Int32Array;
+  targets: Int32Array;
+}
+
+/** Values of a forward pass that the backward needs. */
+export interface ForwardState {
+  packed: PackedRows;
+  rows: RowTensors;
+  placed: PlacedFeatures;
+  ids: Tensor;
+  /** Input of every layer, then the last layer's output; only the latter without training. */
+  hidden: Tensor[];
+  chunks: HeadChunk[];
+  /** Results inside every layer that its backward need not compute again; empty lists when memory forbids. */
+  kept: Tensor[][];
+}
