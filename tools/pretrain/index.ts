@@ -4,12 +4,12 @@
  *
  *     npm run pretrain -- --out my-base [--steps-a 1107] [--steps-b 490] [--dramas 4000] [--seed 0]
  */
-import { access, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
-import { basename, dirname, join, resolve } from "node:path";
+import { access, rm, writeFile } from "node:fs/promises";
+import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 import { loadQwenVl, framesToVisionItem, openSafetensors, writeSafetensors, type NamedArray, type Prompt, type QwenVl } from "@dramascope/qwen-vl";
-import { createRandom, type Random } from "@dramascope/schema";
+import { createRandom, writeFolderAtomically, type Random } from "@dramascope/schema";
 import { loadTensorFlow } from "@dramascope/tensorflow";
 import { drawStampedFrames, EPISODES, FRAME_BYTES, FRAME_HEIGHT, FRAME_WIDTH, FRAMES_PER_EPISODE } from "@dramascope/test-fixtures/world/frames.ts";
 import { captionOf } from "@dramascope/test-fixtures/world/language.ts";
@@ -157,8 +157,7 @@ export async function pretrain({ out, stepsA = 1107, stepsB = 490, dramas = 4000
   const heldOut = world.splice(0, Math.ceil(dramas / 20));
   const random = createRandom(seed, { stream: 1 });
   const tokenizer = learnTokenizer(corpusOf(world, createRandom(seed, { stream: 2 })), { targetSize: 640, minFrequency: 2 });
-  const work = await mkdtemp(join(dirname(folder), `.${basename(folder)}.tmp-`));
-  try {
+  return writeFolderAtomically(folder, async (work) => {
     await writeFile(join(work, "config.json"), `${JSON.stringify(configOf(tokenizer.size, tokenizer.idOf), null, 2)}\n`);
     await writeFile(join(work, "tokenizer.json"), `${JSON.stringify(tokenizer.json, null, 1)}\n`);
     await writeSafetensors(join(work, "model.safetensors"), freshWeights(tokenizer.size, createRandom(seed, { stream: 3 })));
@@ -187,12 +186,8 @@ export async function pretrain({ out, stepsA = 1107, stepsB = 490, dramas = 4000
     const wordsRight = await checkSight(finished, heldOut.slice(0, 200));
     finished.dispose();
     say(`caption words right on held-out dramas: ${(100 * wordsRight).toFixed(1)} %`);
-    await rename(work, folder);
     return { losses, wordsRight };
-  } catch (error) {
-    await rm(work, { recursive: true, force: true });
-    throw error;
-  }
+  });
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {

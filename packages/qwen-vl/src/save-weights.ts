@@ -1,5 +1,7 @@
-import { copyFile, mkdir, mkdtemp, readdir, rename, rm, writeFile } from "node:fs/promises";
-import { basename, dirname, join, resolve } from "node:path";
+import { copyFile, readdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { writeFolderAtomically } from "@dramascope/schema";
+import { QwenVlError } from "./errors.ts";
 import { writeSafetensors } from "./safetensors.ts";
 import type { NamedArray } from "./safetensors.ts";
 import { hubName } from "./weight-names.ts";
@@ -15,22 +17,25 @@ export interface SaveWeightsOptions {
   shardBytes?: number;
 }
 
+/** Refuses a folder with anything that is no part of a checkpoint, for replacing it would delete that. */
+async function refuseOtherFolder(target: string): Promise<void> {
+  const entries = await readdir(target, { withFileTypes: true }).catch((error: unknown) => {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
+    throw new QwenVlError(`${target} cannot take a checkpoint: ${(error as Error).message}`, { code: "CHECKPOINT_FOLDER", cause: error, hint: "Give a new folder." });
+  });
+  const foreign = entries.filter((entry) => !entry.isFile() || !/\.(?:json|jinja|txt|md|safetensors)$/u.test(entry.name));
+  if (foreign.length > 0) throw new QwenVlError(`${target} holds more than a checkpoint: ${foreign.slice(0, 3).map(({ name }) => name).join(", ")}${foreign.length > 3 ? ", …" : ""}`, { code: "CHECKPOINT_FOLDER", hint: "Give a new folder; only a checkpoint is replaced." });
+}
+
 /** Writes a checkpoint folder: the weights, and the other files of `source` (configuration, tokenizer, templates). Whole or absent. */
 export async function saveWeights(source: string, target: string, weights: Weights, options: SaveWeightsOptions): Promise<void> {
-  const folder = resolve(target);
-  await mkdir(dirname(folder), { recursive: true });
-  const temporary = await mkdtemp(join(dirname(folder), `.${basename(folder)}.tmp-`));
-  try {
+  await refuseOtherFolder(target);
+  await writeFolderAtomically(target, async (temporary) => {
     for (const entry of await readdir(source, { withFileTypes: true })) {
       if (entry.isFile() && /\.(?:json|jinja|txt)$/u.test(entry.name) && !entry.name.includes("safetensors")) await copyFile(join(source, entry.name), join(temporary, entry.name));
     }
     await writeShards(temporary, weights, options);
-    await rm(folder, { recursive: true, force: true });
-    await rename(temporary, folder);
-  } catch (error) {
-    await rm(temporary, { recursive: true, force: true });
-    throw error;
-  }
+  });
 }
 
 async function writeShards(folder: string, weights: Weights, { dtype = "float32", names = "old", shardBytes = 2 ** 32 }: SaveWeightsOptions): Promise<void> {

@@ -1,4 +1,4 @@
-import { copyFile, mkdtemp, readdir, rm } from "node:fs/promises";
+import { copyFile, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -359,6 +359,8 @@ describe("adapters", () => {
       const reloaded = await ref.load({}, join(folder, "merged"));
       expect(difference((await reloaded.logProbs(ref.second, [[5, 6, 7]])).logProbs[0]!, scored.logProbs[0]!)).toBeLessThan(1e-4);
       reloaded.dispose();
+      await writeFile(join(folder, "merged", "thesis.docx"), "x");
+      await expect(own.saveMerged(join(folder, "merged"))).rejects.toThrow(/holds more than a checkpoint: thesis\.docx/u);
       await own.unmergeLora();
       set.dispose();
       adapter.dispose();

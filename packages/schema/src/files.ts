@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { createReadStream, createWriteStream } from "node:fs";
-import { mkdir, open, rename, rm } from "node:fs/promises";
-import { dirname } from "node:path";
+import { mkdir, open, readdir, rename, rm } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { createGunzip, createGzip } from "node:zlib";
@@ -34,6 +34,34 @@ export async function writeAtomically<T>(path: string, write: (temporaryPath: st
     return result;
   } catch (error) {
     await rm(temporary, { force: true });
+    throw error;
+  }
+}
+
+/**
+ * Writes a folder so that it is whole or absent, as {@link writeAtomically} does for a file. A folder that is there already is replaced
+ * at the end.
+ *
+ * @param write Receives the temporary folder and writes its files, no folders, into it.
+ */
+export async function writeFolderAtomically<T>(path: string, write: (temporaryFolder: string) => Promise<T>): Promise<T> {
+  const target = resolve(path);
+  const parent = dirname(target);
+  const mark = `${process.pid}-${randomBytes(4).toString("hex")}`;
+  const temporary = join(parent, `.${basename(target)}.tmp-${mark}`);
+  const old = join(parent, `.${basename(target)}.old-${mark}`);
+  await mkdir(temporary, { recursive: true });
+  try {
+    const result = await write(temporary);
+    await Promise.all((await readdir(temporary)).map((name) => flush(join(temporary, name))));
+    await flush(temporary);
+    const replaces = await rename(target, old).then(() => true, () => false);
+    await rename(temporary, target);
+    if (replaces) await rm(old, { recursive: true, force: true });
+    await flush(parent);
+    return result;
+  } catch (error) {
+    await rm(temporary, { recursive: true, force: true });
     throw error;
   }
 }

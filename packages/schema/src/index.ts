@@ -1,5 +1,5 @@
 export { DataError, DramascopeError, type ErrorDetails } from "./errors.ts";
-export { openBytes, writeAtomically, writeFileAtomically, writeTextAtomically } from "./files.ts";
+export { openBytes, writeAtomically, writeFileAtomically, writeFolderAtomically, writeTextAtomically } from "./files.ts";
 export { canonicalJson, hashJson, sha256, sha256File } from "./hash.ts";
 export { readJsonl, readLines, writeJsonl, type NumberedLine, type ReadJsonlOptions, type RejectedLine } from "./jsonl.ts";
 export type { OnProgress, Progress } from "./progress.ts";

@@ -1,8 +1,8 @@
-import { mkdtemp, readdir, readFile, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
-import { canonicalJson, DataError, drama, DramascopeError, hashJson, hotValueRecord, parseRecord, readJsonl, readLines, writeAtomically, writeJsonl, type RejectedLine } from "@dramascope/schema";
+import { canonicalJson, DataError, drama, DramascopeError, hashJson, hotValueRecord, parseRecord, readJsonl, readLines, writeAtomically, writeFolderAtomically, writeJsonl, writeTextAtomically, type RejectedLine } from "@dramascope/schema";
 import { beforeEach, describe, expect, it } from "vitest";
 import { z } from "zod";
 
@@ -64,6 +64,33 @@ describe("whole or absent", () => {
     ).rejects.toThrow("no space");
     expect(await readFile(path, "utf8")).toBe("old");
     expect(await readdir(folder)).toEqual(["x.txt"]);
+  });
+
+  it("replaces a folder as a whole and leaves the old one when the writer fails", async () => {
+    const path = join(folder, "deep", "run");
+    await writeFolderAtomically(path, (temporary) => writeFile(join(temporary, "a"), "1"));
+    await writeFolderAtomically(path, (temporary) => writeFile(join(temporary, "b"), "2"));
+    await expect(
+      writeFolderAtomically(path, async (temporary) => {
+        await writeFile(join(temporary, "c"), "half");
+        throw new Error("no space");
+      }),
+    ).rejects.toThrow("no space");
+    expect(await readdir(path)).toEqual(["b"]);
+    expect(await readdir(join(folder, "deep"))).toEqual(["run"]);
+    expect((await stat(path)).mode).toBe((await stat(join(folder, "deep"))).mode);
+  });
+
+  it("writes many chunks, and nothing when a chunk cannot be made", async () => {
+    const path = join(folder, "long.txt");
+    await writeTextAtomically(path, Array.from({ length: 20_000 }, () => "0123456789".repeat(10)));
+    expect((await stat(path)).size).toBe(2_000_000);
+    function* broken(): Generator<string> {
+      yield "half";
+      throw new Error("no more");
+    }
+    await expect(writeTextAtomically(join(folder, "short.txt"), broken())).rejects.toThrow("no more");
+    expect(await readdir(folder)).toEqual(["long.txt"]);
   });
 });
 

@@ -1,6 +1,6 @@
-import { appendFile, mkdir, mkdtemp, open, readdir, readFile, rename, rm } from "node:fs/promises";
+import { appendFile, mkdir, open, readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { hashJson, sha256File, writeFileAtomically } from "@dramascope/schema";
+import { hashJson, sha256File, writeFileAtomically, writeFolderAtomically } from "@dramascope/schema";
 import { openSafetensors, writeSafetensors, type NamedArray } from "@dramascope/qwen-vl";
 import { TrainerError } from "./errors.ts";
 import type { OptimizerState } from "./optimizer.ts";
@@ -53,7 +53,7 @@ export class RunDirectory {
    */
   async open(kind: RunManifest["kind"], config: Readonly<Record<string, unknown>>, inputs: Readonly<Record<string, string>>): Promise<RunManifest> {
     await mkdir(this.path, { recursive: true });
-    for (const entry of await readdir(this.path)) if (entry.includes(".tmp-")) await rm(join(this.path, entry), { recursive: true, force: true });
+    for (const entry of await readdir(this.path)) if (/\.(?:tmp|old)-/u.test(entry)) await rm(join(this.path, entry), { recursive: true, force: true });
     const { runDir: _runDir, ...settings } = config;
     const manifest: RunManifest = { format: "dramascope.run", kind, config: settings, identity: hashJson({ kind, settings, inputs }), inputs, finished: false };
     const known = await this.#readManifest();
@@ -83,19 +83,17 @@ export class RunDirectory {
 
   /** Writes a checkpoint, then drops old ones. */
   async save(checkpoint: Checkpoint, keep: number): Promise<void> {
-    const temporary = await mkdtemp(join(this.path, ".checkpoint.tmp-"));
     const { names, values, optimizer, progress } = checkpoint;
     const tensors = names.flatMap((name, i): NamedArray[] => [
       { name: `value/${name}`, shape: [values[i]!.length], values: values[i]! },
       { name: `m/${name}`, shape: [values[i]!.length], values: optimizer.m[i] as Float32Array },
       { name: `v/${name}`, shape: [values[i]!.length], values: optimizer.v[i] as Float32Array },
     ]);
-    await writeSafetensors(join(temporary, "state.safetensors"), tensors);
-    const sha256 = await sha256File(join(temporary, "state.safetensors"));
-    await writeFileAtomically(join(temporary, "manifest.json"), `${JSON.stringify({ ...progress, optimizerStep: optimizer.step, sha256 }, null, 2)}\n`);
-    const target = join(this.path, nameOf(progress.step));
-    await rm(target, { recursive: true, force: true });
-    await rename(temporary, target);
+    await writeFolderAtomically(join(this.path, nameOf(progress.step)), async (temporary) => {
+      await writeSafetensors(join(temporary, "state.safetensors"), tensors);
+      const sha256 = await sha256File(join(temporary, "state.safetensors"));
+      await writeFileAtomically(join(temporary, "manifest.json"), `${JSON.stringify({ ...progress, optimizerStep: optimizer.step, sha256 }, null, 2)}\n`);
+    });
     const all = await this.#checkpoints();
     for (const old of all.slice(0, Math.max(0, all.length - keep))) await rm(join(this.path, old), { recursive: true, force: true });
   }

@@ -1,6 +1,6 @@
-import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
-import { basename, dirname, join, resolve } from "node:path";
-import { canonicalJson, frameManifest, parseRecord, sha256, writeFileAtomically, type FrameManifest } from "@dramascope/schema";
+import { readFile, writeFile } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
+import { canonicalJson, frameManifest, parseRecord, sha256, writeFileAtomically, writeFolderAtomically, type FrameManifest } from "@dramascope/schema";
 import { decodeDrama, type DramaFrames, type DramaOptions, type EpisodeFrames, type EpisodeInput } from "./drama.ts";
 import { VideoError } from "./errors.ts";
 
@@ -37,10 +37,7 @@ export async function encodeJpegs({ frames, frameCount, width, height }: Pick<Ep
 
 /** Writes one episode's frames and manifest as a folder, whole or absent. Returns the manifest's path. */
 export async function writeEpisodeFrames(folder: string, episode: EpisodeFrames, format: FrameFormat = "jpeg"): Promise<string> {
-  const target = resolve(folder);
-  await mkdir(dirname(target), { recursive: true });
-  const temporary = await mkdtemp(join(dirname(target), `.${basename(target)}.tmp-`));
-  try {
+  await writeFolderAtomically(folder, async (temporary) => {
     const { width, height, frames } = episode;
     const size = width * height * 3;
     const manifest: FrameManifest = structuredClone(episode.manifest);
@@ -54,13 +51,8 @@ export async function writeEpisodeFrames(folder: string, episode: EpisodeFrames,
       if (format !== "raw") await writeFile(join(temporary, entry.file), data);
     }
     await writeFileAtomically(join(temporary, "manifest.json"), `${canonicalJson(manifest)}\n`);
-    await rm(target, { recursive: true, force: true });
-    await rename(temporary, target);
-    return join(target, "manifest.json");
-  } catch (error) {
-    await rm(temporary, { recursive: true, force: true });
-    throw error;
-  }
+  });
+  return join(resolve(folder), "manifest.json");
 }
 
 /** From episode files to numbered frames on disk and in memory: the one call for applications. */

@@ -1,6 +1,6 @@
-import { mkdir, mkdtemp, readdir, readFile, rename, rm } from "node:fs/promises";
-import { basename, dirname, join, resolve } from "node:path";
-import { writeFileAtomically } from "@dramascope/schema";
+import { readdir, readFile } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { writeFileAtomically, writeFolderAtomically } from "@dramascope/schema";
 import { QwenVlError } from "../errors.ts";
 import { openSafetensors, writeSafetensors, type NamedArray } from "../safetensors.ts";
 import type { LoraConfig } from "../types.ts";
@@ -164,20 +164,19 @@ export async function readAdapter(folder: string): Promise<AdapterFiles> {
 /** Files that may stand in a folder which is replaced: an adapter's own, and the cards that describe the weights that go. */
 const REPLACEABLE: ReadonlySet<string> = new Set([CONFIG_FILE, TENSOR_FILE, "README.md", "dramascope.json"]);
 
-/** Whether something stands at the target; refuses what is not an adapter, for replacing it would delete it. */
-async function isThere(target: string): Promise<boolean> {
+/** Refuses a folder that holds anything but an adapter, for replacing it would delete that. */
+async function refuseOtherFolder(target: string): Promise<void> {
   let entries: string[];
   try {
     entries = await readdir(target);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return false;
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return;
     throw new QwenVlError(`${target} cannot take an adapter: ${(error as Error).message}`, { code: "ADAPTER_FOLDER", cause: error, hint: "Give a new folder." });
   }
   const foreign = entries.filter((entry) => !REPLACEABLE.has(entry));
   if (foreign.length > 0) {
     throw new QwenVlError(`${target} holds other files than an adapter's: ${foreign.slice(0, 3).join(", ")}${foreign.length > 3 ? ", …" : ""}`, { code: "ADAPTER_FOLDER", hint: "Give a new folder; only an adapter is replaced." });
   }
-  return true;
 }
 
 /**
@@ -188,20 +187,13 @@ async function isThere(target: string): Promise<boolean> {
  */
 export async function writeAdapter(folder: string, { config, modules }: AdapterFiles, base: string | null = null): Promise<void> {
   const target = resolve(folder);
-  const replaces = await isThere(target);
-  await mkdir(dirname(target), { recursive: true });
-  const temporary = await mkdtemp(join(dirname(target), `.${basename(target)}.tmp-`));
-  try {
+  await refuseOtherFolder(target);
+  await writeFolderAtomically(target, async (temporary) => {
     const tensors = modules.flatMap(({ module, a, b }): NamedArray[] => [
       { name: `base_model.model.${module}.lora_A.weight`, ...a },
       { name: `base_model.model.${module}.lora_B.weight`, ...b },
     ]);
     await writeSafetensors(join(temporary, TENSOR_FILE), tensors);
     await writeFileAtomically(join(temporary, CONFIG_FILE), `${JSON.stringify(adapterConfigJson(config, base), null, 2)}\n`);
-    if (replaces) await rm(target, { recursive: true });
-    await rename(temporary, target);
-  } catch (error) {
-    await rm(temporary, { recursive: true, force: true });
-    throw error;
-  }
+  });
 }
