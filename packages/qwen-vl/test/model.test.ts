@@ -94,6 +94,16 @@ describe("logits", () => {
     for (const f of features) f.dispose();
   });
 
+  it("give a token the same logits whatever follows it", async () => {
+    const long = ref.model.prepare([{ role: "user", content: "one two three ".repeat(150) }]);
+    const [all, part] = [long.ids.length, 60];
+    expect(all).toBeGreaterThan(400);
+    const short = { ...long, ids: long.ids.slice(0, part), positionIds: Int32Array.from({ length: 3 * part }, (_, i) => i % part), segments: [{ text: part }], nextPosition: part };
+    const few = await logitsOf(model, short, { rows: "all" });
+    const many = await logitsOf(model, long, { rows: "all" });
+    expect(difference(many.subarray(0, few.length), few)).toBeLessThan(1e-4);
+  });
+
   it("agree for small chunks and for the folder with new names", async () => {
     const whole = await logitsOf(model, ref.whole, { rows: "all" });
     const chunked = await ref.load({ queryChunk: 7, logitsChunk: 5 });

@@ -31,7 +31,7 @@ export const QUICK_PLAN: DemoPlan = {
   perClass: { eval: 8, sft: 6, grpo: 4 },
   filmed: 2,
   sft: { epochs: 2, batch: 6, learningRate: 5e-3 },
-  grpo: { steps: 8, promptsPerStep: 4, completions: 4, learningRate: 1.5e-3 },
+  grpo: { steps: 6, promptsPerStep: 4, completions: 4, learningRate: 1.5e-3 },
   ensemble: 4,
   jsonRow: false,
 };

@@ -79,15 +79,23 @@ function regroup<V>(ops: Ops<V>, queries: V, source: KeySource<V>): V {
   return groups === g ? queries : ops.reshape(queries, [groups, (g * m) / groups, d]);
 }
 
+/** Biases of at most so many scores are written out; larger ones are compared on the device, to keep them out of compiled graphs. */
+const WRITTEN_OUT = 2 ** 16;
+
 /**
  * Causal scores to add: [ (to−from)·group, to ] with 0 where the key column is not after the query row, else {@link MASKED}.
  * Rows are (position, head of the group), positions from … to−1.
  */
 export function causalBias<V>(ops: Ops<V>, from: number, to: number, group: number): V {
-  const rows = new Int32Array((to - from) * group);
-  for (let i = 0; i < rows.length; i++) rows[i] = from + Math.floor(i / group);
+  const positions = Int32Array.from({ length: (to - from) * group }, (_, i) => from + Math.floor(i / group));
+  const rows = positions.length;
+  if (rows * to <= WRITTEN_OUT) {
+    const bias = new Float32Array(rows * to);
+    positions.forEach((position, row) => bias.fill(MASKED, row * to + position + 1, (row + 1) * to));
+    return ops.constant(bias, [rows, to]);
+  }
   const columns = Int32Array.from({ length: to }, (_, i) => i);
-  const visible = ops.lessEqual(ops.constant(columns, [1, to], "int32"), ops.constant(rows, [rows.length, 1], "int32"));
+  const visible = ops.lessEqual(ops.constant(columns, [1, to], "int32"), ops.constant(positions, [rows, 1], "int32"));
   return ops.select(visible, ops.scalar(0), ops.scalar(MASKED));
 }
 
