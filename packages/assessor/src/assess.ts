@@ -184,7 +184,7 @@ export async function assessFrames(drama: DramaToAssess, options: AssessOptions)
       caption: answer.caption,
       comments: answer.comments,
       reasons: answer.think === null ? [] : reasonsOf(answer.think),
-      decision: decide({ score, quality, distribution, readable }, options.policy ?? DEFAULT_POLICY),
+      decision: decide({ score, quality, distribution, interval: place.interval, readable }, options.policy ?? DEFAULT_POLICY),
       model: options.identity.model,
       adapter: options.identity.adapter,
       promptHash: template.hash,

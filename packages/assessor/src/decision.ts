@@ -22,6 +22,8 @@ export interface DecisionInput {
   score: number | null;
   quality: Quality | null;
   distribution: Distribution | null;
+  /** 95 % interval of the score. Default null: unknown. */
+  interval?: readonly [low: number, high: number] | null;
   /** Share of the answers that hold a score. Default 1. */
   readable?: number;
 }
@@ -30,7 +32,7 @@ const percent = (share: number): string => `${Math.round(share * 100)} %`;
 
 /** The action that the policy's thresholds lead to, with the reason in words. Thin evidence always goes to a human. */
 export function decide(input: DecisionInput, policy: DecisionPolicy = DEFAULT_POLICY): Assessment["decision"] {
-  const { score, distribution, readable = 1 } = input;
+  const { score, distribution, interval = null, readable = 1 } = input;
   if (score === null) return { action: "human-review", why: "The model gave no readable score." };
   if (distribution === null) return { action: "human-review", why: "The model's answer carries no probabilities, so its certainty is unknown." };
   if (readable < policy.minReadable) return { action: "human-review", why: `Only ${percent(readable)} of the model's answers hold a score; ${percent(policy.minReadable)} is asked for.` };
@@ -41,6 +43,9 @@ export function decide(input: DecisionInput, policy: DecisionPolicy = DEFAULT_PO
   }
   if (score >= policy.recommendFrom) return { action: "recommend", why: `Expected score ${shown} reaches ${policy.recommendFrom}.` };
   if (score >= policy.procureFrom) return { action: "procure", why: `Expected score ${shown} reaches ${policy.procureFrom}.` };
+  if (score < policy.rejectBelow && interval !== null && interval[1] >= policy.procureFrom) {
+    return { action: "human-review", why: `Expected score ${shown} is below ${policy.rejectBelow}, but its 95 % interval reaches ${interval[1].toFixed(2)}: too unsure to reject.` };
+  }
   if (score < policy.rejectBelow) return { action: "reject", why: `Expected score ${shown} is below ${policy.rejectBelow}.` };
   return { action: "price", why: `Expected score ${shown} lies between ${policy.rejectBelow} and ${policy.procureFrom}: worth it at the right price.` };
 }

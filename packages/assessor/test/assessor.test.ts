@@ -60,6 +60,11 @@ describe("decisions", () => {
     expect(decide({ score: 4.6, quality: 5, distribution: sure(5), readable: 0.25 })).toEqual({ action: "human-review", why: "Only 25 % of the model's answers hold a score; 50 % is asked for." });
     expect(decide({ score: 4.6, quality: 5, distribution: sure(5), readable: 0.5 }).action).toBe("recommend");
   });
+
+  it("rejects nothing whose interval reaches the scores that are procured", () => {
+    expect(decide({ score: 1.2, quality: 1, distribution: sure(1), interval: [1, 3.4] }).action).toBe("reject");
+    expect(decide({ score: 1.2, quality: 1, distribution: sure(1), interval: [1, 3.63] })).toEqual({ action: "human-review", why: "Expected score 1.20 is below 1.8, but its 95 % interval reaches 3.63: too unsure to reject." });
+  });
 });
 
 describe("calibration", () => {
