@@ -1,8 +1,12 @@
 export { RewardError } from "./errors.ts";
+export { rewardHandler, type RewardHandlerOptions } from "./handler.ts";
 export { maxWeightMatching, type Matching } from "./matching.ts";
 export { ablateWeights, DEFAULT_OPTIONS, hardened, type RewardLimits, type RewardName, type RewardOptions, type RewardSettings, type RewardWeights } from "./options.ts";
 export { parseCompletion, type ParsedCompletion } from "./parse-completion.ts";
+export { createRewardPool, type PoolScoreOptions, type RewardItem, type RewardPool, type RewardPoolOptions } from "./pool.ts";
 export { rouge, type RougeScores } from "./rouge.ts";
 export type { RougeScore } from "./rouge-score.ts";
 export { prepareReference, scoreCompletion, scoreGroup, type PreparedReference, type PreparedState, type RewardDetails, type RewardReference, type ScoredCompletion } from "./score.ts";
+export { scoreItem, toReference, type ScoreItem } from "./score-request.ts";
+export type { PooledScore, RewardFault } from "./task.ts";
 export { tokenize, type TokenizerName } from "./tokenize.ts";

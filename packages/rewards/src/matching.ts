@@ -1,6 +1,4 @@
-// eslint-disable-next-line @typescript-eslint/triple-slash-reference -- the package has no types; users of the source need these as well
-/// <reference path="./munkres-js.d.ts" />
-import munkres from "munkres-js";
+import { assignRows } from "./assignment.ts";
 import { RewardError } from "./errors.ts";
 
 /** A matching of rows with columns. */
@@ -11,7 +9,7 @@ export interface Matching {
   sum: number;
 }
 
-/** munkres-js takes minutes far above this. */
+/** Longest side that is solved; 512 × 512 takes some 20 ms. */
 const MAX_SIDE = 512;
 const MAX_VALUE = 1e15;
 
@@ -19,15 +17,18 @@ function refuse(code: string, message: string): never {
   throw new RewardError(message, { code, hint: "Give a rectangular matrix of finite numbers." });
 }
 
-function check(matrix: readonly (readonly number[])[]): void {
+/** Counted loops: `forEach` passes over the holes of an array. */
+function check(matrix: readonly (readonly number[] | undefined)[]): void {
   const width = matrix[0]?.length ?? 0;
-  matrix.forEach((row, i) => {
-    if (row.length !== width) refuse("RAGGED", `row ${i} has ${row.length} entries, row 0 has ${width}`);
-    row.forEach((value, j) => {
+  for (let i = 0; i < matrix.length; i++) {
+    const row = matrix[i];
+    if (row?.length !== width) refuse("RAGGED", `row ${i} has ${row?.length ?? "no"} entries, row 0 has ${width}`);
+    for (let j = 0; j < width; j++) {
+      const value = row[j];
       if (typeof value !== "number" || !Number.isFinite(value)) refuse("NOT_FINITE", `entry ${i},${j} is ${String(value)}`);
       if (Math.abs(value) > MAX_VALUE) refuse("OUT_OF_RANGE", `entry ${i},${j} is ${value}, beyond ±1e15`);
-    });
-  });
+    }
+  }
 }
 
 /** Rows worth keeping: for each column its `columns` largest. An optimum exists among them, since of those at most columns − 1 can be taken by others. */
@@ -43,23 +44,37 @@ function usefulRows(matrix: readonly (readonly number[])[], columns: number): nu
 const everything = (count: number): number[] => Array.from({ length: count }, (_, i) => i);
 const transpose = (matrix: readonly (readonly number[])[]): number[][] => matrix[0]!.map((_, j) => matrix.map((row) => row[j]!));
 
+/** Columns of rows that are not more than the columns, so that the sum is largest. */
+function solve(matrix: readonly (readonly number[])[]): Int32Array {
+  const height = matrix.length;
+  const width = matrix[0]!.length;
+  const columns = width > MAX_SIDE ? usefulRows(transpose(matrix), height) : everything(width);
+  if (Math.max(height, columns.length) > MAX_SIDE) refuse("TOO_LARGE", `${height} x ${width} is too large to match: at most ${MAX_SIDE} rows or columns can stay`);
+  const cost = new Float64Array(height * columns.length);
+  for (let i = 0; i < height; i++) for (let k = 0; k < columns.length; k++) cost[i * columns.length + k] = -matrix[i]![columns[k]!]!;
+  return assignRows(cost, height, columns.length).map((k) => columns[k]!);
+}
+
 /**
  * Pairs rows with columns so that the sum of their values is largest.
  *
+ * The solver is a shortest augmenting path. munkres-js, its reference in the tests, finds the same sums; on matrices of rewards it took 3 to 12
+ * times as long at 10 × 20 and more than 100 times at 300 × 300. It is ahead only where all values of a large matrix are equal.
+ * Optimal pairs are not unique: compare sums.
+ *
+ * @param matrix Rectangular, any size down to nothing; values finite, within ±1e15.
  * @throws RewardError `NOT_FINITE`, `RAGGED`, `OUT_OF_RANGE`, or `TOO_LARGE` when a side stays above 512 after rows or columns that cannot matter are left out.
  */
 export function maxWeightMatching(matrix: readonly (readonly number[])[]): Matching {
+  check(matrix);
   const height = matrix.length;
   const width = matrix[0]?.length ?? 0;
-  check(matrix);
   if (height === 0 || width === 0) return { pairs: [], sum: 0 };
-  const rows = height > width ? usefulRows(matrix, width) : everything(height);
-  const columns = width > height ? usefulRows(transpose(matrix), height) : everything(width);
-  if (Math.max(rows.length, columns.length) > MAX_SIDE) refuse("TOO_LARGE", `${height} x ${width} is too large to match: at most ${MAX_SIDE} rows or columns can stay`);
-  let largest = -Infinity;
-  for (const row of rows) for (const column of columns) largest = Math.max(largest, matrix[row]![column]!);
-  const pairs = munkres(rows.map((row) => columns.map((column) => largest - matrix[row]![column]!)))
-    .map(([row, column]): [number, number] => [rows[row]!, columns[column]!])
-    .sort((a, b) => a[0] - b[0]);
-  return { pairs, sum: pairs.reduce((sum, [row, column]) => sum + matrix[row]![column]!, 0) };
+  const pairs =
+    height <= width
+      ? Array.from(solve(matrix), (column, row): [number, number] => [row, column])
+      : Array.from(solve(transpose(matrix)), (row, column): [number, number] => [row, column]).sort((a, b) => a[0] - b[0]);
+  let sum = 0;
+  for (const [row, column] of pairs) sum += matrix[row]![column]!;
+  return { pairs, sum };
 }

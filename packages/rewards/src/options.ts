@@ -88,14 +88,53 @@ function checkWeights(weights: RewardWeights, allowUnnormalized: boolean): void 
   });
 }
 
-/** Settings with defaults filled in and checked. */
+const isCount = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 0;
+const isLimit = (value: unknown): boolean => value === null || isCount(value);
+const isBoolean = (value: unknown): boolean => typeof value === "boolean";
+const oneOf = (...words: string[]): [(value: unknown) => boolean, string] => [(value) => words.includes(value as string), words.join(" or ")];
+
+/** What each option takes beside the weights, and how to say so. */
+const RULES: Record<Exclude<keyof RewardOptions, "weights" | "limits">, [isValid: (value: unknown) => boolean, wanted: string]> = {
+  allowUnnormalized: [isBoolean, "true or false"],
+  tokenizer: oneOf("rouge-score", "mixed"),
+  format: oneOf("strict", "lenient"),
+  allowBlank: [isBoolean, "true or false"],
+  commentsFormat: oneOf("json", "json-or-bullets"),
+  commentsDenominator: oneOf("matched", "expected", "max"),
+  expectedComments: [(value) => isCount(value) && value !== 0, "a positive integer"],
+  requireComments: [isLimit, "a non-negative integer or null"],
+  dedupeComments: [isBoolean, "true or false"],
+  takeComments: [isLimit, "a non-negative integer or null"],
+  minCaptionTokens: [isCount, "a non-negative integer"],
+  eosTokens: [(value) => Array.isArray(value) && value.every((token) => typeof token === "string"), "a list of strings"],
+  details: [isBoolean, "true or false"],
+};
+
+function checkOptions(options: RewardOptions): void {
+  const refuse = (name: string, value: unknown, wanted: string): never => {
+    throw new RewardError(`the reward option ${name} is ${typeof value === "object" ? JSON.stringify(value) : String(value)}, expected ${wanted}`, { code: "OPTIONS_INVALID", hint: `Known options are ${Object.keys(DEFAULT_OPTIONS).join(", ")}.` });
+  };
+  for (const name of Object.keys(options)) if (!Object.hasOwn(DEFAULT_OPTIONS, name)) refuse(name, (options as unknown as Record<string, unknown>)[name], "no such option");
+  for (const name of Object.keys(options.limits)) if (!Object.hasOwn(DEFAULT_OPTIONS.limits, name)) refuse(`limits.${name}`, (options.limits as unknown as Record<string, unknown>)[name], "no such limit");
+  for (const [name, [isValid, wanted]] of Object.entries(RULES)) if (!isValid(options[name as keyof RewardOptions])) refuse(name, options[name as keyof RewardOptions], wanted);
+  for (const [name, limit] of Object.entries(options.limits)) if (!isLimit(limit)) refuse(`limits.${name}`, limit, "a non-negative integer or null");
+}
+
+const given = <T extends object>(settings: T): Partial<T> => Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined)) as Partial<T>;
+
+/**
+ * Settings with defaults filled in and checked.
+ *
+ * @throws RewardError `WEIGHTS_INVALID`, or `OPTIONS_INVALID` for unknown names and values of the wrong kind.
+ */
 export function resolveOptions(settings: RewardSettings = {}): RewardOptions {
-  const options = { ...DEFAULT_OPTIONS, ...settings, limits: { ...DEFAULT_OPTIONS.limits, ...settings.limits } };
+  const options = { ...DEFAULT_OPTIONS, ...given(settings), limits: { ...DEFAULT_OPTIONS.limits, ...given(settings.limits ?? {}) } };
+  checkOptions(options);
   checkWeights(options.weights, options.allowUnnormalized);
   return options;
 }
 
-/** `rewards@<version>+<12 hex digits of the options' hash>`: two results compare only under one version. */
+/** `rewards@<version>+<12 hex digits of the options' hash>`: two results compare only under one version. `details` is left out: it changes no reward. */
 export function versionOf(options: RewardOptions): string {
   const { version } = createRequire(import.meta.url)("../package.json") as { version: string };
   return `rewards@${version}+${hashJson({ ...options, details: undefined }).slice(0, 12)}`;

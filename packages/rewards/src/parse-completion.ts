@@ -92,17 +92,25 @@ function isWellFormed(text: string, options: RewardOptions): boolean {
   }
   if (options.format === "strict" && !isBlank(text.slice(at))) return false;
   if (options.requireComments === null) return true;
-  return parseJsonComments(firstBlock(text, "comments")!)?.length === options.requireComments;
+  return parseComments(firstBlock(text, "comments")!, "json")?.kept.length === options.requireComments;
 }
 
-const keepStrings = (values: readonly unknown[]): string[] => values.filter((value): value is string => typeof value === "string" && !isBlank(value));
+/** A parsed list of comments. */
+interface CommentList {
+  /** Strings with content. */
+  kept: string[];
+  /** Elements of the list, whatever they are. */
+  given: number;
+}
 
-function parseJsonComments(content: string): string[] | null {
+const keepStrings = (values: readonly unknown[]): CommentList => ({ given: values.length, kept: values.filter((value): value is string => typeof value === "string" && !isBlank(value)) });
+
+/** The value of JSON text; `undefined` when it is none. */
+function parseJson(text: string): unknown {
   try {
-    const value: unknown = JSON.parse(trim(content));
-    return Array.isArray(value) ? keepStrings(value) : null;
+    return JSON.parse(text);
   } catch {
-    return null;
+    return undefined;
   }
 }
 
@@ -118,16 +126,11 @@ function withoutBullet(line: string): string {
   return digits > 0 && text[digits] !== undefined && NUMBER_ENDS.includes(text[digits]!) ? trim(text.slice(digits + 1)) : text;
 }
 
-function parseComments(content: string, options: RewardOptions): string[] | null {
-  const json = parseJsonComments(content);
-  if (json !== null || options.commentsFormat === "json") return json;
-  let isJson = true;
-  try {
-    JSON.parse(trim(content));
-  } catch {
-    isJson = false;
-  }
-  return isJson ? null : keepStrings(content.split("\n").map(withoutBullet));
+function parseComments(content: string, format: RewardOptions["commentsFormat"]): CommentList | null {
+  const value = parseJson(trim(content));
+  if (Array.isArray(value)) return keepStrings(value);
+  if (value !== undefined || format === "json") return null;
+  return keepStrings(content.split("\n").map(withoutBullet).filter((line) => line !== ""));
 }
 
 const toScore = (text: string): Quality | null => (text.length === 1 && text >= "1" && text <= "5" ? (text.charCodeAt(0) - 48) as Quality : null);
@@ -153,20 +156,33 @@ function readScore(content: string | null): ParsedCompletion["answer"] {
   return { score, reason: null };
 }
 
+/** What a scan finds. */
+export interface ScannedCompletion extends ParsedCompletion {
+  /** Elements of the list of comments before any is dropped; 0 without a readable list. */
+  commentsGiven: number;
+}
+
 /** Scans with options already resolved. */
-export function scanCompletion(text: string, options: RewardOptions): ParsedCompletion {
+export function scanCompletion(text: string, options: RewardOptions): ScannedCompletion {
   const body = withoutEnd(text, options.eosTokens);
-  const comments = firstBlock(body, "comments");
+  const block = firstBlock(body, "comments");
+  const comments = block === null ? null : parseComments(block, options.commentsFormat);
   return {
     formatOk: isWellFormed(body, options),
     caption: firstBlock(body, "caption"),
-    comments: comments === null ? null : parseComments(comments, options),
+    comments: comments?.kept ?? null,
+    commentsGiven: comments?.given ?? 0,
     think: firstBlock(body, "think"),
     answer: readScore(lastBlock(body, "answer")),
   };
 }
 
-/** Reads the four parts of a completion in linear time. Never throws, whatever the text. */
+/**
+ * Reads the four parts of a completion in linear time. Never throws, whatever the text; `limits` do not apply.
+ *
+ * @throws RewardError `OPTIONS_INVALID`, `WEIGHTS_INVALID` for the settings.
+ */
 export function parseCompletion(text: string, settings: RewardSettings = {}): ParsedCompletion {
-  return scanCompletion(text, resolveOptions(settings));
+  const { commentsGiven: _commentsGiven, ...parsed } = scanCompletion(text, resolveOptions(settings));
+  return parsed;
 }

@@ -4,11 +4,17 @@ import { scoreOf, type RougeScore } from "./rouge-score.ts";
 const BITS = 31;
 const FULL = 0x7fffffff;
 
+/** One text of a list: how often it holds the token or pair. */
 interface Posting {
   text: number;
   count: number;
-  /** Places of the token in the text, one bit each: word → bits, words ascending. */
-  places: Map<number, number>;
+}
+
+/** A posting with the places of the token in its text, one bit each. */
+interface PlacedPosting extends Posting {
+  /** Words that have a bit, ascending. */
+  words: number[];
+  bits: number[];
 }
 
 /** Lists of postings laid out flat: list `k` is `start[k]` … `start[k + 1]`. */
@@ -20,18 +26,37 @@ interface FlatPostings {
 
 function flatten(lists: readonly Posting[][]): FlatPostings {
   const start = new Int32Array(lists.length + 1);
-  lists.forEach((list, k) => (start[k + 1] = start[k]! + list.length));
-  const all = lists.flat();
-  return { start, text: Int32Array.from(all, (one) => one.text), count: Int32Array.from(all, (one) => one.count) };
+  for (let k = 0; k < lists.length; k++) start[k + 1] = start[k]! + lists[k]!.length;
+  const text = new Int32Array(start[lists.length]!);
+  const count = new Int32Array(text.length);
+  let at = 0;
+  for (const list of lists) {
+    for (const one of list) {
+      text[at] = one.text;
+      count[at++] = one.count;
+    }
+  }
+  return { start, text, count };
 }
 
-function addPosting(lists: Posting[][], key: number, text: number, place: number): void {
-  const list = (lists[key] ??= []);
+function addPlace(lists: PlacedPosting[][], id: number, text: number, place: number): void {
+  const list = (lists[id] ??= []);
   let last = list.at(-1);
-  if (last?.text !== text) list.push((last = { text, count: 0, places: new Map() }));
+  if (last?.text !== text) list.push((last = { text, count: 0, words: [], bits: [] }));
   last.count++;
   const word = Math.floor(place / BITS);
-  last.places.set(word, (last.places.get(word) ?? 0) | (1 << (place % BITS)));
+  if (last.words.at(-1) !== word) {
+    last.words.push(word);
+    last.bits.push(0);
+  }
+  last.bits[last.bits.length - 1]! |= 1 << (place % BITS);
+}
+
+function addPair(lists: Posting[][], id: number, text: number): void {
+  const list = (lists[id] ??= []);
+  const last = list.at(-1);
+  if (last?.text === text) last.count++;
+  else list.push({ text, count: 1 });
 }
 
 function numberOf<K>(ids: Map<K, number>, key: K): number {
@@ -84,24 +109,30 @@ export class ReferenceIndex {
   constructor(texts: readonly (readonly string[])[]) {
     this.lengths = Int32Array.from(texts, (tokens) => tokens.length);
     const sequences = texts.map((tokens) => tokens.map((token) => numberOf(this.#ids, token)));
-    const single: Posting[][] = [];
+    const single: PlacedPosting[][] = [];
     const pair: Posting[][] = [];
     this.#rowStart = new Int32Array(texts.length + 1);
     sequences.forEach((ids, text) => {
       this.#rowStart[text + 1] = this.#rowStart[text]! + Math.ceil(ids.length / BITS);
-      ids.forEach((id, place) => {
-        addPosting(single, id, text, place);
-        if (place > 0) addPosting(pair, numberOf(this.#pairIds, ids[place - 1]! * this.#ids.size + id), text, place);
-      });
+      for (let place = 0; place < ids.length; place++) {
+        addPlace(single, ids[place]!, text, place);
+        if (place > 0) addPair(pair, numberOf(this.#pairIds, ids[place - 1]! * this.#ids.size + ids[place]!), text);
+      }
     });
     this.#tokens = flatten(single);
     this.#pairs = flatten(pair);
-    const places = single.flat().map((one) => one.places);
-    this.#placeStart = new Int32Array(places.length + 1);
-    places.forEach((one, k) => (this.#placeStart[k + 1] = this.#placeStart[k]! + one.size));
-    const entries = places.flatMap((one) => [...one]);
-    this.#placeWord = Int32Array.from(entries, ([word]) => word);
-    this.#placeBits = Int32Array.from(entries, ([, bits]) => bits);
+    this.#placeStart = new Int32Array(this.#tokens.text.length + 1);
+    let posting = 0;
+    for (const list of single) for (const { words } of list) this.#placeStart[posting + 1] = this.#placeStart[posting++]! + words.length;
+    this.#placeWord = new Int32Array(this.#placeStart.at(-1)!);
+    this.#placeBits = new Int32Array(this.#placeWord.length);
+    posting = 0;
+    for (const list of single) {
+      for (const { words, bits } of list) {
+        this.#placeWord.set(words, this.#placeStart[posting]);
+        this.#placeBits.set(bits, this.#placeStart[posting++]);
+      }
+    }
     this.#rows = new Int32Array(this.#rowStart.at(-1)!);
     this.#hits1 = new Int32Array(texts.length);
     this.#hits2 = new Int32Array(texts.length);

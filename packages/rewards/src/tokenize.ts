@@ -10,7 +10,14 @@ const SINGLE_RANGES: readonly (readonly [number, number])[] = [
   [0xa960, 0xa97c], [0xac00, 0xd7a3], [0xd7b0, 0xd7fb], [0xf900, 0xfaff], [0x1b000, 0x1b16f], [0x20000, 0x323af],
 ];
 
-const isSingle = (code: number): boolean => SINGLE_RANGES.some(([first, last]) => code >= first && code <= last);
+const isSingle = (code: number): boolean => code >= 0x0e01 && SINGLE_RANGES.some(([first, last]) => code >= first && code <= last);
+
+/** True when a text has letters of scripts written without spaces, which the tokenizer `rouge-score` passes over. */
+export function hasUnspacedLetters(text: string): boolean {
+  for (const character of text) if (isSingle(character.codePointAt(0)!)) return true;
+  return false;
+}
+
 const isDropped = (code: number): boolean => code === 0xad || code === 0x200c || code === 0x200d || (code >= 0xfe00 && code <= 0xfe0f) || (code >= 0xe0100 && code <= 0xe01ef);
 const isAsciiWord = (code: number): boolean => (code >= 97 && code <= 122) || (code >= 48 && code <= 57);
 const LETTER_OR_NUMBER = /[\p{L}\p{N}]/u;

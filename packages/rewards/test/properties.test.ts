@@ -1,8 +1,6 @@
-import { readdirSync, readFileSync } from "node:fs";
 import { createRandom } from "@dramascope/schema";
-import { maxWeightMatching, parseCompletion, prepareReference, rouge, scoreCompletion, scoreGroup, type RewardReference } from "@dramascope/rewards";
+import { parseCompletion, prepareReference, rouge, scoreCompletion, scoreGroup, type RewardReference } from "@dramascope/rewards";
 import fc from "fast-check";
-import ts from "typescript";
 import { describe, expect, it } from "vitest";
 
 const words = fc.array(fc.constantFrom("a", "b", "c", "girl", "heir", "constructor", "__proto__"), { maxLength: 80 });
@@ -53,44 +51,6 @@ describe("ROUGE of any tokens", () => {
   });
 });
 
-describe("matching", () => {
-  /** Largest sum over all ways to give each row its own column; rows are not more than columns. */
-  function bruteForce(matrix: readonly (readonly number[])[], row = 0, taken: readonly number[] = []): number {
-    if (row === matrix.length) return 0;
-    return Math.max(...matrix[row]!.map((value, column) => (taken.includes(column) ? -Infinity : value + bruteForce(matrix, row + 1, [...taken, column]))));
-  }
-
-  it("finds what trying everything finds", () => {
-    fc.assert(
-      fc.property(fc.integer({ min: 1, max: 6 }), fc.integer({ min: 1, max: 6 }), fc.infiniteStream(fc.integer({ min: 0, max: 6 })), (height, width, numbers) => {
-        const matrix = Array.from({ length: height }, () => Array.from({ length: width }, () => numbers.next().value as number));
-        const turned = matrix[0]!.map((_, column) => matrix.map((row) => row[column]!));
-        expect(maxWeightMatching(matrix).sum).toBe(bruteForce(height <= width ? matrix : turned));
-        expect(maxWeightMatching(turned).sum).toBe(maxWeightMatching(matrix).sum);
-      }),
-      { numRuns: 200 },
-    );
-  });
-
-  it.each([
-    ["NOT_FINITE", [[1, Number.NaN]]],
-    ["NOT_FINITE", [[1, Infinity]]],
-    ["NOT_FINITE", [[1, undefined as unknown as number]]],
-    ["RAGGED", [[1, 2], [1]]],
-    ["RAGGED", [[], [1]]],
-    ["OUT_OF_RANGE", [[2e15]]],
-    ["TOO_LARGE", Array.from({ length: 513 }, () => new Array<number>(513).fill(0))],
-  ])("refuses %s", (code, matrix) => {
-    expect(() => maxWeightMatching(matrix)).toThrow(expect.objectContaining({ code }) as Error);
-  });
-
-  it("reduces a long side", () => {
-    const long = Array.from({ length: 2000 }, (_, i) => [i, 0, 1]);
-    expect(maxWeightMatching(long).sum).toBe(2000);
-    expect(maxWeightMatching([long.map(([first]) => first!)])).toEqual({ pairs: [[0, 1999]], sum: 1999 });
-  });
-});
-
 const reference: RewardReference = { score: 4, caption: "女主 slaps the heir", comments: ["666 great", "女主真美"] };
 const PIECES = ["<caption>", "</caption>", "<comments>", "</comments>", "<think>", "</think>", "<answer>", "</answer>", "\\boxed{4}", '["great", "女主"]', "[", '"', "\n", " ", "<|im_end|>", "slaps"];
 
@@ -123,18 +83,4 @@ describe("any text", () => {
     expect(parseCompletion(text)).toMatchObject({ comments: ["__proto__", "constructor", "toString"], answer: { score: null } });
     expect(scoreCompletion(text, prepareReference({ score: 1, caption: "__proto__ x", comments: ["constructor"] })).comments).toBeGreaterThan(0);
   });
-});
-
-it("applies regular expressions to single characters only", () => {
-  const folder = new URL("../src/", import.meta.url);
-  const found = readdirSync(folder).flatMap((name) => {
-    const expressions: string[] = [];
-    const visit = (node: ts.Node): void => {
-      if (ts.isRegularExpressionLiteral(node)) expressions.push(node.text);
-      ts.forEachChild(node, visit);
-    };
-    visit(ts.createSourceFile(name, readFileSync(new URL(name, folder), "utf8"), ts.ScriptTarget.Latest));
-    return expressions;
-  });
-  expect(found.sort()).toEqual(["/[\\p{L}\\p{N}]/u", "/\\p{M}/u"]);
 });
