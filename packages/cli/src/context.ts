@@ -31,6 +31,7 @@ export interface CommandResult {
   json: Record<string, unknown>;
   /** Text for stdout when `--json` is not given. */
   text?: string;
+  /** 0 says that being stopped is how the command ends, as for a server. Default: 0, or 130 or 143 when it was stopped. */
   exitCode?: ExitCode;
 }
 
@@ -93,7 +94,7 @@ export function defineCommand<Options extends object>(
       view.end();
       if (options.json) io.stdout(`${JSON.stringify(result.json)}\n`);
       else if (result.text !== undefined) io.stdout(result.text);
-      setExitCode(stopCode ?? result.exitCode ?? 0);
+      setExitCode(result.exitCode === 0 ? 0 : (stopCode ?? result.exitCode ?? 0));
     } catch (error) {
       view.end();
       if (stopCode === undefined) io.stderr(describeError(error, options.verbose === true));
