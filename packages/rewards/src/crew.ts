@@ -20,7 +20,7 @@ export interface Crew<Job, Reply> {
 interface Entry<Job, Reply> {
   job: Job;
   resolve: (reply: Reply) => void;
-  reject: (error: unknown) => void;
+  reject: (error: Error) => void;
   wasLost: boolean;
 }
 
@@ -135,7 +135,7 @@ export function createCrew<Job, Reply>(size: number, start: () => Worker): Crew<
           signal?.removeEventListener("abort", stop);
           resolve(reply);
         };
-        const fail = (error: unknown): void => {
+        const fail = (error: Error): void => {
           signal?.removeEventListener("abort", stop);
           reject(error);
         };

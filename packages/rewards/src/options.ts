@@ -28,7 +28,7 @@ export interface RewardOptions {
   allowUnnormalized: boolean;
   /** Default `rouge-score`, which sees nothing in Chinese text. */
   tokenizer: TokenizerName;
-  /** `lenient` allows text around the four parts. Default `strict`. */
+  /** `lenient` allows text before, between and after the four parts. Default `strict`. */
   format: "strict" | "lenient";
   /** Counts a part without content as present. Default false. */
   allowBlank: boolean;
@@ -112,7 +112,7 @@ const RULES: Record<Exclude<keyof RewardOptions, "weights" | "limits">, [isValid
 
 function checkOptions(options: RewardOptions): void {
   const refuse = (name: string, value: unknown, wanted: string): never => {
-    throw new RewardError(`the reward option ${name} is ${typeof value === "object" ? JSON.stringify(value) : String(value)}, expected ${wanted}`, { code: "OPTIONS_INVALID", hint: `Known options are ${Object.keys(DEFAULT_OPTIONS).join(", ")}.` });
+    throw new RewardError(`the reward option ${name} is ${(JSON.stringify(value) as string | undefined) ?? typeof value}, expected ${wanted}`, { code: "OPTIONS_INVALID", hint: `Known options are ${Object.keys(DEFAULT_OPTIONS).join(", ")}.` });
   };
   for (const name of Object.keys(options)) if (!Object.hasOwn(DEFAULT_OPTIONS, name)) refuse(name, (options as unknown as Record<string, unknown>)[name], "no such option");
   for (const name of Object.keys(options.limits)) if (!Object.hasOwn(DEFAULT_OPTIONS.limits, name)) refuse(`limits.${name}`, (options.limits as unknown as Record<string, unknown>)[name], "no such limit");

@@ -85,8 +85,7 @@ function isWellFormed(text: string, options: RewardOptions): boolean {
   if (!places) return false;
   let at = 0;
   for (const { name, open, close } of places) {
-    const isEdge = at === 0;
-    if (!(isEdge && options.format === "lenient") && !isBlank(text.slice(at, open))) return false;
+    if (options.format === "strict" && !isBlank(text.slice(at, open))) return false;
     if (!options.allowBlank && isBlank(text.slice(open + name.length + 2, close))) return false;
     at = close + name.length + 3;
   }

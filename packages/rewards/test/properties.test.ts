@@ -55,21 +55,23 @@ const reference: RewardReference = { score: 4, caption: "女主 slaps the heir",
 const PIECES = ["<caption>", "</caption>", "<comments>", "</comments>", "<think>", "</think>", "<answer>", "</answer>", "\\boxed{4}", '["great", "女主"]', "[", '"', "\n", " ", "<|im_end|>", "slaps"];
 
 describe("any text", () => {
-  it("is scored within bounds: a hundred thousand strings of random bytes and tags", () => {
+  it("is scored within bounds: a million strings of random bytes and tags", () => {
     const random = createRandom(8);
     const prepared = [prepareReference(reference), prepareReference(reference, { tokenizer: "mixed", commentsFormat: "json-or-bullets", format: "lenient" })];
-    const decoder = new TextDecoder();
+    const bytes = new Uint8Array(6);
+    const isReward = (value: number | null): boolean => value !== null && value >= 0 && value <= 1 + 1e-12;
     let scored = 0;
-    for (let n = 0; n < 100_000; n++) {
-      const parts = Array.from({ length: Math.floor(random.uniform() * 12) }, () => {
-        if (random.uniform() < 0.7) return PIECES[Math.floor(random.uniform() * PIECES.length)]!;
-        return decoder.decode(Uint8Array.from({ length: 4 }, () => Math.floor(random.uniform() * 256)));
-      });
-      const { format, accuracy, caption, comments, total } = scoreCompletion(parts.join(""), prepared[n % 2]!);
-      if ([format, accuracy, caption, comments, total].every((value) => value !== null && value >= 0 && value <= 1 + 1e-12)) scored++;
+    for (let n = 0; n < 1_000_000; n++) {
+      let text = "";
+      for (let k = random.below(10); k > 0; k--) {
+        for (let i = 0; i < bytes.length; i++) bytes[i] = random.next();
+        text += random.below(3) > 0 ? PIECES[random.below(PIECES.length)]! : Buffer.from(bytes.buffer).toString(n % 4 < 3 ? "latin1" : "utf8");
+      }
+      const { format, accuracy, caption, comments, total } = scoreCompletion(text, prepared[n % 2]!);
+      if (isReward(format) && isReward(accuracy) && isReward(caption) && isReward(comments) && isReward(total)) scored++;
     }
-    expect(scored).toBe(100_000);
-  });
+    expect(scored).toBe(1_000_000);
+  }, 300_000);
 
   it("gets the same rewards in any order of its group", () => {
     const prepared = prepareReference(reference);
