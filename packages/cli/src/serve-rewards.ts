@@ -42,14 +42,11 @@ async function listen(server: Server, port: number, host: string): Promise<strin
 
 /** Closes connections as their last answers go out. */
 async function close(server: Server): Promise<void> {
-  const closed = once(server, "close");
+  const closed = once(server, "close").then(() => true);
   server.close();
-  const end = Date.now() + LAST_ANSWERS_MS;
-  let isClosed = false;
-  void closed.then(() => (isClosed = true));
-  while (!isClosed && Date.now() < end) {
+  for (let waited = 0; waited < LAST_ANSWERS_MS; waited += POLL_MS) {
     server.closeIdleConnections();
-    await Promise.race([closed, setTimeout(POLL_MS)]);
+    if (await Promise.race([closed, setTimeout(POLL_MS, false)])) return;
   }
   server.closeAllConnections();
   await closed;

@@ -18,10 +18,7 @@ export interface ReadBody {
   release: () => void;
 }
 
-/** The rest of a body may still be coming: its connection is not used again. */
-const CLOSE = { connection: "close" };
-
-const tooLarge = (): HttpProblem => new HttpProblem(413, "BODY_TOO_LARGE", `the body is larger than ${MAX_BODY_BYTES} bytes`, CLOSE);
+const tooLarge = (): HttpProblem => new HttpProblem(413, "BODY_TOO_LARGE", `the body is larger than ${MAX_BODY_BYTES} bytes`);
 
 /** Bytes of the body, unpacked; refuses what need not be read to be refused. */
 function openBody(request: Request): ReadableStream<Uint8Array> {
@@ -43,7 +40,7 @@ export async function readBody(request: Request, memory: BodyMemory, timeoutSeco
   const reader = openBody(request).getReader();
   const decoder = new TextDecoder("utf-8", { fatal: true });
   const late = Promise.withResolvers<never>();
-  const timer = setTimeout(() => late.reject(new HttpProblem(408, "BODY_TIMEOUT", `the body did not arrive within ${timeoutSeconds} seconds`, CLOSE)), timeoutSeconds * 1000);
+  const timer = setTimeout(() => late.reject(new HttpProblem(408, "BODY_TIMEOUT", `the body did not arrive within ${timeoutSeconds} seconds`)), timeoutSeconds * 1000);
   const pieces: string[] = [];
   let bytes = 0;
   const release = (): void => {
@@ -57,7 +54,7 @@ export async function readBody(request: Request, memory: BodyMemory, timeoutSeco
       bytes += value.byteLength;
       memory.held += value.byteLength;
       if (bytes > MAX_BODY_BYTES) throw tooLarge();
-      if (memory.held > MAX_HELD_BYTES) throw new HttpProblem(429, "BUSY", "too many bodies are being read", { ...CLOSE, "retry-after": "1" });
+      if (memory.held > MAX_HELD_BYTES) throw new HttpProblem(429, "BUSY", "too many bodies are being read", { "retry-after": "1" });
       pieces.push(decoder.decode(value, { stream: true }));
     }
     pieces.push(decoder.decode());

@@ -1,10 +1,12 @@
 import { once } from "node:events";
+import { access } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { PassThrough } from "node:stream";
 import { createRewardPool, hardened, scoreItem, toReference, type RewardPool, type RewardSettings, type ScoreItem } from "@dramascope/rewards";
 import { readJsonl, writeJsonl } from "@dramascope/schema";
 import { Command, Option } from "commander";
 import { defineCommand, parseCount, usageError, type CliIo, type CommandContext, type SetExitCode } from "../context.ts";
+import { CliError } from "../errors.ts";
 import { readConfig } from "../model.ts";
 import { serveRewards } from "../serve-rewards.ts";
 
@@ -27,7 +29,7 @@ const withScoring = (command: Command): Command =>
     .option("--hardened", "the recommended options against reward hacking; --config goes before them");
 
 async function rewardSettings({ config, tokenizer, hardened: isHardened }: ScoringOptions): Promise<RewardSettings> {
-  return { ...(isHardened ? hardened() : {}), ...(config === undefined ? {} : ((await readConfig(config)) as RewardSettings)), ...(tokenizer === undefined ? {} : { tokenizer }) };
+  return { ...(isHardened ? hardened() : {}), ...(config === undefined ? {} : ((await readConfig(config)))), ...(tokenizer === undefined ? {} : { tokenizer }) };
 }
 
 function workersOf({ workers }: ScoringOptions): number | undefined {
@@ -92,8 +94,10 @@ async function scoreFile(input: string, output: string, pool: RewardPool, { sign
   try {
     await writeJsonl(output, scored());
   } catch (error) {
-    rejects.destroy(error as Error);
-    await writingRejects?.catch(() => undefined); // fails by the destruction above
+    if (writingRejects) {
+      rejects.destroy(error as Error);
+      await writingRejects.catch(() => undefined); // fails by the destruction above
+    }
     throw error;
   }
   rejects.end();
@@ -110,6 +114,9 @@ function addScore(group: Command, io: CliIo, setExitCode: SetExitCode): void {
     configure: (command) => withScoring(command.requiredOption("--in <file>", "JSONL with id, completion, solution, caption, comments; .gz accepted").requiredOption("--out <file>", "JSONL of rewards")),
     run: async (context, options) => {
       const workers = workersOf(options);
+      await access(options.in).catch((error: unknown) => {
+        throw new CliError(`${options.in} cannot be read`, { code: "INPUT_NOT_FOUND", cause: error, hint: "Check the path." });
+      });
       const pool = createRewardPool({ reward: await rewardSettings(options), ...(workers === undefined ? {} : { workers }) });
       try {
         const counts = await scoreFile(options.in, options.out, pool, context);
