@@ -1,5 +1,6 @@
 import { Command, CommanderError } from "commander";
 import { addAssess } from "./commands/assess.ts";
+import { addCalibrate } from "./commands/calibrate.ts";
 import { addCurate } from "./commands/curate.ts";
 import { addDemo } from "./commands/demo.ts";
 import { addDoctor } from "./commands/doctor.ts";
@@ -24,7 +25,7 @@ export async function main(args: readonly string[], io: CliIo): Promise<ExitCode
     .description("Judges short dramas before they have an audience.")
     .exitOverride()
     .configureOutput({ writeOut: io.stdout, writeErr: io.stderr });
-  const add = [addDoctor, addDemo, addHotValue, addFrames, addCurate, addTrain, addAssess, addEvaluate, addRewards];
+  const add = [addDoctor, addDemo, addHotValue, addFrames, addCurate, addTrain, addAssess, addEvaluate, addCalibrate, addRewards];
   for (const one of add) one(program, io, (code) => (exitCode = code));
   const everyCommand = [...program.commands, ...program.commands.flatMap((command) => command.commands)];
   for (const command of everyCommand) command.exitOverride().configureOutput({ writeOut: io.stdout, writeErr: io.stderr });

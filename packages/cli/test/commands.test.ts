@@ -68,21 +68,6 @@ describe("hot-value", () => {
   });
 });
 
-describe("evaluate", () => {
-  it("prints the figures, the authors' figures and a page", async () => {
-    const ids = Array.from({ length: 40 }, (_, i) => `73000000000000000${String(i).padStart(2, "0")}`);
-    await writeFile(at("truth.json"), JSON.stringify(Object.fromEntries(ids.map((id, i) => [id, 1 + (i % 5)]))));
-    await writeFile(at("a.json"), JSON.stringify(Object.fromEntries(ids.map((id, i) => [id, Math.min(5, 1 + (i % 5) + (i % 3 === 0 ? 1 : 0))]))));
-    await writeFile(at("b.json"), JSON.stringify(Object.fromEntries(ids.map((id, i) => [id, 1 + ((i * 7) % 5)]))));
-    const { code, stdout } = await run("evaluate", "--truth", at("truth.json"), "--predictions", at("a.json"), "--compat", "authors", "--compare", at("b.json"), "--report", at("evaluation.html"), "--out", at("evaluation.json"));
-    expect(code).toBe(0);
-    expect(stdout).toMatch(/authors {4}accuracy 0\.\d{4}, mse 0\.\d{4}, pcc 0\.\d{4} \(n = 40\)/u);
-    expect(stdout).toContain("(n = 40)");
-    expect(await readFile(at("evaluation.html"), "utf8")).toContain("always 3");
-    expect(JSON.parse(await readFile(at("evaluation.json"), "utf8"))).toHaveProperty("compare.differences.pcc");
-  });
-});
-
 describe("rewards", () => {
   it("scores a file", async () => {
     await writeFile(at("completions.jsonl"), `${JSON.stringify({ id: "1", completion: "<answer>\\boxed{4}</answer>", solution: "4", caption: "a b", comments: [] })}\n`);

@@ -1,42 +1,52 @@
+import { classOf } from "./classes.ts";
+import { EvaluationError } from "./errors.ts";
+import { compensatedSum } from "./sums.ts";
+
 /** How much was answered, and what missing answers cost. */
 export interface Coverage {
+  /** Items. */
   n: number;
+  /** Items with a prediction. */
   answered: number;
-  /** Share answered; null without items. */
+  /** Share answered, 0 … 1; null without items. */
   coverage: number | null;
-  /** A missing answer is wrong. */
+  /** Share right, a missing answer being wrong; null without items. */
   accuracy: number | null;
-  /** Over answered items. */
+  /** Mean squared error over answered items; null without answers. */
   mseAnswered: number | null;
-  /** Missing answers count as 3. */
+  /** Mean squared error over all items, missing answers counted as 3; null without items. */
   mseImputed3: number | null;
-  /** Missing answers count as the class farthest away. */
+  /** Mean squared error over all items, missing answers counted as the class farthest away: 16, 9, 4, 9, 16 by true class; null without items. */
   mseWorst: number | null;
 }
 
-/** Accuracy and squared error with missing answers (null) counted in three ways. */
+/**
+ * Accuracy and squared error with missing answers counted in three ways.
+ *
+ * @param gold        True classes, integers 1 … 5.
+ * @param predictions As many numbers; null is a missing answer.
+ * @throws EvaluationError `LENGTH_MISMATCH`.
+ */
 export function computeCoverage(gold: ArrayLike<number>, predictions: readonly (number | null)[]): Coverage {
   const n = gold.length;
+  if (predictions.length !== n) {
+    throw new EvaluationError(`${n} true classes and ${predictions.length} predictions were given`, { code: "LENGTH_MISMATCH", hint: "Give null for each missing prediction." });
+  }
+  const answered = predictions.reduce<number>((count, value) => (value === null ? count : count + 1), 0);
+  const hits = predictions.reduce<number>((count, value, i) => (value !== null && classOf(value) === gold[i] ? count + 1 : count), 0);
+  const squared = (missing: (truth: number) => number): number =>
+    compensatedSum(n, (i) => {
+      const value = predictions[i] ?? null;
+      return value === null ? missing(gold[i]!) : (value - gold[i]!) ** 2;
+    });
   const share = (sum: number, of: number): number | null => (of === 0 ? null : sum / of);
-  let [answered, hits, squared, imputed, worst] = [0, 0, 0, 0, 0];
-  predictions.forEach((prediction, i) => {
-    const truth = gold[i]!;
-    if (prediction === null) {
-      imputed += (3 - truth) ** 2;
-      worst += Math.max(truth - 1, 5 - truth) ** 2;
-      return;
-    }
-    answered++;
-    if (Math.min(5, Math.max(1, Math.floor(prediction + 0.5))) === truth) hits++;
-    squared += (prediction - truth) ** 2;
-  });
   return {
     n,
     answered,
     coverage: share(answered, n),
     accuracy: share(hits, n),
-    mseAnswered: share(squared, answered),
-    mseImputed3: share(squared + imputed, n),
-    mseWorst: share(squared + worst, n),
+    mseAnswered: share(squared(() => 0), answered),
+    mseImputed3: share(squared((truth) => (3 - truth) ** 2), n),
+    mseWorst: share(squared((truth) => Math.max(truth - 1, 5 - truth) ** 2), n),
   };
 }

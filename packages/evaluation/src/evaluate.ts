@@ -1,102 +1,112 @@
-import { computeCoverage, type Coverage } from "./coverage.ts";
-import { EvaluationError } from "./errors.ts";
-import { classOf, computeMetrics, undefinedMetrics, type Metrics } from "./metrics.ts";
-import { bootstrapCi, trioMetric, type BootstrapOptions, type Intervals } from "./resampling.ts";
-
-/** What answering without looking would score. */
-export interface Baselines {
-  /** Every answer 3. */
-  always3: { accuracy: number; mse: number };
-  /** Every answer the commonest class. */
-  majority: { label: number; accuracy: number; mse: number };
-  /** Uniformly random answers, exact expectation. */
-  random: { accuracy: number; mse: number };
-}
+import { authorsFigures, PARTIAL_WARNING, type AuthorsMetrics, type AuthorsPrintout } from "./authors.ts";
+import { baselines, type Baselines } from "./baselines.ts";
+import { itemIntervals, type BootstrapOptions, type Intervals } from "./bootstrap.ts";
+import type { Coverage } from "./coverage.ts";
+import { orderItems, predictionsOf, scoresOrNaN, type PredictionMap } from "./items.ts";
+import type { Metrics } from "./metrics.ts";
+import { figureItems } from "./paper-figures.ts";
+import { probabilitiesOf, type CoerceOptions } from "./predictions.ts";
+import { probabilityScores, type ProbabilityScores } from "./probability-scores.ts";
+import { scoreItems, scoreSlices, worstSlices, type Slice, type SliceValues, type WorstSlice } from "./slices.ts";
 
 /** Results of {@link evaluate}. */
 export interface EvaluationReport {
+  /** How much was answered, and what missing answers cost. */
   coverage: Coverage;
   /** On answered items; its accuracy counts missing answers as wrong. */
   metrics: Metrics;
-  /** Why a metric is null, by name. */
+  /** Why a value is null: metrics by their name, other values by their path, such as `coverage.mseAnswered`. */
   undefined: Record<string, string>;
+  /** What answering without looking would score, and what a straight line could make of these predictions. */
   baselines: Baselines;
-  /** MSE after the best straight-line recalibration of these predictions; null when undefined. */
-  recalibratedMse: number | null;
+  /** Bootstrap intervals; that of accuracy is over all items, the others over answered ones. */
   intervals: Intervals;
-  /** The three figures of the authors' script, when asked for. */
-  compat?: { n: number; accuracy: string; mse: string; pcc: string };
+  /** The same by metadata; empty when none was given. */
+  slices: Slice[];
+  /** The slices that fare worst. */
+  worstSlices: WorstSlice[];
+  /** Scores of the class probabilities, over the predictions that carry them; absent when none does. */
+  probabilities?: ProbabilityScores;
+  /** One sentence each, beginning with a name where there is one, such as `low-entropy`. */
   warnings: string[];
 }
 
+/** Results of {@link evaluate} under `compat: "authors"`. */
+export interface AuthorsReport extends Omit<EvaluationReport, "metrics"> {
+  /** The three figures of the released script. */
+  metrics: AuthorsMetrics;
+  /** The same as the script prints them. */
+  compat: AuthorsPrintout;
+}
+
 /** Options of {@link evaluate}. */
-export interface EvaluateOptions extends BootstrapOptions {
-  /** `authors`: also the figures of the released script: items in both files, integers only, four decimals. */
-  compat?: "authors";
+export interface EvaluateOptions extends BootstrapOptions, CoerceOptions {
+  /** Metadata to slice by: dimension → id → value. Default none. */
+  slices?: SliceValues;
+  /** Least number of items of a slice whose figures are shown. Default 30. */
+  minSlice?: number;
 }
 
-const expectation = (gold: readonly number[], error: (truth: number) => number): number => gold.reduce((sum, truth) => sum + error(truth), 0) / gold.length;
-
-/** Scores of three ways to answer without looking. */
-export function baselines(gold: ArrayLike<number>): Baselines {
-  const list = Array.from(gold);
-  const counts = [1, 2, 3, 4, 5].map((label) => list.filter((truth) => truth === label).length);
-  const majority = counts.indexOf(Math.max(...counts)) + 1;
-  const constant = (label: number): { accuracy: number; mse: number } => ({ accuracy: expectation(list, (truth) => (truth === label ? 1 : 0)), mse: expectation(list, (truth) => (truth - label) ** 2) });
-  return {
-    always3: constant(3),
-    majority: { label: majority, ...constant(majority) },
-    random: { accuracy: 0.2, mse: expectation(list, (truth) => [1, 2, 3, 4, 5].reduce((sum, label) => sum + (truth - label) ** 2, 0) / 5) },
-  };
+/** Options of {@link evaluate} that reproduce the authors' script. */
+export interface AuthorsOptions extends EvaluateOptions {
+  /** Metrics as the released script computes them: ids in both maps only, integers only, three figures. */
+  compat: "authors";
 }
 
-function authorsFigures(truth: ReadonlyMap<string, number>, predictions: ReadonlyMap<string, number | null>): NonNullable<EvaluationReport["compat"]> {
-  const shared = [...truth].flatMap(([id, gold]): [number, number][] => {
-    const prediction = predictions.get(id);
-    return prediction === undefined || prediction === null ? [] : [[gold, prediction]];
-  });
-  if (shared.length === 0) throw new EvaluationError("no id stands in both files", { code: "NO_OVERLAP", hint: "Check that both files use the same ids." });
-  const odd = shared.find(([, prediction]) => !Number.isInteger(prediction));
-  if (odd) throw new EvaluationError(`the prediction ${odd[1]} is not an integer, which the authors' script refuses`, { code: "NON_INTEGER", hint: "Leave out --compat authors for real-valued predictions." });
-  const gold = shared.map(([one]) => one);
-  const answers = shared.map(([, one]) => one);
-  const show = (value: number | null): string => (value === null ? "nan" : value.toFixed(4));
-  const accuracy = answers.filter((answer, i) => answer === gold[i]).length / gold.length;
-  return { n: gold.length, accuracy: show(accuracy), mse: show(trioMetric("mse", gold, answers)), pcc: show(trioMetric("pcc", gold, answers)) };
+const LOW_ENTROPY_SHARE = 0.8;
+
+function warnLowEntropy({ perClass, n }: Metrics): string[] {
+  const commonest = perClass.reduce((a, b) => (b.predicted > a.predicted ? b : a));
+  return commonest.predicted > LOW_ENTROPY_SHARE * n ? [`low-entropy: ${Math.round((100 * commonest.predicted) / n)} % of ${n} answers are class ${commonest.label}`] : [];
 }
 
 /**
  * Compares predictions with true classes by id. A missing or null prediction is wrong for accuracy; its cost in squared error stands in `coverage`.
+ * The order of the maps changes nothing. The result holds no NaN and no infinity; every null has its reason in `undefined`.
  *
- * @throws EvaluationError `NO_TRUTH` without items, and under `compat` `NO_OVERLAP` or `NON_INTEGER`.
+ * @param truth       True classes, integers 1 … 5, by id.
+ * @param predictions Answers by id; ids without a true class are ignored with a warning.
+ * @throws EvaluationError `NO_TRUTH`, `GOLD_INVALID`, `PREDICTION_INVALID`, and under `compat` `NO_OVERLAP` or `NON_INTEGER`.
  */
-export function evaluate(truth: ReadonlyMap<string, number>, predictions: ReadonlyMap<string, number | null>, options: EvaluateOptions = {}): EvaluationReport {
-  if (truth.size === 0) throw new EvaluationError("there is no true class", { code: "NO_TRUTH", hint: "Give a truth file with at least one item." });
-  const warnings: string[] = [];
+export function evaluate(truth: ReadonlyMap<string, number>, predictions: PredictionMap, options: AuthorsOptions): AuthorsReport;
+export function evaluate(truth: ReadonlyMap<string, number>, predictions: PredictionMap, options?: EvaluateOptions): EvaluationReport;
+export function evaluate(truth: ReadonlyMap<string, number>, predictions: PredictionMap, options: EvaluateOptions & Partial<AuthorsOptions> = {}): EvaluationReport | AuthorsReport {
+  const { slices: sliceValues, minSlice = 30, coerce = false, compat, ...resampling } = options;
+  const items = orderItems(truth);
+  const { ids, gold } = items;
+  const given = predictionsOf(items, predictions, { coerce });
+  const scores = scoresOrNaN(given);
+  const scored = scoreItems(gold, scores, resampling);
+  const isAnswered = (_: unknown, i: number): boolean => given[i] !== null;
+  const answered = { gold: gold.filter(isAnswered), predictions: scores.filter(isAnswered) };
   const strange = [...predictions.keys()].filter((id) => !truth.has(id)).length;
-  if (strange > 0) warnings.push(`${strange} predictions have ids without a true class and are ignored`);
-  const gold = [...truth.values()];
-  const given = [...truth.keys()].map((id) => predictions.get(id) ?? null);
-  const coverage = computeCoverage(gold, given);
-  const answeredGold = gold.filter((_, i) => given[i] !== null);
-  const answered = given.filter((value): value is number => value !== null);
-  const metrics = computeMetrics(answeredGold, answered);
-  const classes = answered.map(classOf);
-  const commonest = Math.max(...[1, 2, 3, 4, 5].map((label) => classes.filter((value) => value === label).length)) / Math.max(1, classes.length);
-  if (commonest > 0.8) warnings.push(`low-entropy: ${Math.round(100 * commonest)} % of the answers are one class`);
-  const { pcc, sdGold } = metrics;
+  const withProbabilities = given.flatMap((prediction, i) => probabilitiesOf(prediction) ? [{ p: probabilitiesOf(prediction)!, gold: gold[i]! }] : []);
+  const slices = sliceValues ? scoreSlices(ids, gold, scores, sliceValues, { ...resampling, minSlice }) : [];
   const report: EvaluationReport = {
-    coverage,
-    metrics: { ...metrics, accuracy: coverage.accuracy },
-    undefined: undefinedMetrics(answeredGold, answered, metrics),
-    baselines: baselines(gold),
-    recalibratedMse: pcc === null || sdGold === null ? null : sdGold ** 2 * (1 - pcc ** 2),
-    intervals: bootstrapCi(answeredGold, answered, options),
-    warnings,
+    ...scored,
+    baselines: baselines(gold, answered),
+    slices,
+    worstSlices: worstSlices(slices),
+    ...(withProbabilities.length > 0 && { probabilities: probabilityScores(withProbabilities.map(({ p }) => p), withProbabilities.map(({ gold: label }) => label)) }),
+    warnings: [...(strange > 0 ? [`${strange} predictions have ids without a true class and are ignored`] : []), ...warnLowEntropy(scored.metrics)],
   };
-  if (options.compat === "authors") {
-    report.compat = authorsFigures(truth, predictions);
-    if (coverage.answered < coverage.n) warnings.push("the authors' script leaves unanswered items out: dropping hard ones improves all three of its figures");
-  }
-  return report;
+  report.probabilities?.reliability.forEach(({ n }, i) => {
+    if (n === 0) for (const name of ["confidence", "accuracy"]) report.undefined[`probabilities.reliability.${i}.${name}`] = "empty-bin";
+  });
+  if (report.baselines.recalibrated!.mse === null) report.undefined["baselines.recalibrated.mse"] = scored.undefined["pcc"]!;
+  return compat === undefined ? report : asAuthors(report, truth, new Map(ids.map((id, i) => [id, given[i]!])), { items: answered, resampling });
+}
+
+/** The report with the script's three figures in place of the metrics, and intervals over the items that it looks at. */
+function asAuthors(report: EvaluationReport, truth: ReadonlyMap<string, number>, predictions: ReadonlyMap<string, Parameters<typeof probabilitiesOf>[0]>, { items, resampling }: { items: { gold: number[]; predictions: Float64Array }; resampling: BootstrapOptions }): AuthorsReport {
+  const figures = authorsFigures(truth, predictions);
+  const { pcc } = report.undefined;
+  const kept = Object.entries(report.undefined).filter(([name]) => name.includes(".") && !name.startsWith("perClass."));
+  return {
+    ...report,
+    ...figures,
+    undefined: Object.fromEntries(pcc === undefined ? kept : [["pcc", pcc], ...kept]),
+    intervals: itemIntervals(items.gold, figureItems(items.gold, items.predictions), resampling),
+    warnings: report.coverage.answered < report.coverage.n ? [...report.warnings, PARTIAL_WARNING] : report.warnings,
+  };
 }

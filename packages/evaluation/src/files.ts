@@ -1,67 +1,129 @@
-import { readFile } from "node:fs/promises";
-import { readJsonl } from "@dramascope/schema";
+import { DataError, describeIssues, readLines, type NumberedLine } from "@dramascope/schema";
 import { z } from "zod";
 import { EvaluationError } from "./errors.ts";
+import { checkNew, parseJsonMap, type JsonEntry } from "./json-map.ts";
+import { parseLabel, parsePrediction, type CoerceOptions, type Prediction } from "./predictions.ts";
+import type { SliceValues } from "./slices.ts";
 
-const truthRecord = z.looseObject({ dramaId: z.string().min(1), quality: z.int().min(1).max(5).nullable().optional() });
-const predictionRecord = z.looseObject({ dramaId: z.string().min(1), quality: z.int().min(1).max(5).nullable().optional(), score: z.number().min(1).max(5).nullable().optional() });
+const record = z.looseObject({ dramaId: z.string({ error: "must be a string: numbers lose digits beyond 2^53" }).min(1) });
+type DataRecord = z.infer<typeof record>;
 
-/** Names of a JSON object in the order of the text, repeated ones included: JSON.parse keeps the last and says nothing. */
-function repeatedKey(text: string): string | undefined {
-  const seen = new Set<string>();
-  for (const match of text.matchAll(/"((?:[^"\\]|\\.)*)"\s*:/gu)) {
-    if (seen.has(match[1]!)) return match[1];
-    seen.add(match[1]!);
+const isJsonl = (path: string): boolean => /\.(?:jsonl|ndjson)(?:\.gz)?$/u.test(path);
+
+async function* linesOf(path: string): AsyncGenerator<NumberedLine> {
+  try {
+    yield* readLines(path);
+  } catch (error) {
+    const { code } = error as { code?: string };
+    if (code === undefined || !/^E[A-Z]+$/u.test(code)) throw error;
+    throw new EvaluationError(`${path} cannot be read: ${(error as Error).message}`, { code: "FILE_UNREADABLE", cause: error, hint: "Check the path." });
   }
-  return undefined;
 }
 
-async function readMap(path: string): Promise<Map<string, unknown>> {
-  const text = await readFile(path, "utf8");
+function parseLine(path: string, { line, text }: NumberedLine): DataRecord {
+  const fail = (problem: string, cause?: unknown): never => {
+    throw new DataError(`${path}:${line}: ${problem}`, { code: "BAD_LINE", cause, hint: "Mend or remove the line." });
+  };
   let value: unknown;
   try {
     value = JSON.parse(text);
   } catch (error) {
-    throw new EvaluationError(`${path} is not JSON: ${(error as Error).message}`, { code: "FILE_INVALID", cause: error, hint: "Give a JSON object of ids, or JSONL." });
+    return fail(`not JSON (${(error as Error).message})`, error);
   }
-  if (typeof value !== "object" || value === null || Array.isArray(value)) throw new EvaluationError(`${path} must hold a JSON object of ids`, { code: "FILE_INVALID", hint: 'For example {"7300000000000000001": 4}.' });
-  const repeated = repeatedKey(text);
-  if (repeated !== undefined) throw new EvaluationError(`${path} holds the id ${repeated} twice`, { code: "DUPLICATE_ID", hint: "Keep one entry of each id." });
-  return new Map(Object.entries(value));
+  const parsed = record.safeParse(value);
+  return parsed.success ? parsed.data : fail(describeIssues(parsed.error));
 }
 
-const isJsonl = (path: string): boolean => /\.(?:jsonl|ndjson)(?:\.gz)?$/u.test(path);
-
-function put<T>(map: Map<string, T>, path: string, id: string, value: T): void {
-  if (map.has(id)) throw new EvaluationError(`${path} holds the id ${id} twice`, { code: "DUPLICATE_ID", hint: "Keep one entry of each id." });
-  map.set(id, value);
+/** Entries by id of a JSON object or of JSONL records, in file order. */
+async function readEntries(path: string, valueOf: (record: DataRecord) => unknown): Promise<JsonEntry[]> {
+  if (!isJsonl(path)) {
+    const texts: string[] = [];
+    for await (const { text } of linesOf(path)) texts.push(text);
+    return parseJsonMap(texts.join("\n"), path);
+  }
+  const entries: JsonEntry[] = [];
+  const lines = new Map<string, number>();
+  for await (const numbered of linesOf(path)) {
+    if (numbered.text.trim() === "") continue;
+    const parsed = parseLine(path, numbered);
+    checkNew(lines, path, parsed.dramaId, numbered.line);
+    lines.set(parsed.dramaId, numbered.line);
+    entries.push({ key: parsed.dramaId, value: valueOf(parsed), line: numbered.line });
+  }
+  return entries;
 }
 
-/** True classes by id: a JSON object of ids, or JSONL with `dramaId` and `quality` (records without a class are left out). */
+/**
+ * True classes by id: a JSON object of ids, or JSONL with `dramaId` and `quality` (records without a class are left out); `.gz` is unpacked.
+ *
+ * @throws EvaluationError `FILE_UNREADABLE`, `FILE_INVALID`, `DUPLICATE_ID` with both lines, `GOLD_INVALID`; DataError `BAD_LINE`.
+ */
 export async function readTruth(path: string): Promise<Map<string, number>> {
-  const truth = new Map<string, number>();
-  if (isJsonl(path)) {
-    for await (const { dramaId, quality } of readJsonl(path, truthRecord)) if (quality !== null && quality !== undefined) put(truth, path, dramaId, quality);
-    return truth;
-  }
-  for (const [id, value] of await readMap(path)) {
-    if (typeof value !== "number" || !Number.isInteger(value) || value < 1 || value > 5) throw new EvaluationError(`${path}: the class of ${id} is ${JSON.stringify(value)}`, { code: "GOLD_INVALID", hint: "True classes are the integers 1 to 5." });
-    truth.set(id, value);
-  }
-  return truth;
+  const entries = await readEntries(path, ({ quality }) => quality);
+  const labelled = isJsonl(path) ? entries.filter(({ value }) => value !== null && value !== undefined) : entries;
+  return new Map(labelled.map(({ key, value, line }) => [key, parseLabel(value, `${path}:${line}: the class of ${key}`)]));
 }
 
-/** Predictions by id: a JSON object of ids with numbers or null, or JSONL of assessments (`score`, else `quality`). */
-export async function readPredictions(path: string): Promise<Map<string, number | null>> {
-  const predictions = new Map<string, number | null>();
-  if (isJsonl(path)) {
-    for await (const { dramaId, score, quality } of readJsonl(path, predictionRecord)) put(predictions, path, dramaId, score ?? quality ?? null);
-    return predictions;
+/** What a record says of its drama: `{ expected, p1 … }`, an assessment's `score` with its `distribution`, else its `quality`. */
+function answerOf(record: DataRecord): unknown {
+  if ("expected" in record) return record;
+  const { score, quality, distribution } = record;
+  if (score === null || score === undefined) return quality ?? null;
+  return typeof distribution === "object" && distribution !== null ? { ...distribution, expected: score } : score;
+}
+
+/**
+ * Predictions by id: a JSON object of ids, or JSONL of assessments or of `{ dramaId, expected, p1 … p5 }`; `.gz` is unpacked.
+ *
+ * @throws EvaluationError `FILE_UNREADABLE`, `FILE_INVALID`, `DUPLICATE_ID` with both lines, `PREDICTION_INVALID`; DataError `BAD_LINE`.
+ */
+export async function readPredictions(path: string, options: CoerceOptions = {}): Promise<Map<string, Prediction | null>> {
+  const entries = await readEntries(path, answerOf);
+  return new Map(entries.map(({ key, value, line }) => [key, parsePrediction(value, `${path}:${line}: the prediction of ${key}`, options)]));
+}
+
+/**
+ * Targets by id, such as click rates: a JSON object of ids and numbers, or JSONL with `dramaId` and `target`; `.gz` is unpacked.
+ *
+ * @throws EvaluationError `FILE_UNREADABLE`, `FILE_INVALID`, `DUPLICATE_ID` with both lines, `TARGET_INVALID`; DataError `BAD_LINE`.
+ */
+export async function readTargets(path: string): Promise<Map<string, number>> {
+  const entries = await readEntries(path, ({ target }) => target);
+  return new Map(
+    entries.map(({ key, value, line }) => {
+      if (typeof value !== "number" || !Number.isFinite(value)) throw new EvaluationError(`${path}:${line}: the target of ${key} is ${JSON.stringify(value)}`, { code: "TARGET_INVALID", hint: "Targets are finite numbers; leave items without one out." });
+      return [key, value];
+    }),
+  );
+}
+
+/** Fields that name or date single items rather than kinds of them. */
+const NOT_SLICED = new Set(["dramaId", "title"]);
+
+/** A metadata value as the name of a slice: dates become quarters, lists, objects and fractions are none. */
+function sliceName(value: unknown): string | undefined {
+  if (typeof value === "boolean" || (typeof value === "number" && Number.isInteger(value))) return String(value);
+  if (typeof value !== "string" || value === "") return undefined;
+  const date = /^(\d{4})-(\d{2})-\d{2}(?:T.*)?$/u.exec(value);
+  return date ? `${date[1]}-Q${Math.ceil(Number(date[2]) / 3)}` : value;
+}
+
+/**
+ * Metadata to slice by: JSONL with `dramaId` and fields such as `genre`, or a JSON object of ids and objects; `.gz` is unpacked.
+ * Texts, whole numbers and truth values are dimensions, dates by quarter; titles are not.
+ *
+ * @throws EvaluationError `FILE_UNREADABLE`, `FILE_INVALID`, `DUPLICATE_ID` with both lines; DataError `BAD_LINE`.
+ */
+export async function readSlices(path: string): Promise<SliceValues> {
+  const slices = new Map<string, Map<string, string>>();
+  for (const { key, value } of await readEntries(path, (record) => record)) {
+    if (typeof value !== "object" || value === null) continue;
+    for (const [dimension, raw] of Object.entries(value)) {
+      const name = NOT_SLICED.has(dimension) ? undefined : sliceName(raw);
+      if (name === undefined) continue;
+      const own = slices.get(dimension) ?? new Map<string, string>();
+      slices.set(dimension, own.set(key, name));
+    }
   }
-  for (const [id, value] of await readMap(path)) {
-    const isScore = typeof value === "number" && value >= 1 && value <= 5;
-    if (!isScore && value !== null) throw new EvaluationError(`${path}: the prediction of ${id} is ${JSON.stringify(value)}`, { code: "PREDICTION_INVALID", hint: "Give a number from 1 to 5, or null." });
-    predictions.set(id, value);
-  }
-  return predictions;
+  return new Map([...slices].sort(([a], [b]) => (a < b ? -1 : 1)));
 }

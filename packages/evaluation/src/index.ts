@@ -1,11 +1,26 @@
 export { createRandom } from "@dramascope/schema";
+export { fitAffine, type AffineModel } from "./affine.ts";
+export { authorsFigures, PARTIAL_WARNING, type AuthorsMetrics, type AuthorsPrintout } from "./authors.ts";
+export { baselines, type Baselines, type BaselineScore } from "./baselines.ts";
+export { bootstrapCi, pairedBootstrap, type BootstrapOptions, type Interval, type Intervals, type PairedDifference, type PairedInput } from "./bootstrap.ts";
+export type { CalibrationData } from "./calibration-data.ts";
+export { applyCalibration, calibration, calibrationFile, calibrationTable, fitCalibration, nameCalibration, parseCalibration, type Calibration, type CalibrationFile, type CalibrationSource } from "./calibration.ts";
+export { compareSystems, type CompareOptions, type Comparison, type ComparisonRow, type ComparisonTable } from "./compare.ts";
+export { conformalClasses, conformalInterval, conformalQuantile, crossConformal, type ConformalCheck } from "./conformal.ts";
+export type { ClassMetrics } from "./confusion.ts";
 export { computeCoverage, type Coverage } from "./coverage.ts";
+export { crossFit, type CrossFitResult, type FoldOptions } from "./cross-fit.ts";
 export { EvaluationError } from "./errors.ts";
-export { baselines, evaluate, type Baselines, type EvaluateOptions, type EvaluationReport } from "./evaluate.ts";
-export { readPredictions, readTruth } from "./files.ts";
-export { computeMetrics, type ClassMetrics, type Metrics } from "./metrics.ts";
-export {
-  bootstrapCi, holm, mcnemar, pairedBootstrap, permutationTest,
-  type BootstrapOptions, type Interval, type Intervals, type McNemar, type PairedDifference, type PairedInput, type PermutationOptions, type PermutationResult, type TrioMetric,
-} from "./resampling.ts";
-export { conformalQuantile, scoreFromLogprobs, type ScoreDistribution } from "./scores.ts";
+export { evaluate, type AuthorsOptions, type AuthorsReport, type EvaluateOptions, type EvaluationReport } from "./evaluate.ts";
+export { readPredictions, readSlices, readTargets, readTruth } from "./files.ts";
+export { heldOutCalibration, type CalibrationQuality, type CurvePoint, type HeldOutCalibration, type HeldOutOptions } from "./held-out-calibration.ts";
+export { fitIsotonic, type IsotonicModel } from "./isotonic.ts";
+export type { PredictionMap } from "./items.ts";
+export { computeMetrics, undefinedMetrics, type Metrics } from "./metrics.ts";
+export type { FigureName, TrioMetric } from "./paper-figures.ts";
+export { scoreOf, type CoerceOptions, type Prediction, type ScoredPrediction } from "./predictions.ts";
+export { reweight } from "./prior-shift.ts";
+export { probabilityScores, type ProbabilityScores, type ReliabilityBin, type RiskPoint } from "./probability-scores.ts";
+export { scoreFromLogprobs, scoreFromSamples, type SampleScore, type ScoreDistribution } from "./score-modes.ts";
+export { holm, mcnemar, permutationTest, type McNemar, type PermutationOptions, type PermutationResult } from "./significance.ts";
+export type { Slice, SliceValues, WorstSlice } from "./slices.ts";

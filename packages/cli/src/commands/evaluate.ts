@@ -1,84 +1,165 @@
-import { evaluate, pairedBootstrap, readPredictions, readTruth, type EvaluationReport } from "@dramascope/evaluation";
-import { callout, confusionMatrix, intervalPlot, keyFigures, renderReport, table } from "@dramascope/report";
-import { writeFileAtomically } from "@dramascope/schema";
+import {
+  authorsFigures, compareSystems, evaluate, heldOutCalibration, PARTIAL_WARNING, readPredictions, readSlices, readTruth,
+  type ComparisonTable, type EvaluationReport, type Metrics, type SliceValues,
+} from "@dramascope/evaluation";
+import { sha256File, writeFileAtomically } from "@dramascope/schema";
 import type { Command } from "commander";
-import { defineCommand, usageError, type CliIo, type SetExitCode } from "../context.ts";
+import { defineCommand, parseCount, usageError, type CliIo, type SetExitCode } from "../context.ts";
+import { evaluationPage, type EvaluationResult } from "../evaluation-report.ts";
 
-const show = (value: number | null, digits = 4): string => (value === null ? "undefined" : value.toFixed(digits));
+interface Options {
+  truth: string;
+  predictions: string;
+  compat?: string;
+  compare: string[];
+  slices?: string;
+  minSlice: string;
+  stratify?: boolean;
+  coerce?: boolean;
+  failUnder: string[];
+  out?: string;
+  report?: string;
+}
 
-function reportHtml(report: EvaluationReport): string {
-  const { metrics, intervals, coverage, baselines } = report;
-  const row = (name: string, metric: "accuracy" | "mse" | "pcc"): { label: string; value: number; low: number; high: number } => ({ label: name, value: metrics[metric] ?? 0, low: intervals[metric].low ?? 0, high: intervals[metric].high ?? 0 });
-  return renderReport({
-    title: "Evaluation",
-    subtitle: `${coverage.answered} of ${coverage.n} dramas answered`,
-    sections: [
-      {
-        title: "The three figures",
-        blocks: [
-          keyFigures([
-            { label: "Accuracy", value: show(metrics.accuracy, 3), n: coverage.n },
-            { label: "MSE", value: show(metrics.mse, 3), n: coverage.answered },
-            { label: "PCC", value: show(metrics.pcc, 3), n: coverage.answered },
-            { label: "Coverage", value: show(coverage.coverage, 3), n: coverage.n },
-          ]),
-          intervalPlot({ rows: [row("PCC", "pcc"), row("Accuracy", "accuracy")], caption: "95 % intervals, bootstrap over dramas" }),
-          table({
-            columns: ["", { title: "Accuracy", align: "right" }, { title: "MSE", align: "right" }],
-            rows: [
-              ["these predictions", show(metrics.accuracy, 3), show(metrics.mse, 3)],
-              ["always 3", show(baselines.always3.accuracy, 3), show(baselines.always3.mse, 3)],
-              [`always ${baselines.majority.label} (commonest)`, show(baselines.majority.accuracy, 3), show(baselines.majority.mse, 3)],
-              ["random", show(baselines.random.accuracy, 3), show(baselines.random.mse, 3)],
-              ["best straight-line recalibration", "", show(report.recalibratedMse, 3)],
-            ],
-            caption: "What answering without looking would score",
-          }),
-        ],
-      },
-      { title: "Where the answers go", blocks: [confusionMatrix({ labels: ["1", "2", "3", "4", "5"], counts: metrics.confusion, rowTitle: "true class", columnTitle: "predicted class" }), ...report.warnings.map((text) => callout({ kind: "warning", text }))] },
-    ],
+const TRIO = ["accuracy", "mse", "pcc"] as const;
+const LOWER_IS_BETTER = new Set(["mse", "mae", "rmse"]);
+
+const show = (value: number | null): string => (value === null ? "undefined" : value.toFixed(4));
+const range = (low: number | null, high: number | null): string => (low === null || high === null ? "" : `  [${show(low)}, ${show(high)}]`);
+const collect = (value: string, before: string[]): string[] => [...before, value];
+
+/** A limit such as `pcc=0.3`. */
+interface Limit {
+  metric: string;
+  least: number;
+}
+
+function parseLimit(text: string): Limit {
+  const [, metric = "", number = ""] = /^([A-Za-z0-9]+)=(-?\d+(?:\.\d+)?)$/u.exec(text) ?? [];
+  if (number === "") throw usageError(`--fail-under wants a metric and a number, got ${JSON.stringify(text)}`, "For example --fail-under pcc=0.3.");
+  if (LOWER_IS_BETTER.has(metric)) throw usageError(`--fail-under ${metric}: less is better for ${metric}`, "Limit a metric of which more is better, such as accuracy, pcc or qwk.");
+  return { metric, least: Number(number) };
+}
+
+/** Whether a metric is below its limit; one that does not exist is. */
+function isUnder(metrics: Metrics, { metric, least }: Limit): boolean {
+  const value = Object.hasOwn(metrics, metric) ? metrics[metric as keyof Metrics] : undefined;
+  if (typeof value !== "number" && value !== null) throw usageError(`--fail-under: there is no metric ${metric}`, "Use for example accuracy, pcc, srcc, kendall, qwk, macroF1 or balancedAccuracy.");
+  return value === null || value < least;
+}
+
+function headLines({ coverage, metrics, intervals, baselines, undefined: why }: EvaluationReport): string[] {
+  const counts = { accuracy: coverage.n, mse: coverage.answered, pcc: coverage.answered };
+  const { always3, recalibrated } = baselines;
+  return [
+    `coverage      ${show(coverage.coverage)}  (${coverage.answered} of ${coverage.n})`,
+    ...TRIO.map((name) => `${name.padEnd(13)} ${metrics[name] === null ? `undefined (${why[name] ?? "?"})` : show(metrics[name])}${range(intervals[name].low, intervals[name].high)}  n = ${counts[name]}`),
+    `always 3      accuracy ${show(always3.accuracy)}, mse ${show(always3.mse)}, n = ${baselines.n}`,
+    `recalibrated  mse ${show(recalibrated!.mse)}, n = ${recalibrated!.n}`,
+    ...(coverage.answered < coverage.n ? [`unanswered    mse ${show(coverage.mseImputed3)} counted as 3, ${show(coverage.mseWorst)} counted as the farthest class, n = ${coverage.n}`] : []),
+  ];
+}
+
+function comparisonLines({ rows, baseline }: ComparisonTable): string[] {
+  return rows.flatMap(({ name, against }) => {
+    if (!against) return [];
+    const line = (metric: (typeof TRIO)[number]): string => {
+      const { difference, low, high, n, p, pHolm, verdict } = against[metric];
+      return `  ${metric.padEnd(9)} ${show(difference)}${range(low, high)}  p ${show(p)}, Holm ${show(pHolm)}, n = ${n}  ${verdict?.replace("-", " ") ?? "undefined"}`;
+    };
+    return [`${name} − ${baseline}`, ...TRIO.map(line)];
   });
+}
+
+const sliceLines = ({ slices, worstSlices }: EvaluationReport): string[] => [
+  ...worstSlices.map(({ dimension, metric, value, figure, n }) => `worst ${dimension} in ${metric}: ${value ?? "(no value)"}, ${show(figure)}, n = ${n}`),
+  ...(slices.some(({ metrics }) => metrics === null) ? [`${slices.filter(({ metrics }) => metrics === null).length} of ${slices.length} slices are too small to show`] : []),
+];
+
+/** Compares the predictions with other files of the same items. */
+async function compareFiles(truth: ReadonlyMap<string, number>, files: readonly string[], options: { seed: number; stratify: boolean; coerce: boolean }): Promise<ComparisonTable> {
+  if (new Set(files).size < files.length) throw usageError("the same file was given twice to be compared", "Give each file of predictions once.");
+  const runs = new Map<string, Awaited<ReturnType<typeof readPredictions>>>();
+  for (const file of files) runs.set(file, await readPredictions(file, { coerce: options.coerce }));
+  return compareSystems(truth, runs, { ...options, baseline: files[0]! });
+}
+
+const quoted = (word: string): string => (/^[\w./=:-]+$/u.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
+
+/** The command that gives this result again. */
+function commandOf(options: Options, seed: number): string {
+  const flags: [name: string, value: string | boolean | undefined][] = [
+    ["truth", options.truth],
+    ["predictions", options.predictions],
+    ["compat", options.compat],
+    ...options.compare.map((file): [string, string] => ["compare", file]),
+    ["slices", options.slices],
+    ["min-slice", options.slices === undefined ? undefined : options.minSlice],
+    ["stratify", options.stratify],
+    ["coerce", options.coerce],
+    ["seed", String(seed)],
+  ];
+  return ["dramascope evaluate", ...flags.flatMap(([name, value]) => (typeof value === "string" ? [`--${name} ${quoted(value)}`] : value ? [`--${name}`] : []))].join(" ");
+}
+
+async function inputsOf(files: readonly string[]): Promise<{ path: string; sha256: string }[]> {
+  return Promise.all(files.map(async (path) => ({ path, sha256: await sha256File(path) })));
 }
 
 /** `dramascope evaluate` */
 export function addEvaluate(program: Command, io: CliIo, setExitCode: SetExitCode): void {
-  defineCommand<{ truth: string; predictions: string; compat?: string; compare?: string; out?: string; report?: string }>(program, io, setExitCode, {
+  defineCommand<Options>(program, io, setExitCode, {
     name: "evaluate",
     summary: "accuracy, MSE, PCC and what they hide",
-    example: "dramascope evaluate --truth labels.jsonl --predictions assessments.jsonl --report evaluation.html",
+    example: "dramascope evaluate --truth labels.jsonl --predictions assessments.jsonl --slices dramas.jsonl --report evaluation.html",
     configure: (command) =>
       command
         .requiredOption("--truth <file>", "true classes: JSON object of ids, or JSONL with dramaId and quality")
         .requiredOption("--predictions <file>", "predictions: JSON object of ids, or JSONL of assessments")
         .option("--compat <mode>", "authors: also the three figures of the released script")
-        .option("--compare <file>", "another system's predictions: paired differences")
-        .option("--out <file>", "the whole result as JSON")
+        .option("--compare <file>", "another system's predictions, compared with --predictions; may be repeated", collect, [])
+        .option("--slices <file>", "metadata to slice by: JSONL with dramaId and fields such as genre")
+        .option("--min-slice <n>", "least number of dramas of a slice whose figures are shown", "30")
+        .option("--stratify", "resample within each true class: for sets balanced by design")
+        .option("--coerce", 'take strings of one digit, such as "4", for numbers')
+        .option("--fail-under <metric=value>", "exit 1 when the metric is below; may be repeated", collect, [])
+        .option("--out <file>", "the whole result as JSON, with every prediction")
         .option("--report <file>", "the result as a page"),
-    run: async ({ seed }, options) => {
+    run: async ({ seed = 0 }, options) => {
       if (options.compat !== undefined && options.compat !== "authors") throw usageError(`--compat ${options.compat} is unknown`, "Use --compat authors.");
+      const { stratify = false, coerce = false } = options;
+      const limits = options.failUnder.map(parseLimit);
+      const minSlice = parseCount("--min-slice", options.minSlice);
       const truth = await readTruth(options.truth);
-      const predictions = await readPredictions(options.predictions);
-      const report = evaluate(truth, predictions, { seed: seed ?? 0, ...(options.compat === "authors" ? { compat: "authors" as const } : {}) });
-      const json: Record<string, unknown> = { ...report };
-      const { metrics, intervals, coverage } = report;
-      const lines = [
-        `answered   ${coverage.answered} of ${coverage.n}`,
-        ...(["accuracy", "mse", "pcc"] as const).map((name) => `${name.padEnd(10)} ${show(metrics[name])}  [${show(intervals[name].low)}, ${show(intervals[name].high)}]`),
-        `always 3   accuracy ${show(report.baselines.always3.accuracy)}, mse ${show(report.baselines.always3.mse)}`,
-      ];
-      if (report.compat) lines.push(`authors    accuracy ${report.compat.accuracy}, mse ${report.compat.mse}, pcc ${report.compat.pcc} (n = ${report.compat.n})`);
-      if (options.compare !== undefined) {
-        const other = await readPredictions(options.compare);
-        const ids = [...truth.keys()].filter((id) => typeof predictions.get(id) === "number" && typeof other.get(id) === "number");
-        const input = { gold: ids.map((id) => truth.get(id)!), a: ids.map((id) => predictions.get(id)!), b: ids.map((id) => other.get(id)!) };
-        const differences = Object.fromEntries((["accuracy", "mse", "pcc"] as const).map((metric) => [metric, pairedBootstrap(input, { metric, seed: seed ?? 0 })]));
-        json["compare"] = { n: ids.length, differences };
-        for (const [metric, { difference, low, high }] of Object.entries(differences)) lines.push(`${options.compare} − ${options.predictions}: ${metric} ${show(difference)} [${show(low)}, ${show(high)}] (n = ${ids.length})`);
+      const predictions = await readPredictions(options.predictions, { coerce });
+      const slices: SliceValues | undefined = options.slices === undefined ? undefined : await readSlices(options.slices);
+      const report = evaluate(truth, predictions, { seed, stratify, minSlice, ...(slices && { slices }) });
+      const franchises = slices?.get("franchiseId");
+      const result: EvaluationResult = {
+        command: commandOf(options, seed),
+        inputs: await inputsOf([options.truth, options.predictions, ...options.compare, ...(options.slices === undefined ? [] : [options.slices])]),
+        ...report,
+        calibration: heldOutCalibration(truth, predictions, { seed, ...(franchises && { groups: franchises }) }),
+        ...(options.compare.length > 0 && { comparison: await compareFiles(truth, [options.predictions, ...options.compare], { seed, stratify, coerce }) }),
+      };
+      if (options.compat === "authors") {
+        result.compat = authorsFigures(truth, predictions).compat;
+        if (report.coverage.answered < report.coverage.n) result.warnings = [...result.warnings, PARTIAL_WARNING];
       }
-      if (options.out !== undefined) await writeFileAtomically(options.out, `${JSON.stringify(json, null, 2)}\n`);
-      if (options.report !== undefined) await writeFileAtomically(options.report, reportHtml(report));
-      return { json, text: `${[...lines, ...report.warnings.map((text) => `warning: ${text}`)].join("\n")}\n` };
+      const items = [...truth].map(([dramaId, quality]) => ({ dramaId, quality, prediction: predictions.get(dramaId) ?? null }));
+      if (options.out !== undefined) await writeFileAtomically(options.out, `${JSON.stringify({ ...result, items }, null, 2)}\n`);
+      if (options.report !== undefined) await writeFileAtomically(options.report, evaluationPage(result, items));
+      const { compat, comparison } = result;
+      const under = limits.filter((limit) => isUnder(report.metrics, limit));
+      const lines = [
+        ...headLines(report),
+        ...(compat ? [`authors    accuracy ${compat.accuracy}, mse ${compat.mse}, pcc ${compat.pcc} (n = ${compat.n})`] : []),
+        ...(comparison ? comparisonLines(comparison) : []),
+        ...sliceLines(report),
+        ...result.warnings.map((text) => `warning: ${text}`),
+        ...under.map(({ metric, least }) => `failed: ${metric} ${show(report.metrics[metric as "pcc"])} is under ${least}`),
+      ];
+      return { json: { ...result, failedUnder: under.map(({ metric }) => metric) }, text: `${lines.join("\n")}\n`, exitCode: under.length > 0 ? 1 : 0 };
     },
   });
 }

@@ -1,0 +1,86 @@
+import { EvaluationError } from "./errors.ts";
+import { isLabel } from "./classes.ts";
+
+/** An expected class with the probabilities of the classes behind it. */
+export interface ScoredPrediction {
+  /** Expected class, 1 … 5. */
+  expected: number;
+  /** Probability of class 1, 0 … 1; the five sum to 1. */
+  p1: number;
+  /** Probability of class 2. */
+  p2: number;
+  /** Probability of class 3. */
+  p3: number;
+  /** Probability of class 4. */
+  p4: number;
+  /** Probability of class 5. */
+  p5: number;
+}
+
+/** One answer: a class, a real number from 1 to 5, or an expected class with its distribution. */
+export type Prediction = number | ScoredPrediction;
+
+/** Options of reading predictions. */
+export interface CoerceOptions {
+  /** Takes strings of exactly one ASCII digit, such as "4", for their number. Default false: a string is an error. */
+  coerce?: boolean;
+}
+
+/** The rounding that files may have done to probabilities. */
+const SUM_TOLERANCE = 1e-3;
+
+const isScore = (value: unknown): value is number => typeof value === "number" && value >= 1 && value <= 5;
+
+/** Probabilities of the five classes of a prediction; null when it has none. */
+export function probabilitiesOf(prediction: Prediction | null): number[] | null {
+  if (prediction === null || typeof prediction === "number") return null;
+  return [prediction.p1, prediction.p2, prediction.p3, prediction.p4, prediction.p5];
+}
+
+/** The number of a prediction: itself or its expected class. */
+export const scoreOf = (prediction: Prediction): number => (typeof prediction === "number" ? prediction : prediction.expected);
+
+/** Five finite shares that sum to 1, as far as files keep digits. */
+export function isDistribution(p: readonly unknown[]): p is number[] {
+  return p.length === 5 && p.every((share) => typeof share === "number" && share >= 0 && share <= 1 + SUM_TOLERANCE) && Math.abs((p as number[]).reduce((a, b) => a + b, 0) - 1) <= SUM_TOLERANCE;
+}
+
+function isScored(value: unknown): value is ScoredPrediction {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
+  const { expected, p1, p2, p3, p4, p5 } = value as Record<keyof ScoredPrediction, unknown>;
+  return isScore(expected) && isDistribution([p1, p2, p3, p4, p5]);
+}
+
+/**
+ * Checks one prediction from outside.
+ *
+ * @param where Names file or map and id for the error.
+ * @throws EvaluationError `PREDICTION_INVALID`.
+ */
+export function parsePrediction(value: unknown, where: string, { coerce = false }: CoerceOptions = {}): Prediction | null {
+  if (value === null || isScore(value)) return value;
+  if (isScored(value)) return { expected: value.expected, p1: value.p1, p2: value.p2, p3: value.p3, p4: value.p4, p5: value.p5 };
+  if (coerce && typeof value === "string" && /^[1-5]$/u.test(value)) return Number(value);
+  throw new EvaluationError(`${where} is ${describe(value)}`, {
+    code: "PREDICTION_INVALID",
+    hint: typeof value === "string" ? "Give numbers, or allow strings of one digit with coerce." : "Give a number from 1 to 5, { expected, p1 … p5 } with probabilities that sum to 1, or null.",
+  });
+}
+
+/**
+ * Checks one true class from outside.
+ *
+ * @throws EvaluationError `GOLD_INVALID`.
+ */
+export function parseLabel(value: unknown, where: string): number {
+  if (isLabel(value)) return value;
+  throw new EvaluationError(`${where} is ${describe(value)}`, { code: "GOLD_INVALID", hint: "True classes are the integers 1 to 5." });
+}
+
+const MAX_SHOWN = 80;
+
+/** A value for an error message, cut short. */
+function describe(value: unknown): string {
+  const text = typeof value === "number" ? String(value) : (JSON.stringify(value) as string | undefined) ?? typeof value;
+  return text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}…` : text;
+}
