@@ -1,5 +1,5 @@
 import { hashJson } from "@dramascope/schema";
-import { conformalQuantile } from "@dramascope/evaluation";
+import { conformalInterval, conformalQuantile } from "@dramascope/evaluation";
 import { z } from "zod";
 
 /** What turns a bare score into an interval and a percentile: residuals and scores of a held-out catalogue with known classes. */
@@ -33,7 +33,7 @@ export function placeScore(score: number, calibration: AssessmentCalibration): {
   const below = scores.filter((other) => other < score).length;
   const equal = scores.filter((other) => other === score).length;
   return {
-    interval: halfWidth === null ? null : [Math.max(1, score - halfWidth), Math.min(5, score + halfWidth)],
+    interval: halfWidth === null ? null : conformalInterval(score, halfWidth),
     percentile: scores.length === 0 ? null : (100 * (below + equal / 2)) / scores.length,
   };
 }

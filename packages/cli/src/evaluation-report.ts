@@ -1,4 +1,4 @@
-import { scoreOf, type AuthorsPrintout, type ComparisonTable, type EvaluationReport, type HeldOutCalibration, type Prediction, type ProbabilityScores, type Slice } from "@dramascope/evaluation";
+import { scoreOf, type AuthorsPrintout, type BaselineScore, type ComparisonTable, type EvaluationReport, type HeldOutCalibration, type Prediction, type ProbabilityScores, type Slice } from "@dramascope/evaluation";
 import {
   barChart, bulletList, callout, codeBlock, columns, confusionMatrix, formatNumber, formatPercent, heading, intervalPlot, keyFigures, lineChart, paragraph, renderReport, table,
   type Block, type Cell, type Column, type Section,
@@ -30,6 +30,7 @@ const TRIO = [["accuracy", "Accuracy"], ["mse", "MSE"], ["pcc", "PCC"]] as const
 const NO_VALUE = "(no value)";
 const COUNTS = new Set(["n", "answered", "true", "predicted"]);
 const right = (...titles: string[]): Column[] => titles.map((title) => ({ title, align: "right", ...(!COUNTS.has(title) && { digits: 3 }) }));
+const chance = (p: number | null): string => (p !== null && p < 0.001 ? "< 0.001" : formatNumber(p, 3));
 const ends = (low: number | null, high: number | null): string => (low === null || high === null ? "" : `[${formatNumber(low, 3)}, ${formatNumber(high, 3)}]`);
 
 function summary(result: EvaluationResult): Section {
@@ -39,13 +40,14 @@ function summary(result: EvaluationResult): Section {
     const note = metrics[name] === null ? { note: result.undefined[name] ?? "undefined" } : {};
     return { label, value: formatNumber(metrics[name], 3), interval: low === null || high === null ? null : [low, high], n: name === "accuracy" ? coverage.n : coverage.answered, ...note };
   };
+  const row = (name: string, { accuracy, mse }: BaselineScore): Cell[] => [name, accuracy, baselines.n, mse, baselines.n];
   const rows: Cell[][] = [
-    ["these predictions", metrics.accuracy, metrics.mse, coverage.answered],
-    ["always 3", baselines.always3.accuracy, baselines.always3.mse, baselines.n],
-    [`always ${baselines.majority.label} (commonest)`, baselines.majority.accuracy, baselines.majority.mse, baselines.n],
-    ["random", baselines.random.accuracy, baselines.random.mse, baselines.n],
-    ["true classes shuffled", baselines.labelShuffle.accuracy, baselines.labelShuffle.mse, baselines.n],
-    ["these predictions after the best straight line", null, baselines.recalibrated!.mse, baselines.recalibrated!.n],
+    ["these predictions", metrics.accuracy, coverage.n, metrics.mse, coverage.answered],
+    row("always 3", baselines.always3),
+    row(`always ${baselines.majority.label} (commonest)`, baselines.majority),
+    row("random", baselines.random),
+    row("true classes shuffled", baselines.labelShuffle),
+    ["these predictions after the best straight line", "", "", baselines.recalibrated!.mse, baselines.recalibrated!.n],
   ];
   const missing: Cell[][] = [["answered only", coverage.mseAnswered, coverage.answered], ["counted as 3", coverage.mseImputed3, coverage.n], ["counted as the farthest class", coverage.mseWorst, coverage.n]];
   return {
@@ -53,7 +55,7 @@ function summary(result: EvaluationResult): Section {
     blocks: [
       keyFigures([{ label: "Coverage", value: formatPercent(coverage.coverage, 1), n: coverage.n, note: `${coverage.answered} answered` }, ...TRIO.map(([name, label]) => key(name, label))]),
       ...result.warnings.map((text) => callout({ kind: "warning", text })),
-      table({ columns: ["", ...right("Accuracy", "MSE", "n")], rows, highlight: [0], caption: "What answering without looking would score. A missing answer is wrong for accuracy." }),
+      table({ columns: ["", ...right("Accuracy", "n", "MSE", "n")], rows, highlight: [0], caption: "What answering without looking would score. A missing answer is wrong for accuracy." }),
       ...(coverage.answered < coverage.n ? [table({ columns: ["Missing answers", ...right("MSE", "n")], rows: missing })] : []),
       ...(compat ? [table({ columns: ["The authors' script", ...right("Accuracy", "MSE", "PCC", "n")], rows: [["ids in both files", compat.accuracy, compat.mse, compat.pcc, compat.n]] })] : []),
     ],
@@ -67,8 +69,8 @@ function answers({ metrics, baselines }: EvaluationResult): Section {
   return {
     title: "Where the answers go",
     blocks: [
-      confusionMatrix({ labels: LABELS, counts: metrics.confusion, rowTitle: "true class", columnTitle: "predicted class", caption: `n = ${n} answered of ${baselines.n}` }),
-      barChart({ title: "Answers against the truth", caption: `Shares of the classes, n = ${n}`, series: ["predicted", "true"], bars, format: (value) => formatPercent(value, 1) }),
+      confusionMatrix({ labels: LABELS, counts: metrics.confusion, rowTitle: "true class", columnTitle: "predicted class", caption: `n = ${formatNumber(n)} answered of ${formatNumber(baselines.n)}` }),
+      barChart({ title: "Answers against the truth", caption: `Shares of the classes, n = ${formatNumber(n)}`, series: ["predicted", "true"], bars, format: (value) => formatPercent(value, 1) }),
     ],
   };
 }
@@ -93,15 +95,15 @@ function sliceBlocks(dimension: string, slices: readonly Slice[], result: Evalua
   const own = slices.filter((slice) => slice.dimension === dimension);
   const shown = own.filter(({ metrics }) => metrics !== null);
   const hidden = own.filter(({ metrics }) => metrics === null);
-  const rows = shown.map(({ value, n, answered, metrics, intervals }): Cell[] => [value ?? NO_VALUE, metrics!.accuracy, metrics!.mse, metrics!.pcc, metrics!.bias, ends(intervals!.bias.low, intervals!.bias.high), answered, n]);
-  const worst = result.worstSlices.filter((one) => one.dimension === dimension).map(({ metric, value, figure, n }) => `worst in ${metric}: ${value ?? NO_VALUE}, ${formatNumber(figure, 3)}, n = ${n}`);
+  const rows = shown.map(({ value, n, answered, metrics, intervals }): Cell[] => [value ?? NO_VALUE, metrics!.accuracy, metrics!.mse, metrics!.pcc, ends(intervals!.pcc.low, intervals!.pcc.high), metrics!.bias, ends(intervals!.bias.low, intervals!.bias.high), answered, n]);
+  const worst = result.worstSlices.filter((one) => one.dimension === dimension).map(({ metric, value, figure, n }) => `worst in ${metric}: ${value ?? NO_VALUE}, ${formatNumber(figure, 3)}, n = ${formatNumber(n)}`);
   const plot = shown.map(({ value, n, metrics, intervals }) => ({ label: value ?? NO_VALUE, value: metrics!.accuracy, low: intervals!.accuracy.low, high: intervals!.accuracy.high, n }));
   return [
     heading(dimension),
     ...(shown.length > 0
-      ? [intervalPlot({ rows: plot, xLabel: "accuracy, 95 % interval" }), table({ columns: [dimension, ...right("Accuracy", "MSE", "PCC", "Bias"), "95 %", ...right("answered", "n")], rows }), bulletList(worst)]
+      ? [intervalPlot({ rows: plot, xLabel: "accuracy, 95 % interval" }), table({ columns: [dimension, ...right("Accuracy", "MSE", "PCC", "95 %", "Bias", "95 %", "answered", "n")], rows }), bulletList(worst)]
       : []),
-    ...(hidden.length > 0 ? [paragraph(`Too small to show: ${hidden.length} with n = ${hidden.reduce((sum, { n }) => sum + n, 0)} together (${hidden.slice(0, 12).map(({ value, n }) => `${value ?? NO_VALUE} ${n}`).join(", ")}${hidden.length > 12 ? " …" : ""}).`)] : []),
+    ...(hidden.length > 0 ? [paragraph(`Too small to show: ${hidden.length} with n = ${formatNumber(hidden.reduce((sum, { n }) => sum + n, 0))} together (${hidden.slice(0, 12).map(({ value, n }) => `${value ?? NO_VALUE} ${n}`).join(", ")}${hidden.length > 12 ? " …" : ""}).`)] : []),
   ];
 }
 
@@ -119,7 +121,7 @@ function comparisonSections({ comparison }: EvaluationResult): Section[] {
   const tests = others.flatMap(({ name, against }) =>
     TRIO.map(([metric, label]): Cell[] => {
       const { difference, low, high, p, pHolm, n: items, verdict } = against[metric];
-      return [name, label, difference, ends(low, high), p, pHolm, items, verdict?.replace("-", " ") ?? "undefined"];
+      return [name, label, difference, ends(low, high), chance(p), chance(pHolm), items, verdict?.replace("-", " ") ?? "undefined"];
     }));
   const plot = others.map(({ name, against: { pcc } }) => ({ label: name, value: pcc.difference, low: pcc.low, high: pcc.high, n: pcc.n }));
   return [
@@ -128,7 +130,7 @@ function comparisonSections({ comparison }: EvaluationResult): Section[] {
       lead: `Against ${baseline}, on the same dramas. A difference whose interval holds 0 is not distinguishable, whatever its order.`,
       blocks: [
         table({ columns: ["Predictions", ...right("Accuracy", "MSE", "PCC", "answered", "n")], rows: rows.map(({ name, accuracy, mse, pcc, answered }): Cell[] => [name, accuracy, mse, pcc, answered, n]), highlight: [rows.findIndex(({ name }) => name === baseline)] }),
-        table({ columns: ["Predictions", "", ...right("Difference"), "95 %", ...right("p", "p, Holm", "n"), ""], rows: tests, caption: "Paired bootstrap; p by McNemar for accuracy, by permutation for MSE and PCC" }),
+        table({ columns: ["Predictions", "", ...right("Difference", "95 %", "p", "p, Holm", "n"), ""], rows: tests, caption: "Paired bootstrap; p by McNemar for accuracy, by permutation for MSE and PCC" }),
         intervalPlot({ title: "Difference in PCC", rows: plot, reference: { value: 0, label: "none" } }),
       ],
     },
@@ -146,8 +148,8 @@ function probabilitySections(scores: ProbabilityScores | undefined): Section[] {
       blocks: [
         keyFigures([{ label: "Brier score", value: formatNumber(brier, 3), n }, { label: "Ranked probability score", value: formatNumber(rps, 3), n }, { label: "Calibration error", value: formatNumber(ece10, 3), n, note: "ten bins" }]),
         columns([
-          lineChart({ title: "Reliability", caption: `How often the likeliest class is right, by its probability, n = ${n}`, size: "half", series: [measured, { name: "perfect", points: [[0, 0], [1, 1]] }], xLabel: "probability of the likeliest class", yLabel: "share right", yRange: [0, 1] }),
-          lineChart({ title: "Risk and coverage", caption: `Error when only the surest are judged, n = ${n}`, size: "half", series: [{ name: "share wrong", points: riskCoverage.map(({ coverage, risk }): [number, number] => [coverage, risk]) }], xLabel: "share judged", yLabel: "share wrong", yRange: [0, 1] }),
+          lineChart({ title: "Reliability", caption: `How often the likeliest class is right, by its probability, n = ${formatNumber(n)}`, size: "half", series: [measured, { name: "perfect", points: [[0, 0], [1, 1]] }], xLabel: "probability of the likeliest class", yLabel: "share right", yRange: [0, 1] }),
+          lineChart({ title: "Risk and coverage", caption: `Error when only the surest are judged, n = ${formatNumber(n)}`, size: "half", series: [{ name: "share wrong", points: riskCoverage.map(({ coverage, risk }): [number, number] => [coverage, risk]) }], xLabel: "share judged", yLabel: "share wrong", yRange: [0, 1] }),
         ]),
         table({ columns: right("above", "to", "mean probability", "share right", "n"), rows: filled.map((bin): Cell[] => [bin.low, bin.high, bin.confidence, bin.accuracy, bin.n]) }),
       ],
@@ -188,7 +190,7 @@ export function evaluationPage(result: EvaluationResult, items: readonly Evaluat
   const origin: Section = { title: "How to get this again", blocks: [codeBlock(command), table({ columns: ["File", "SHA-256"], rows: inputs.map(({ path, sha256 }) => [path, sha256]) })] };
   return renderReport({
     title: "Evaluation",
-    subtitle: `${coverage.answered} of ${coverage.n} dramas answered`,
+    subtitle: `${formatNumber(coverage.answered)} of ${formatNumber(coverage.n)} dramas answered`,
     sections: [summary(result), answers(result), allMetrics(result), ...sliceSections(result), ...comparisonSections(result), ...probabilitySections(result.probabilities), calibrationSection(result), errorSection(items), origin],
   });
 }

@@ -64,7 +64,7 @@ describe("evaluate", () => {
     const { code, stdout } = await evaluate("a.json", "--compare", at("b.json"), "--compare", at("real.json"), "--out", at("evaluation.json"), "--report", at("evaluation.html"));
     expect(code).toBe(0);
     expect(stdout).toContain(`${at("b.json")} − ${at("a.json")}`);
-    expect(stdout).toMatch(/pcc {7}-0\.\d{4} {2}\[-0\.\d{4}, -0\.\d{4}\] {2}p 0\.\d{4}, Holm 0\.\d{4}, n = 120 {2}worse/u);
+    expect(stdout).toMatch(/pcc {7}-0\.\d{4} {2}\[-0\.\d{4}, -0\.\d{4}\] {2}p (?:0|< 0)\.\d{4}, Holm (?:0|< 0)\.\d{4}, n = 120 {2}worse/u);
     const result = JSON.parse(await read("evaluation.json")) as { comparison: { rows: object[] }; items: object[]; inputs: object[] };
     expect(result.comparison.rows).toHaveLength(3);
     expect(result.items).toHaveLength(N);

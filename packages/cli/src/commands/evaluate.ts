@@ -25,6 +25,7 @@ const TRIO = ["accuracy", "mse", "pcc"] as const;
 const LOWER_IS_BETTER = new Set(["mse", "mae", "rmse"]);
 
 const show = (value: number | null): string => (value === null ? "undefined" : value.toFixed(4));
+const chance = (p: number | null): string => (p !== null && p < 0.0001 ? "< 0.0001" : show(p));
 const range = (low: number | null, high: number | null): string => (low === null || high === null ? "" : `  [${show(low)}, ${show(high)}]`);
 const collect = (value: string, before: string[]): string[] => [...before, value];
 
@@ -65,7 +66,7 @@ function comparisonLines({ rows, baseline }: ComparisonTable): string[] {
     if (!against) return [];
     const line = (metric: (typeof TRIO)[number]): string => {
       const { difference, low, high, n, p, pHolm, verdict } = against[metric];
-      return `  ${metric.padEnd(9)} ${show(difference)}${range(low, high)}  p ${show(p)}, Holm ${show(pHolm)}, n = ${n}  ${verdict?.replace("-", " ") ?? "undefined"}`;
+      return `  ${metric.padEnd(9)} ${show(difference)}${range(low, high)}  p ${chance(p)}, Holm ${chance(pHolm)}, n = ${n}  ${verdict?.replace("-", " ") ?? "undefined"}`;
     };
     return [`${name} − ${baseline}`, ...TRIO.map(line)];
   });
