@@ -96,7 +96,7 @@ function sliceBlocks(dimension: string, slices: readonly Slice[], result: Evalua
   const shown = own.filter(({ metrics }) => metrics !== null);
   const hidden = own.filter(({ metrics }) => metrics === null);
   const rows = shown.map(({ value, n, answered, metrics, intervals }): Cell[] => [value ?? NO_VALUE, metrics!.accuracy, metrics!.mse, metrics!.pcc, ends(intervals!.pcc.low, intervals!.pcc.high), metrics!.bias, ends(intervals!.bias.low, intervals!.bias.high), answered, n]);
-  const worst = result.worstSlices.filter((one) => one.dimension === dimension).map(({ metric, value, figure, n }) => `worst in ${metric}: ${value ?? NO_VALUE}, ${formatNumber(figure, 3)}, n = ${formatNumber(n)}`);
+  const worst = result.worstSlices.filter((one) => one.dimension === dimension).map(({ metric, value, figure, n }) => `worst in ${metric}: ${value}, ${formatNumber(figure, 3)}, n = ${formatNumber(n)}`);
   const plot = shown.map(({ value, n, metrics, intervals }) => ({ label: value ?? NO_VALUE, value: metrics!.accuracy, low: intervals!.accuracy.low, high: intervals!.accuracy.high, n }));
   return [
     heading(dimension),

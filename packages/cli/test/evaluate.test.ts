@@ -95,11 +95,11 @@ describe("evaluate", () => {
 
   it("ends with 1 when a metric is under its limit, and with 0 for a bad model otherwise", async () => {
     expect((await evaluate("b.json")).code).toBe(0);
-    const failed = await evaluate("a.json", "--fail-under", "pcc=0.3", "--fail-under", "accuracy=0.99", "--out", at("under.json"));
+    const failed = await evaluate("a.json", "--fail-under", "pcc=0.3", "--fail-under", "coverage=1", "--fail-under", "accuracy=0.99", "--out", at("under.json"));
     expect([failed.code, failed.stdout]).toEqual([1, expect.stringMatching(/failed: accuracy 0\.\d{4} is under 0\.99/u)]);
     expect(failed.stdout).not.toContain("failed: pcc");
     expect(await read("under.json")).toContain("coverage");
-    for (const limit of ["pcc", "mse=2", "magic=1", "pcc=x", "perClass=1"]) expect((await evaluate("a.json", "--fail-under", limit)).code, limit).toBe(2);
+    for (const limit of ["pcc", "mse=2", "n=", "magic=1", "constructor=1", "pcc=x", "perClass=1"]) expect((await evaluate("a.json", "--fail-under", limit)).code, limit).toBe(2);
     await object("constant.json", () => 3);
     const constant = await evaluate("constant.json", "--fail-under", "pcc=0");
     expect(constant.code).toBe(1);

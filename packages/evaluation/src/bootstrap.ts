@@ -1,4 +1,5 @@
 import { createRandom, type Random } from "@dramascope/schema";
+import { checkAlpha, checkLabels, checkLength, checkReplicates } from "./checks.ts";
 import { LABELS } from "./classes.ts";
 import { normalQuantile, normalTail } from "./experiment/distributions.ts";
 import { everyPosition, figureItems, FIGURES, orNull, type FigureItems, type FigureName, type Figures, type TrioMetric } from "./paper-figures.ts";
@@ -33,6 +34,13 @@ export interface BootstrapOptions {
 }
 
 const DEFAULTS: Required<BootstrapOptions> = { replicates: 2000, seed: 0, alpha: 0.05, stratify: false, method: "percentile" };
+
+function complete(options: BootstrapOptions): Required<BootstrapOptions> {
+  const all = { ...DEFAULTS, ...options };
+  checkAlpha(all.alpha);
+  checkReplicates(all.replicates);
+  return all;
+}
 
 /** Positions of the items of each class; one group of all when not stratified. */
 function strata(gold: ArrayLike<number>, stratify: boolean): Uint32Array[] {
@@ -118,7 +126,7 @@ function intervalsOf(gold: ArrayLike<number>, options: Required<BootstrapOptions
 
 /** Intervals of prepared items. */
 export function itemIntervals(gold: ArrayLike<number>, items: FigureItems, options: BootstrapOptions = {}): Intervals {
-  return intervalsOf(gold, { ...DEFAULTS, ...options }, items.at, items.leaveOneOut);
+  return intervalsOf(gold, complete(options), items.at, items.leaveOneOut);
 }
 
 /**
@@ -126,9 +134,19 @@ export function itemIntervals(gold: ArrayLike<number>, items: FigureItems, optio
  *
  * @param gold        True classes, integers 1 … 5.
  * @param predictions As many numbers; NaN marks a missing answer, which is wrong for accuracy and left out of the rest.
+ * @throws EvaluationError `LENGTH_MISMATCH`, `GOLD_INVALID`, `OPTION_INVALID`.
  */
 export function bootstrapCi(gold: ArrayLike<number>, predictions: ArrayLike<number>, options: BootstrapOptions = {}): Intervals {
+  checkLength(gold, predictions, "predictions");
+  checkLabels(gold);
   return itemIntervals(gold, figureItems(gold, predictions), options);
+}
+
+/** Refuses two systems that are not of the same items. */
+export function checkPair({ gold, a, b }: PairedInput): void {
+  checkLength(gold, a, "predictions of a");
+  checkLength(gold, b, "predictions of b");
+  checkLabels(gold);
 }
 
 /** Two systems on the same items. */
@@ -151,6 +169,7 @@ const minus = (b: Figures, a: Figures): Figures => ({ accuracy: b.accuracy - a.a
 
 /** Differences of all figures, b minus a, both systems drawn at the same items; MSE, PCC and bias on items that both answered (NaN is no answer). */
 export function pairedDifferences({ gold, a, b }: PairedInput, options: BootstrapOptions = {}): Record<FigureName, PairedDifference> {
+  checkPair({ gold, a, b });
   const isCounted = (i: number): boolean => !Number.isNaN(a[i]!) && !Number.isNaN(b[i]!);
   const [first, second] = [figureItems(gold, a, isCounted), figureItems(gold, b, isCounted)];
   const measure = (positions: ArrayLike<number>): Figures => minus(second.at(positions), first.at(positions));
@@ -158,13 +177,17 @@ export function pairedDifferences({ gold, a, b }: PairedInput, options: Bootstra
     const without = first.leaveOneOut();
     return second.leaveOneOut().map((figures, i) => minus(figures, without[i]!));
   };
-  const intervals = intervalsOf(gold, { ...DEFAULTS, ...options }, measure, leaveOneOut);
+  const intervals = intervalsOf(gold, complete(options), measure, leaveOneOut);
   const whole = measure(everyPosition(gold.length));
   const of = (name: FigureName): PairedDifference => ({ difference: orNull(whole[name]), ...intervals[name] });
   return { accuracy: of("accuracy"), mse: of("mse"), pcc: of("pcc"), bias: of("bias") };
 }
 
-/** Bootstrap of the difference of two systems on the same items: narrower and fairer than comparing two intervals. */
+/**
+ * Bootstrap of the difference of two systems on the same items: narrower and fairer than comparing two intervals.
+ *
+ * @throws EvaluationError `LENGTH_MISMATCH`, `GOLD_INVALID`, `OPTION_INVALID`.
+ */
 export function pairedBootstrap(input: PairedInput, options: BootstrapOptions & { metric: TrioMetric }): PairedDifference {
   const { metric, ...rest } = options;
   return pairedDifferences(input, rest)[metric];

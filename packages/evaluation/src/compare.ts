@@ -8,7 +8,7 @@ import { holm, mcnemar, permutationTest } from "./significance.ts";
 const TRIO: readonly TrioMetric[] = ["accuracy", "mse", "pcc"];
 
 /** Options of {@link compareSystems}. */
-export interface CompareOptions extends Omit<BootstrapOptions, "method">, CoerceOptions {
+export interface CompareOptions extends BootstrapOptions, CoerceOptions {
   /** Name of the run that the others are compared with. */
   baseline: string;
 }

@@ -1,5 +1,6 @@
+import { checkAlpha } from "./checks.ts";
 import { classOf, LABELS } from "./classes.ts";
-import { dealFolds, type FoldOptions } from "./cross-fit.ts";
+import { DEFAULT_FOLDS, dealFolds, type FoldOptions } from "./cross-fit.ts";
 import { meanOf } from "./sums.ts";
 
 /** Keeps a residual from missing itself by rounding. */
@@ -9,13 +10,15 @@ const TOLERANCE = 1e-9;
  * Half width of a split conformal interval: the ⌈(n+1)(1−α)⌉-th smallest absolute residual (Lei et al. 2018).
  *
  * @param residuals Prediction − truth of items that the model was not fitted on.
- * @param alpha     Share of truths that may lie outside, 0 … 1.
+ * @param alpha     Share of truths that may lie outside, between 0 and 1.
  * @returns In units of the residuals; null when there are too few for this alpha.
+ * @throws EvaluationError `OPTION_INVALID` unless 0 < alpha < 1.
  */
 export function conformalQuantile(residuals: ArrayLike<number>, alpha: number): number | null {
+  checkAlpha(alpha);
   const sorted = Float64Array.from(residuals, Math.abs).sort();
   const rank = Math.ceil((sorted.length + 1) * (1 - alpha) - 1e-12);
-  return rank > sorted.length ? null : sorted[Math.max(0, rank - 1)]!;
+  return rank > sorted.length ? null : sorted[rank - 1]!;
 }
 
 /** Interval of the class around a score in 1 … 5, cut to 1 … 5. */
@@ -47,11 +50,11 @@ export interface ConformalCheck {
 
 /** Width and empirical coverage of conformal intervals, each fold by the residuals of the others. */
 export function crossConformal(scores: ArrayLike<number>, gold: ArrayLike<number>, options: FoldOptions & { alpha?: number } = {}): ConformalCheck {
-  const { alpha = 0.05 } = options;
+  const { alpha = 0.05, folds = DEFAULT_FOLDS } = options;
   const n = scores.length;
   const foldOf = dealFolds(n, options);
   const residuals = Float64Array.from(scores, (score, i) => score - gold[i]!);
-  const widths = Array.from({ length: Math.max(...foldOf) + 1 }, (_, fold) => conformalQuantile(residuals.filter((__, i) => foldOf[i] !== fold), alpha));
+  const widths = Array.from({ length: folds }, (_, fold) => conformalQuantile(residuals.filter((__, i) => foldOf[i] !== fold), alpha));
   if (widths.includes(null)) return { n, alpha, width: null, coverage: null, setSize: null, reason: "too-few-items" };
   const half = (i: number): number => widths[foldOf[i]!]!;
   return {

@@ -1,5 +1,5 @@
+import { checkLabels, checkLength } from "./checks.ts";
 import { classOf } from "./classes.ts";
-import { EvaluationError } from "./errors.ts";
 import { compensatedSum } from "./sums.ts";
 
 /** How much was answered, and what missing answers cost. */
@@ -25,13 +25,12 @@ export interface Coverage {
  *
  * @param gold        True classes, integers 1 … 5.
  * @param predictions As many numbers; null is a missing answer.
- * @throws EvaluationError `LENGTH_MISMATCH`.
+ * @throws EvaluationError `LENGTH_MISMATCH`, `GOLD_INVALID`.
  */
 export function computeCoverage(gold: ArrayLike<number>, predictions: readonly (number | null)[]): Coverage {
   const n = gold.length;
-  if (predictions.length !== n) {
-    throw new EvaluationError(`${n} true classes and ${predictions.length} predictions were given`, { code: "LENGTH_MISMATCH", hint: "Give null for each missing prediction." });
-  }
+  checkLength(gold, predictions, "predictions");
+  checkLabels(gold);
   const answered = predictions.reduce<number>((count, value) => (value === null ? count : count + 1), 0);
   const hits = predictions.reduce<number>((count, value, i) => (value !== null && classOf(value) === gold[i] ? count + 1 : count), 0);
   const squared = (missing: (truth: number) => number): number =>

@@ -13,6 +13,8 @@ export interface FoldOptions {
   groups?: readonly string[] | undefined;
 }
 
+export const DEFAULT_FOLDS = 5;
+
 /** Out-of-fold values. */
 export interface CrossFitResult {
   /** Calibrated value of each item, by the curve of the other folds. */
@@ -29,7 +31,7 @@ export interface CrossFitResult {
  * @returns Fold of each item, from 0.
  * @throws EvaluationError `FOLDS_INVALID` when there are fewer groups than folds.
  */
-export function dealFolds(n: number, { folds = 5, seed = 0, groups }: FoldOptions = {}): number[] {
+export function dealFolds(n: number, { folds = DEFAULT_FOLDS, seed = 0, groups }: FoldOptions = {}): number[] {
   if (groups && groups.length !== n) throw new EvaluationError(`${n} items and ${groups.length} groups were given`, { code: "LENGTH_MISMATCH", hint: "Give one group for each item." });
   const sizes = new Map<string | number, number>();
   for (let i = 0; i < n; i++) sizes.set(groups?.[i] ?? i, (sizes.get(groups?.[i] ?? i) ?? 0) + 1);
@@ -53,9 +55,9 @@ export function dealFolds(n: number, { folds = 5, seed = 0, groups }: FoldOption
  * @throws EvaluationError `FOLDS_INVALID`, and what the fit of a fold throws, such as `INVERTED`.
  */
 export function crossFit(model: "isotonic" | "affine", options: CalibrationData & FoldOptions): CrossFitResult {
-  const { x, y, weights } = options;
+  const { x, y, weights, folds = DEFAULT_FOLDS } = options;
   const foldOf = dealFolds(x.length, options);
   const pick = (values: ArrayLike<number>, fold: number): Float64Array => Float64Array.from(values).filter((_, i) => foldOf[i] !== fold);
-  const models = Array.from({ length: Math.max(...foldOf) + 1 }, (_, fold) => fitCalibration(model, { x: pick(x, fold), y: pick(y, fold), weights: weights && pick(weights, fold) }));
+  const models = Array.from({ length: folds }, (_, fold) => fitCalibration(model, { x: pick(x, fold), y: pick(y, fold), weights: weights && pick(weights, fold) }));
   return { values: Array.from(x, (score, i) => applyCalibration(models[foldOf[i]!]!, score)), foldOf, models };
 }

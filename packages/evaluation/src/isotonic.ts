@@ -10,9 +10,9 @@ export interface IsotonicModel {
   values: number[];
 }
 
-/** Scores of equal value, and later neighbouring ones, with their common target. */
+/** Neighbouring knots with their common target. */
 interface Pool {
-  knots: number[];
+  size: number;
   weight: number;
   value: number;
 }
@@ -27,6 +27,7 @@ export function fitIsotonic(data: CalibrationData): IsotonicModel {
   checkCalibrationData(data);
   const { x, y, weights } = data;
   const order = Array.from({ length: x.length }, (_, i) => i).sort((a, b) => x[a]! - x[b]!);
+  const knots: number[] = [];
   const pools: Pool[] = [];
   for (let start = 0; start < order.length; ) {
     const knot = x[order[start]!]!;
@@ -37,17 +38,17 @@ export function fitIsotonic(data: CalibrationData): IsotonicModel {
       weight += w;
     }
     start = end;
-    let pool: Pool = { knots: [knot], weight, value: sum / weight };
+    knots.push(knot);
+    let pool: Pool = { size: 1, weight, value: sum / weight };
     while (pools.length > 0 && pools.at(-1)!.value >= pool.value) pool = merge(pools.pop()!, pool);
     pools.push(pool);
   }
-  return { kind: "isotonic", knots: pools.flatMap(({ knots }) => knots), values: pools.flatMap(({ knots, value }) => knots.map(() => value)) };
+  return { kind: "isotonic", knots, values: pools.flatMap(({ size, value }) => new Array<number>(size).fill(value)) };
 }
 
 function merge(left: Pool, right: Pool): Pool {
   const weight = left.weight + right.weight;
-  for (const knot of right.knots) left.knots.push(knot);
-  return { knots: left.knots, weight, value: (left.weight * left.value + right.weight * right.value) / weight };
+  return { size: left.size + right.size, weight, value: (left.weight * left.value + right.weight * right.value) / weight };
 }
 
 /** Value of the curve: linear between knots, constant outside. */

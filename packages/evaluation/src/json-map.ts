@@ -17,6 +17,8 @@ function endOfString(text: string, start: number): number {
   return i + 1;
 }
 
+const COLON = /\s*:/uy;
+
 /** Keys of the outermost object of valid JSON, repeated ones included: JSON.parse keeps the last of them and says nothing. */
 function* keysOf(text: string): Generator<{ key: string; line: number }> {
   let [depth, line] = [0, 1];
@@ -27,7 +29,8 @@ function* keysOf(text: string): Generator<{ key: string; line: number }> {
     else if (character === "}" || character === "]") depth--;
     else if (character === '"') {
       const end = endOfString(text, i);
-      if (depth === 1 && /^\s*:/u.test(text.slice(end, end + 64))) yield { key: JSON.parse(text.slice(i, end)) as string, line };
+      COLON.lastIndex = end;
+      if (depth === 1 && COLON.test(text)) yield { key: JSON.parse(text.slice(i, end)) as string, line };
       i = end - 1;
     }
   }

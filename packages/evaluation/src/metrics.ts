@@ -1,4 +1,5 @@
-import { classOf, isLabel, LABELS } from "./classes.ts";
+import { checkLabels, checkLength } from "./checks.ts";
+import { classOf, LABELS } from "./classes.ts";
 import { classMetrics, macroAverages, weightedKappa, type ClassMetrics } from "./confusion.ts";
 import { pearson, rankCorrelations } from "./correlation.ts";
 import { EvaluationError } from "./errors.ts";
@@ -46,12 +47,8 @@ export interface Metrics {
   confusion: number[][];
 }
 
-function check(gold: ArrayLike<number>, predictions: ArrayLike<number>): void {
-  if (gold.length !== predictions.length) {
-    throw new EvaluationError(`${gold.length} true classes and ${predictions.length} predictions were given`, { code: "LENGTH_MISMATCH", hint: "Give one prediction for each true class." });
-  }
-  for (let i = 0; i < gold.length; i++) {
-    if (!isLabel(gold[i])) throw new EvaluationError(`true class ${i} is ${String(gold[i])}`, { code: "GOLD_INVALID", hint: "True classes are the integers 1 to 5." });
+function checkPredictions(predictions: ArrayLike<number>): void {
+  for (let i = 0; i < predictions.length; i++) {
     if (!Number.isFinite(predictions[i])) throw new EvaluationError(`prediction ${i} is ${String(predictions[i])}`, { code: "PREDICTION_INVALID", hint: "Predictions are finite numbers; leave missing ones out." });
   }
 }
@@ -66,7 +63,9 @@ const root = (value: number | null): number | null => (value === null ? null : M
  * @throws EvaluationError `LENGTH_MISMATCH`, `GOLD_INVALID`, `PREDICTION_INVALID`.
  */
 export function computeMetrics(gold: ArrayLike<number>, predictions: ArrayLike<number>): Metrics {
-  check(gold, predictions);
+  checkLength(gold, predictions, "predictions");
+  checkLabels(gold);
+  checkPredictions(predictions);
   const n = gold.length;
   const confusion = LABELS.map(() => new Array<number>(5).fill(0));
   for (let i = 0; i < n; i++) confusion[gold[i]! - 1]![classOf(predictions[i]!) - 1]!++;

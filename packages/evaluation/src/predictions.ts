@@ -79,8 +79,9 @@ export function parseLabel(value: unknown, where: string): number {
 
 const MAX_SHOWN = 80;
 
-/** A value for an error message, cut short. */
+/** A value for an error message, cut short; what is deep is only named. */
 function describe(value: unknown): string {
-  const text = typeof value === "number" ? String(value) : (JSON.stringify(value) as string | undefined) ?? typeof value;
-  return text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}…` : text;
+  if (typeof value === "string") return JSON.stringify(value.length > MAX_SHOWN ? `${value.slice(0, MAX_SHOWN)}…` : value);
+  if (Array.isArray(value)) return "a list";
+  return typeof value === "object" && value !== null ? "an object that is no distribution" : String(value);
 }

@@ -1,4 +1,5 @@
-import { isLabel, LABELS } from "./classes.ts";
+import { checkLabels, checkLength } from "./checks.ts";
+import { LABELS } from "./classes.ts";
 import { EvaluationError } from "./errors.ts";
 import { isDistribution } from "./predictions.ts";
 import { meanOf } from "./sums.ts";
@@ -91,10 +92,10 @@ function riskCoverageCurve(answers: readonly TopAnswer[]): RiskPoint[] {
  */
 export function probabilityScores(p: readonly (readonly number[])[], gold: ArrayLike<number>): ProbabilityScores {
   const n = p.length;
-  if (gold.length !== n) throw new EvaluationError(`${gold.length} true classes and ${n} distributions were given`, { code: "LENGTH_MISMATCH", hint: "Give one distribution for each true class." });
+  checkLength(gold, p, "distributions");
+  checkLabels(gold);
   p.forEach((shares, i) => {
     if (!isDistribution(shares)) throw new EvaluationError(`distribution ${i} is [${shares.join(", ")}]`, { code: "PROBABILITIES_INVALID", hint: "Give five probabilities that sum to 1." });
-    if (!isLabel(gold[i])) throw new EvaluationError(`true class ${i} is ${String(gold[i])}`, { code: "GOLD_INVALID", hint: "True classes are the integers 1 to 5." });
   });
   const answers = p.map((shares, i): TopAnswer => {
     const confidence = Math.max(...shares);

@@ -1,5 +1,6 @@
 import { createRandom } from "@dramascope/schema";
-import type { PairedInput } from "./bootstrap.ts";
+import { checkPair, type PairedInput } from "./bootstrap.ts";
+import { checkReplicates } from "./checks.ts";
 import { classOf } from "./classes.ts";
 import { EvaluationError } from "./errors.ts";
 import { orNull, type TrioMetric } from "./paper-figures.ts";
@@ -14,8 +15,13 @@ export interface McNemar {
   p: number;
 }
 
-/** McNemar's exact test of two systems' accuracy; NaN marks a missing answer, which is wrong. */
+/**
+ * McNemar's exact test of two systems' accuracy; NaN marks a missing answer, which is wrong.
+ *
+ * @throws EvaluationError `LENGTH_MISMATCH`, `GOLD_INVALID`.
+ */
 export function mcnemar({ gold, a, b }: PairedInput): McNemar {
+  checkPair({ gold, a, b });
   let [onlyA, onlyB] = [0, 0];
   for (let i = 0; i < gold.length; i++) {
     const rightA = classOf(a[i]!) === gold[i];
@@ -97,10 +103,12 @@ function statisticOf(input: PairedInput, metric: TrioMetric): (swaps: Uint8Array
  * Paired permutation test: exchanges the two systems' answers item by item. An undefined permuted difference counts as 0.
  *
  * @returns p = (1 + number of |T*| ≥ |T| − 1e-12) / (replicates + 1), or the exact share.
- * @throws EvaluationError `TOO_MANY_ITEMS` for `exact` with more than 20 items.
+ * @throws EvaluationError `TOO_MANY_ITEMS` for `exact` with more than 20 items, `LENGTH_MISMATCH`, `GOLD_INVALID`, `OPTION_INVALID`.
  */
 export function permutationTest(input: PairedInput, options: PermutationOptions): PermutationResult {
   const { metric, replicates = 2000, seed = 0, exact = false } = options;
+  checkPair(input);
+  checkReplicates(replicates);
   const n = input.gold.length;
   if (exact && n > MAX_EXACT_ITEMS) throw new EvaluationError(`an exact permutation test of ${n} items was asked for`, { code: "TOO_MANY_ITEMS", hint: `Leave out exact above ${MAX_EXACT_ITEMS} items.` });
   const statistic = statisticOf(input, metric);

@@ -32,8 +32,8 @@ export interface WorstSlice {
   dimension: string;
   /** The figure. */
   metric: TrioMetric;
-  /** Name of the slice; null for items without a value. */
-  value: string | null;
+  /** Name of the slice. */
+  value: string;
   /** Its figure. */
   figure: number;
   /** Items of the slice. */
@@ -88,11 +88,11 @@ export function scoreSlices(ids: readonly string[], gold: readonly number[], sco
   });
 }
 
-/** The worst shown slice of each dimension in accuracy, MSE and PCC; dimensions with fewer than two shown slices have none. */
+/** The worst shown slice of each dimension in accuracy, MSE and PCC; items without a value are no slice here, dimensions with fewer than two shown slices have none. */
 export function worstSlices(slices: readonly Slice[]): WorstSlice[] {
   return [...new Set(slices.map(({ dimension }) => dimension))].flatMap((dimension) =>
     (["accuracy", "mse", "pcc"] as const).flatMap((metric) => {
-      const shown = slices.flatMap(({ dimension: own, value, n, metrics }) => (own === dimension && metrics !== null && metrics[metric] !== null ? [{ dimension, metric, value, figure: metrics[metric], n }] : []));
+      const shown = slices.flatMap(({ dimension: own, value, n, metrics }) => (own === dimension && value !== null && metrics !== null && metrics[metric] !== null ? [{ dimension, metric, value, figure: metrics[metric], n }] : []));
       const sign = metric === "mse" ? -1 : 1;
       return shown.length < 2 ? [] : [shown.reduce((worst, one) => (sign * one.figure < sign * worst.figure ? one : worst))];
     }),

@@ -197,6 +197,15 @@ describe("held-out values", () => {
     expect(heldOutCalibration(truth, new Map(ids.slice(0, 8).map((id) => [id, 3])))).toMatchObject({ n: 8, isotonic: null, conformal: null, undefined: { isotonic: "too-few-items", conformal: "too-few-items", "before.pcc": "too-few-or-constant" } });
   });
 
+  it("do not run out of stack or time on a large falling catalogue", () => {
+    const many = Array.from({ length: 150_000 }, (_, i) => i);
+    const target = many.map((i) => -i);
+    const { values } = fitIsotonic({ x: many, y: target });
+    expect(values).toHaveLength(many.length);
+    expect(values[0]).toBeCloseTo(-74_999.5, 6);
+    expect(crossFit("isotonic", { x: many, y: target }).foldOf.filter((fold) => fold === 4)).toHaveLength(30_000);
+  });
+
   it("say when there are too few for the promised share", () => {
     expect(crossConformal([1, 2, 3, 4], [1, 2, 3, 4], { folds: 2 })).toEqual({ n: 4, alpha: 0.05, width: null, coverage: null, setSize: null, reason: "too-few-items" });
   });
@@ -206,6 +215,7 @@ describe("conformal", () => {
   it("quantiles are those of the reference", () => {
     for (const { residuals, alpha, q } of data.conformal) expect(conformalQuantile(residuals, alpha)).toBe(q);
     expect(conformalQuantile([], 0.1)).toBeNull();
+    for (const alpha of [0, 1, Number.NaN]) expect(() => conformalQuantile([1], alpha)).toThrow(code("OPTION_INVALID"));
   });
 
   it("sets are never empty, and hold the classes inside the interval", () => {

@@ -40,7 +40,9 @@ describe("truth and predictions", () => {
     await expect(readTruth(await file("d.json", '{"a":1,\n"b":{"a":2},\n"\\u0061":2}'))).rejects.toThrow("twice, in line 1 and in line 3");
     await expect(readPredictions(await file("d.jsonl", '{"dramaId":"a"}\n{"dramaId":"b"}\n{"dramaId":"a"}\n'))).rejects.toThrow("twice, in line 1 and in line 3");
     await expect(readPredictions(await file("d2.jsonl", '{"dramaId":"a"}\n{"dramaId":"a"}\n'))).rejects.toThrow(code("DUPLICATE_ID"));
-    expect(await readPredictions(await file("nested.json", '{"x": {"expected":3,"p1":0,"p2":0,"p3":1,"p4":0,"p5":0}, "y": {"expected":3,"p1":0,"p2":0,"p3":1,"p4":0,"p5":0}, "say \\"a\\": [": 2}'))).toHaveProperty("size", 3);
+    const scored = '{"expected":3,"p1":0,"p2":0,"p3":1,"p4":0,"p5":0}';
+    const nested = `{"x": ${scored}, "y"${" ".repeat(100)}: ${scored}, "say \\"a\\": [": 2}`;
+    expect([...(await readPredictions(await file("nested.json", nested))).keys()]).toEqual(["x", "y", 'say "a": [']);
   });
 
   it("may use the names of object members as ids", async () => {

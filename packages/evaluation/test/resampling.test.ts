@@ -109,4 +109,17 @@ describe("pairs", () => {
     expect(() => permutationTest({ gold: many, a: many, b: many }, { metric: "mse", exact: true })).toThrow(code("TOO_MANY_ITEMS"));
     expect(mcnemar({ gold: [1, 2], a: [1, 2], b: [1, 2] })).toEqual({ onlyA: 0, onlyB: 0, p: 1 });
   });
+
+  it.each([
+    [() => bootstrapCi([1, 2], [1]), "LENGTH_MISMATCH"],
+    [() => bootstrapCi([0], [1]), "GOLD_INVALID"],
+    [() => bootstrapCi([1], [1], { alpha: 95 }), "OPTION_INVALID"],
+    [() => bootstrapCi([1], [1], { replicates: 0 }), "OPTION_INVALID"],
+    [() => pairedBootstrap({ gold: [1], a: [1], b: [] }, { metric: "mse" }), "LENGTH_MISMATCH"],
+    [() => mcnemar({ gold: [1], a: [1, 2], b: [1] }), "LENGTH_MISMATCH"],
+    [() => permutationTest({ gold: [6], a: [1], b: [1] }, { metric: "mse" }), "GOLD_INVALID"],
+    [() => permutationTest({ gold: [1], a: [1], b: [1] }, { metric: "mse", replicates: 0.5 }), "OPTION_INVALID"],
+  ])("refuse %s", (call, expected) => {
+    expect(call).toThrow(code(expected));
+  });
 });

@@ -42,11 +42,11 @@ function parseLimit(text: string): Limit {
   return { metric, least: Number(number) };
 }
 
-/** Whether a metric is below its limit; one that does not exist is. */
-function isUnder(metrics: Metrics, { metric, least }: Limit): boolean {
-  const value = Object.hasOwn(metrics, metric) ? metrics[metric as keyof Metrics] : undefined;
-  if (typeof value !== "number" && value !== null) throw usageError(`--fail-under: there is no metric ${metric}`, "Use for example accuracy, pcc, srcc, kendall, qwk, macroF1 or balancedAccuracy.");
-  return value === null || value < least;
+/** A metric by its name; null where it does not exist. */
+function valueOf({ metrics, coverage }: EvaluationReport, metric: string): number | null {
+  const value = metric === "coverage" ? coverage.coverage : Object.hasOwn(metrics, metric) ? metrics[metric as keyof Metrics] : undefined;
+  if (typeof value !== "number" && value !== null) throw usageError(`--fail-under: there is no metric ${metric}`, "Use for example coverage, accuracy, pcc, srcc, kendall, qwk, macroF1 or balancedAccuracy.");
+  return value;
 }
 
 function headLines({ coverage, metrics, intervals, baselines, undefined: why }: EvaluationReport): string[] {
@@ -73,7 +73,7 @@ function comparisonLines({ rows, baseline }: ComparisonTable): string[] {
 }
 
 const sliceLines = ({ slices, worstSlices }: EvaluationReport): string[] => [
-  ...worstSlices.map(({ dimension, metric, value, figure, n }) => `worst ${dimension} in ${metric}: ${value ?? "(no value)"}, ${show(figure)}, n = ${n}`),
+  ...worstSlices.map(({ dimension, metric, value, figure, n }) => `worst ${dimension} in ${metric}: ${value}, ${show(figure)}, n = ${n}`),
   ...(slices.some(({ metrics }) => metrics === null) ? [`${slices.filter(({ metrics }) => metrics === null).length} of ${slices.length} slices are too small to show`] : []),
 ];
 
@@ -151,14 +151,14 @@ export function addEvaluate(program: Command, io: CliIo, setExitCode: SetExitCod
       if (options.out !== undefined) await writeFileAtomically(options.out, `${JSON.stringify({ ...result, items }, null, 2)}\n`);
       if (options.report !== undefined) await writeFileAtomically(options.report, evaluationPage(result, items));
       const { compat, comparison } = result;
-      const under = limits.filter((limit) => isUnder(report.metrics, limit));
+      const under = limits.map((limit) => ({ ...limit, value: valueOf(report, limit.metric) })).filter(({ value, least }) => value === null || value < least);
       const lines = [
         ...headLines(report),
         ...(compat ? [`authors    accuracy ${compat.accuracy}, mse ${compat.mse}, pcc ${compat.pcc} (n = ${compat.n})`] : []),
         ...(comparison ? comparisonLines(comparison) : []),
         ...sliceLines(report),
         ...result.warnings.map((text) => `warning: ${text}`),
-        ...under.map(({ metric, least }) => `failed: ${metric} ${show(report.metrics[metric as "pcc"])} is under ${least}`),
+        ...under.map(({ metric, least, value }) => `failed: ${metric} ${show(value)} is under ${least}`),
       ];
       return { json: { ...result, failedUnder: under.map(({ metric }) => metric) }, text: `${lines.join("\n")}\n`, exitCode: under.length > 0 ? 1 : 0 };
     },
