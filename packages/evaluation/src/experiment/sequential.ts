@@ -1,0 +1,41 @@
+/** An estimate as the sequential interval needs it. */
+export interface SequentialInput {
+  /** Variance of the estimate (its standard error squared). */
+  varianceOfMean: number;
+  /** Users of both arms. */
+  n: number;
+}
+
+/** Options of {@link sequentialHalfWidth}. */
+export interface SequentialOptions {
+  /** One minus the level that holds at all looks together. */
+  alpha: number;
+  /** Users of both arms at which the interval is to be narrowest; chosen before the experiment. */
+  nStar: number;
+}
+
+/** ρ = √((−2 ln α + ln(−2 ln α + 1))/n*), dimensionless: tunes the interval to be narrowest at n*. */
+export function mixtureScale({ alpha, nStar }: SequentialOptions): number {
+  const log = -2 * Math.log(alpha);
+  return Math.sqrt((log + Math.log(log + 1)) / nStar);
+}
+
+/** Half-width at level α for a ρ chosen before. */
+export function halfWidthAt({ varianceOfMean, n }: SequentialInput, rho: number, alpha: number): number {
+  const scaled = n * rho * rho + 1;
+  return Math.sqrt((varianceOfMean * n * 2 * scaled * Math.log(Math.sqrt(scaled) / alpha)) / (n * rho) ** 2);
+}
+
+/** The level at which the interval just reaches 0: a p value that holds at every look. */
+export function alwaysValidP(estimate: number, { varianceOfMean, n }: SequentialInput, rho: number): number {
+  const scaled = n * rho * rho + 1;
+  return Math.min(1, Math.sqrt(scaled) * Math.exp((-(estimate ** 2) * (n * rho) ** 2) / (2 * varianceOfMean * n * scaled)));
+}
+
+/**
+ * Half-width of an interval that holds at every look, so that an experiment may be watched and stopped early: the normal mixture
+ * boundary (Waudby-Smith and others 2021), √(V·n · 2(nρ²+1)/(nρ)² · ln(√(nρ²+1)/α)). About 1.5 to 2 times the fixed half-width.
+ */
+export function sequentialHalfWidth(input: SequentialInput, options: SequentialOptions): number {
+  return halfWidthAt(input, mixtureScale(options), options.alpha);
+}
