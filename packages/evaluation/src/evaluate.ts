@@ -5,7 +5,7 @@ import type { Coverage } from "./coverage.ts";
 import { orderItems, predictionsOf, scoresOrNaN, type PredictionMap } from "./items.ts";
 import type { Metrics } from "./metrics.ts";
 import { figureItems } from "./paper-figures.ts";
-import { probabilitiesOf, type CoerceOptions } from "./predictions.ts";
+import { probabilitiesOf, type CoerceOptions, type Prediction } from "./predictions.ts";
 import { probabilityScores, type ProbabilityScores } from "./probability-scores.ts";
 import { scoreItems, scoreSlices, worstSlices, type Slice, type SliceValues, type WorstSlice } from "./slices.ts";
 
@@ -60,6 +60,15 @@ function warnLowEntropy({ perClass, n }: Metrics): string[] {
   return commonest.predicted > LOW_ENTROPY_SHARE * n ? [`low-entropy: ${Math.round((100 * commonest.predicted) / n)} % of ${n} answers are class ${commonest.label}`] : [];
 }
 
+/** Scores of the predictions that carry probabilities, if any does. */
+function scoreProbabilities(given: readonly (Prediction | null)[], gold: readonly number[]): ProbabilityScores | undefined {
+  const carried = given.flatMap((prediction, i) => {
+    const p = probabilitiesOf(prediction);
+    return p ? [{ p, label: gold[i]! }] : [];
+  });
+  return carried.length === 0 ? undefined : probabilityScores(carried.map(({ p }) => p), carried.map(({ label }) => label));
+}
+
 /**
  * Compares predictions with true classes by id. A missing or null prediction is wrong for accuracy; its cost in squared error stands in `coverage`.
  * The order of the maps changes nothing. The result holds no NaN and no infinity; every null has its reason in `undefined`.
@@ -78,35 +87,40 @@ export function evaluate(truth: ReadonlyMap<string, number>, predictions: Predic
   const scores = scoresOrNaN(given);
   const scored = scoreItems(gold, scores, resampling);
   const isAnswered = (_: unknown, i: number): boolean => given[i] !== null;
-  const answered = { gold: gold.filter(isAnswered), predictions: scores.filter(isAnswered) };
+  const answered: Answered = { gold: gold.filter(isAnswered), predictions: scores.filter(isAnswered) };
   const strange = [...predictions.keys()].filter((id) => !truth.has(id)).length;
-  const withProbabilities = given.flatMap((prediction, i) => probabilitiesOf(prediction) ? [{ p: probabilitiesOf(prediction)!, gold: gold[i]! }] : []);
+  const probabilities = scoreProbabilities(given, gold);
   const slices = sliceValues ? scoreSlices(ids, gold, scores, sliceValues, { ...resampling, minSlice }) : [];
   const report: EvaluationReport = {
     ...scored,
     baselines: baselines(gold, answered),
     slices,
     worstSlices: worstSlices(slices),
-    ...(withProbabilities.length > 0 && { probabilities: probabilityScores(withProbabilities.map(({ p }) => p), withProbabilities.map(({ gold: label }) => label)) }),
+    ...(probabilities && { probabilities }),
     warnings: [...(strange > 0 ? [`${strange} predictions have ids without a true class and are ignored`] : []), ...warnLowEntropy(scored.metrics)],
   };
-  report.probabilities?.reliability.forEach(({ n }, i) => {
+  probabilities?.reliability.forEach(({ n }, i) => {
     if (n === 0) for (const name of ["confidence", "accuracy"]) report.undefined[`probabilities.reliability.${i}.${name}`] = "empty-bin";
   });
   if (report.baselines.recalibrated!.mse === null) report.undefined["baselines.recalibrated.mse"] = scored.undefined["pcc"]!;
-  return compat === undefined ? report : asAuthors(report, truth, new Map(ids.map((id, i) => [id, given[i]!])), { items: answered, resampling });
+  return compat === undefined ? report : asAuthors(report, authorsFigures(truth, new Map(ids.map((id, i) => [id, given[i]!]))), answered, resampling);
+}
+
+/** The items that the script looks at. */
+interface Answered {
+  gold: number[];
+  predictions: Float64Array;
 }
 
 /** The report with the script's three figures in place of the metrics, and intervals over the items that it looks at. */
-function asAuthors(report: EvaluationReport, truth: ReadonlyMap<string, number>, predictions: ReadonlyMap<string, Parameters<typeof probabilitiesOf>[0]>, { items, resampling }: { items: { gold: number[]; predictions: Float64Array }; resampling: BootstrapOptions }): AuthorsReport {
-  const figures = authorsFigures(truth, predictions);
+function asAuthors(report: EvaluationReport, figures: Pick<AuthorsReport, "metrics" | "compat">, { gold, predictions }: Answered, resampling: BootstrapOptions): AuthorsReport {
   const { pcc } = report.undefined;
   const kept = Object.entries(report.undefined).filter(([name]) => name.includes(".") && !name.startsWith("perClass."));
   return {
     ...report,
     ...figures,
     undefined: Object.fromEntries(pcc === undefined ? kept : [["pcc", pcc], ...kept]),
-    intervals: itemIntervals(items.gold, figureItems(items.gold, items.predictions), resampling),
+    intervals: itemIntervals(gold, figureItems(gold, predictions), resampling),
     warnings: report.coverage.answered < report.coverage.n ? [...report.warnings, PARTIAL_WARNING] : report.warnings,
   };
 }
