@@ -82,8 +82,8 @@ export function createCrew<Job, Reply>(size: number, start: () => Worker): Crew<
       if (entry.wasLost) entry.reject(new RewardError("the worker thread ended twice while it scored this item", { code: "WORKER_LOST", cause, hint: "Leave the item out, or set limits." }));
       else queue.unshift({ ...entry, wasLost: true });
     }
-    if (failedStarts >= MAX_FAILED_STARTS && readyMembers().length === 0) giveUp(cause);
-    else if (!isClosed || !isIdle()) fill();
+    if (!isClosed || !isIdle()) fill();
+    if (members.size === 0) giveUp(cause);
     dispatch();
   };
 
@@ -108,8 +108,9 @@ export function createCrew<Job, Reply>(size: number, start: () => Worker): Crew<
     });
   };
 
+  /** Threads that end before they are up are not replaced for ever: the crew goes on with the others, or gives up when there are none. */
   const fill = (): void => {
-    while (members.size < size) hire();
+    while (members.size < size && failedStarts < MAX_FAILED_STARTS) hire();
   };
 
   const checkOpen = (): void => {

@@ -1,6 +1,12 @@
+import { execFileSync } from "node:child_process";
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
 import { createRewardPool, hardened, prepareReference, scoreCompletion, type RewardItem, type RewardPool, type RewardReference } from "@dramascope/rewards";
 import { createRandom } from "@dramascope/schema";
+import ts from "typescript";
 import { afterEach, describe, expect, it, vi } from "vitest";
 
 const random = createRandom(3);
@@ -30,6 +36,21 @@ function killAtJobs(isKilled: (job: number) => boolean): void {
     post.call(this, message);
     if (isKilled(sent++)) void this.terminate();
   });
+}
+
+/** A program beside the package's sources as a build leaves them: each module as JavaScript. */
+function runBuilt(program: string): string {
+  const folder = mkdtempSync(join(tmpdir(), "dramascope-built-"));
+  const sources = new URL("../src/", import.meta.url);
+  mkdirSync(join(folder, "dist"));
+  for (const name of readdirSync(sources)) {
+    const { outputText } = ts.transpileModule(readFileSync(new URL(name, sources), "utf8"), { compilerOptions: { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2023, rewriteRelativeImportExtensions: true, verbatimModuleSyntax: true } });
+    writeFileSync(join(folder, "dist", name.replace(/ts$/u, "js")), outputText);
+  }
+  copyFileSync(new URL("../package.json", import.meta.url), join(folder, "package.json"));
+  symlinkSync(fileURLToPath(new URL("../../../node_modules", import.meta.url)), join(folder, "node_modules"));
+  writeFileSync(join(folder, "program.mjs"), program);
+  return execFileSync(process.execPath, ["--conditions=@dramascope/source", join(folder, "program.mjs")], { encoding: "utf8", timeout: 30_000 });
 }
 
 describe("createRewardPool", () => {
@@ -85,6 +106,25 @@ describe("createRewardPool", () => {
     for (const score of scores) expect(score).toMatchObject({ total: null, accuracy: null, format: null, caption: null, comments: null, reasons: ["worker-lost"], error: { code: "WORKER_LOST" } });
   });
 
+  it("gives up when no thread can be started, and tries again with the next batch", async () => {
+    // eslint-disable-next-line @typescript-eslint/unbound-method -- called with its worker below
+    const on = Worker.prototype.on as (this: Worker, ...args: unknown[]) => Worker;
+    const started = new Set<Worker>();
+    vi.spyOn(Worker.prototype, "on").mockImplementation(function (this: Worker, ...args: unknown[]) {
+      if (args[0] === "exit" && !started.has(this)) {
+        started.add(this);
+        void this.terminate();
+      }
+      return on.apply(this, args);
+    });
+    const pool = open({ workers: 2 });
+    await expect(pool.score(items)).rejects.toMatchObject({ code: "WORKER_UNAVAILABLE" });
+    expect(started.size).toBeLessThan(6);
+    expect(pool.ready).toBe(0);
+    vi.restoreAllMocks();
+    expect(await pool.score(items)).toEqual(expected);
+  });
+
   it("stops when asked and goes on with the rest", async () => {
     const pool = open({ workers: 1 });
     const abort = new AbortController();
@@ -105,6 +145,16 @@ describe("createRewardPool", () => {
     await expect(pool.score(items)).rejects.toMatchObject({ code: "POOL_CLOSED" });
     await expect(pool.whenReady()).rejects.toMatchObject({ code: "POOL_CLOSED" });
     await pool.close();
+  });
+
+  it("finds its threads' module in the built package, too", () => {
+    const output = runBuilt(`
+      import { createRewardPool } from "./dist/index.js";
+      const pool = createRewardPool({ workers: 2 });
+      const [{ accuracy, error }] = await pool.score([{ completion: "<answer>4</answer>", reference: { score: 4, caption: "a", comments: [] } }]);
+      await pool.close();
+      console.log(accuracy, error);`);
+    expect(output.trim()).toBe("1 null");
   });
 
   it("refuses settings that make no sense", () => {
