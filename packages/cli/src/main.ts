@@ -5,6 +5,7 @@ import { addCurate } from "./commands/curate.ts";
 import { addDemo } from "./commands/demo.ts";
 import { addDoctor } from "./commands/doctor.ts";
 import { addEvaluate } from "./commands/evaluate.ts";
+import { addExperiment } from "./commands/experiment.ts";
 import { addFrames } from "./commands/frames.ts";
 import { addHotValue } from "./commands/hot-value.ts";
 import { addRewards } from "./commands/rewards.ts";
@@ -25,7 +26,7 @@ export async function main(args: readonly string[], io: CliIo): Promise<ExitCode
     .description("Judges short dramas before they have an audience.")
     .exitOverride()
     .configureOutput({ writeOut: io.stdout, writeErr: io.stderr });
-  const add = [addDoctor, addDemo, addHotValue, addFrames, addCurate, addTrain, addAssess, addEvaluate, addCalibrate, addRewards];
+  const add = [addDoctor, addDemo, addHotValue, addFrames, addCurate, addTrain, addAssess, addEvaluate, addCalibrate, addExperiment, addRewards];
   for (const one of add) one(program, io, (code) => (exitCode = code));
   const everyCommand = [...program.commands, ...program.commands.flatMap((command) => command.commands)];
   for (const command of everyCommand) command.exitOverride().configureOutput({ writeOut: io.stdout, writeErr: io.stderr });
