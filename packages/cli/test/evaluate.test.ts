@@ -119,6 +119,12 @@ describe("evaluate", () => {
 });
 
 describe("calibrate", () => {
+  it.each(["fit", "apply"])("%s has help with an example", async (name) => {
+    const { code, stdout } = await run("calibrate", name, "--help");
+    expect(code).toBe(0);
+    expect(stdout).toContain(`Example:\n  dramascope calibrate ${name}`);
+  });
+
   it.each(["isotonic", "affine", "table"])("fits %s, judges it on held-out folds, and applies it", async (method) => {
     const model = `${method}.model.json`;
     const fit = await run("calibrate", "fit", "--predictions", at("b.json"), "--truth", at("truth.json"), "--method", method, "--groups", at("dramas.jsonl"), "--out", at(model), "--json");
