@@ -47,7 +47,8 @@ function problemOf(error: unknown, request: Request): HttpProblem {
  * The reward service as a web-standard handler: `POST /v1/score`, `GET /healthz`, `/readyz`, `/v1/version`, `/metrics`.
  *
  * The same body gets the same bytes. Items stand in the order of the request; an item that cannot be scored is null with its error, never 0, and the others
- * are scored. Errors are `{ "error": { "code", "message" } }` with 400, 401, 404, 405, 408, 409, 413, 415, 422, 429, 500 or 503. Nothing is logged.
+ * are scored; under `onError: "fail"` the same answer has status 422. Errors are `{ "error": { "code", "message" } }` with 400, 401, 404, 405, 408, 409, 413,
+ * 415, 429, 500 or 503. Nothing is logged.
  *
  * @returns A function from request to response that never rejects.
  */
