@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { mkdtemp, readdir, readFile, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -6,15 +7,8 @@ import { createRandom } from "@dramascope/schema";
 import { beforeAll, describe, expect, it } from "vitest";
 import { run, start } from "./cli.ts";
 
-const PLAN = `
-variants: [{ name: A, share: 50 }, { name: B, share: 50 }]
-control: A
-minimumEffect: 0.03
-slices: [genre]
-metrics:
-  - { name: ctr, kind: ratio, numerator: clicks, denominator: impressions, prePeriod: before, role: primary }
-  - { name: watch, kind: mean, numerator: seconds, role: guardrail, limit: 0.05 }
-`;
+/** The plan that the package's README shows. */
+const PLAN = /```yaml\n([\s\S]*?)```/u.exec(readFileSync(new URL("../../evaluation/README.md", import.meta.url), "utf8"))![1]!;
 let folder: string;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "dramascope-cli-experiment-"));

@@ -88,6 +88,7 @@ describe("analyseExperiment", () => {
     const stopped = analyseExperiment(stream([...long, ...long]), withPre, { temporaryFolder: folder, signal: abort.signal, onProgress: () => abort.abort(new Error("enough")) });
     await expect(stopped).rejects.toThrow("enough");
     expect(await readdir(folder)).toEqual([]);
+    await expect(analyseExperiment(stream(long), withPre, { temporaryFolder: join(folder, "none") })).rejects.toThrow(code("TEMPORARY_FILE"));
   });
 
   it("finds repeated and crossed users exactly, compared with a plain table", async () => {

@@ -136,6 +136,9 @@ describe("lift", () => {
     expect(() => ratioStats([1, 2], [1])).toThrow(code("LENGTH_MISMATCH"));
     expect(() => cuped([1], [1])).toThrow(code("LENGTH_MISMATCH"));
     expect(() => srm([1, 2], [1, 0])).toThrow(code("SRM_INVALID"));
+    expect(() => cuped([1, 2], [1, Number.NaN])).toThrow(code("VALUE_INVALID"));
+    expect(() => lift(arm(1, 1), arm(1, 1), { alpha: 0 })).toThrow(code("OPTION_INVALID"));
+    expect(() => sequentialHalfWidth({ varianceOfMean: 1, n: 0 }, { alpha: 0.05, nStar: 100 })).toThrow(code("OPTION_INVALID"));
   });
 
   it("takes nothing out where the pre-period says nothing", () => {

@@ -21,25 +21,29 @@ export interface HolmResult {
 export interface MetricComparison {
   /** Name in the plan. */
   metric: string;
+  /** What the metric is for. */
   role: PlannedMetric["role"];
+  /** Mean a user, or a ratio of sums. */
   kind: PlannedMetric["kind"];
+  /** Which way is good. */
   direction: PlannedMetric["direction"];
   /** Null when the arm has no value: the denominators add up to 0. */
   control: Summary | null;
+  /** Null as `control`. */
   treatment: Summary | null;
   /** Relative lift as measured; null when an arm has no value. */
   relative: Lift | null;
-  /** Difference in the metric's unit. */
+  /** Difference in the metric's unit; null as `relative`. */
   absolute: Lift | null;
-  /** After taking out the pre-period; null without one. */
+  /** After taking out the pre-period: slope, variance after / before, share of users with a pre-period, lifts; null without one. */
   cuped: { theta: number; varianceRatio: number | null; coverage: number; relative: Lift; absolute: Lift } | null;
   /** What decides: the relative lift, after CUPED where there is a pre-period; null when undefined. */
   evidence: Evidence | null;
   /** Why `evidence` is null. */
   undefined?: "zero-denominator" | "zero-baseline" | "no-variance";
-  /** Of primary metrics. */
+  /** Of primary metrics, else null. */
   holm: HolmResult | null;
-  /** Of guardrails. */
+  /** Of guardrails with evidence, else null. */
   guardrail: GuardrailTest | null;
   /** Relative effect found in 80 of 100 experiments with these users; null without evidence. */
   minimumDetectableEffect: number | null;

@@ -17,7 +17,7 @@ export interface Cuped {
  *
  * @param y The metric, one value a user.
  * @param x The pre-period, one value a user, measured before assignment; anything measured later biases the result.
- * @throws EvaluationError `LENGTH_MISMATCH`.
+ * @throws EvaluationError `LENGTH_MISMATCH`, `VALUE_INVALID`.
  */
 export function cuped(y: ArrayLike<number>, x: ArrayLike<number>): Cuped {
   checkPair(y, x, "cuped");

@@ -57,6 +57,7 @@ export interface GuardrailTest {
   p: number;
   /** The largest relative worsening that the data leave possible (one-sided bound at the plan's alpha); negative when even that is an improvement. */
   worst: number;
+  /** True when `p` is below the plan's alpha. */
   isWorse: boolean;
   /** True when `worst` reaches the limit. */
   reachesLimit: boolean;

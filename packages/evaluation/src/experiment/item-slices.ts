@@ -12,6 +12,7 @@ export interface ItemSlice {
   column: string;
   /** Value of that column; null where the drama has none. */
   value: string | number | null;
+  /** Variant that is compared with the control. */
   treatment: string;
   /** Name in the plan. */
   metric: string;
@@ -21,8 +22,11 @@ export interface ItemSlice {
   estimate: number | null;
   /** Cluster-robust standard error; null when undefined. */
   se: number | null;
+  /** Lower end of the interval at the plan's alpha; null when undefined. */
   low: number | null;
+  /** Upper end. */
   high: number | null;
+  /** Two-sided; null when undefined. */
   p: number | null;
   /** Why a figure is null. */
   undefined?: "zero-denominator" | "zero-baseline" | "few-dramas" | "no-variance";

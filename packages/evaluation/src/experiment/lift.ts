@@ -1,3 +1,4 @@
+import { checkAlpha } from "../checks.ts";
 import { studentQuantile, studentTail } from "./distributions.ts";
 import { checkSummary, type Summary } from "./summary.ts";
 
@@ -6,6 +7,7 @@ const WEAK_BASELINE_Z = 5;
 
 /** Fieller's confidence set of a relative lift: right also where the control mean is near 0. */
 export type FiellerSet =
+  /** All values from `low` to `high`. */
   | { shape: "interval"; low: number; high: number }
   /** All values up to `low` and all from `high` on: the data bound the lift only from within. */
   | { shape: "two-rays"; low: number; high: number }
@@ -26,7 +28,7 @@ export interface Lift {
   high: number | null;
   /** Two-sided, of no difference; null when undefined. */
   p: number | null;
-  /** Control mean in its standard errors from 0; null when the control does not vary. */
+  /** Control mean in its standard errors from 0, never negative; null when the control does not vary. */
   baselineZ: number | null;
   /** Why a figure is null. */
   undefined?: "zero-baseline" | "no-variance";
@@ -60,10 +62,11 @@ function fiellerSet(control: Summary, treatment: Summary, quantile: number): Fie
  * Difference of treatment and control with users as the unit. Relative: variance s_B²/(m_A² n_B) + s_A² m_B²/(m_A⁴ n_A) by the delta
  * method; Welch's degrees of freedom; interval and p from Student's distribution. Summaries of ratio metrics come from {@link ratioStats}.
  *
- * @throws EvaluationError `SUMMARY_INVALID`.
+ * @throws EvaluationError `SUMMARY_INVALID`, and `OPTION_INVALID` unless 0 < alpha < 1.
  */
 export function lift(control: Summary, treatment: Summary, options: LiftOptions = {}): Lift {
   const { relative = true, alpha = 0.05 } = options;
+  checkAlpha(alpha);
   const { mean: a } = checkSummary(control, "control");
   const { mean: b } = checkSummary(treatment, "treatment");
   const va = control.variance / control.n;

@@ -14,7 +14,7 @@ export function ratioWeights({ means }: Moments): [numerator: number, denominato
  *
  * @param numerators   One value a user, for example clicks.
  * @param denominators One value a user, for example impressions.
- * @throws EvaluationError `LENGTH_MISMATCH`, and `RATIO_UNDEFINED` when the denominators add up to 0.
+ * @throws EvaluationError `LENGTH_MISMATCH`, `VALUE_INVALID`, and `RATIO_UNDEFINED` when the denominators add up to 0.
  */
 export function ratioStats(numerators: ArrayLike<number>, denominators: ArrayLike<number>): Summary {
   const n = checkPair(numerators, denominators, "ratioStats");

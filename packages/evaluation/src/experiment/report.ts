@@ -11,10 +11,11 @@ const MANY_CROSSOVERS = 0.01;
 
 /** Users of one arm. */
 export interface ArmUsers {
+  /** Name in the plan. */
   variant: string;
   /** Users counted: those in one variant only. */
   users: number;
-  /** Share of all counted users. */
+  /** Share of all counted users, 0 … 1. */
   share: number;
   /** Planned share, 0 … 1. */
   plannedShare: number;
@@ -22,6 +23,7 @@ export interface ArmUsers {
 
 /** One treatment against the control. */
 export interface TreatmentComparison extends ReasonedVerdict {
+  /** Name in the plan. */
   treatment: string;
   /** In the plan's order. */
   metrics: MetricComparison[];

@@ -13,6 +13,7 @@ export interface ExperimentRow {
 
 /** One drama's sums over all users of one variant. Rows of one drama and variant add up. */
 export interface ItemRow {
+  /** At most 512 characters. */
   dramaId: string;
   /** Name of a variant of the plan. */
   variant: string;

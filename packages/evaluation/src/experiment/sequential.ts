@@ -1,3 +1,6 @@
+import { checkAlpha } from "../checks.ts";
+import { EvaluationError } from "../errors.ts";
+
 /** An estimate as the sequential interval needs it. */
 export interface SequentialInput {
   /** Variance of the estimate (its standard error squared). */
@@ -35,7 +38,15 @@ export function alwaysValidP(estimate: number, { varianceOfMean, n }: Sequential
 /**
  * Half-width of an interval that holds at every look, so that an experiment may be watched and stopped early: the normal mixture
  * boundary (Waudby-Smith and others 2021), √(V·n · 2(nρ²+1)/(nρ)² · ln(√(nρ²+1)/α)). About 1.5 to 2 times the fixed half-width.
+ *
+ * @returns In the unit of the estimate.
+ * @throws EvaluationError `OPTION_INVALID` unless 0 < alpha < 1, n and nStar are positive and the variance is finite and not negative.
  */
 export function sequentialHalfWidth(input: SequentialInput, options: SequentialOptions): number {
+  checkAlpha(options.alpha);
+  const { varianceOfMean, n } = input;
+  if (!(n > 0 && options.nStar > 0 && varianceOfMean >= 0 && [n, options.nStar, varianceOfMean].every(Number.isFinite))) {
+    throw new EvaluationError(`n ${n}, nStar ${options.nStar}, varianceOfMean ${varianceOfMean} make no interval`, { code: "OPTION_INVALID", hint: "Give positive numbers of users and the variance of the estimate." });
+  }
   return halfWidthAt(input, mixtureScale(options), options.alpha);
 }

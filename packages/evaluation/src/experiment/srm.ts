@@ -10,6 +10,7 @@ export interface Srm {
   chi2: number;
   /** Arms − 1. */
   df: number;
+  /** Probability of a statistic at least as large when the plan holds. */
   p: number;
   /** True when p < .001: assignment or logging is broken, and no difference between the arms means anything. */
   isMismatch: boolean;

@@ -28,10 +28,13 @@ export function checkSummary(summary: Summary, what: string): Summary {
   });
 }
 
-/** Both columns as arrays of one length. */
+/** Number of users in two columns. @throws EvaluationError `LENGTH_MISMATCH`, and `VALUE_INVALID` for a value that is not finite. */
 export function checkPair(first: ArrayLike<number>, second: ArrayLike<number>, what: string): number {
   if (first.length !== second.length || first.length < 2) {
     throw new EvaluationError(`${what}: ${first.length} and ${second.length} values were given`, { code: "LENGTH_MISMATCH", hint: "Give one value a user in both lists, for at least two users." });
+  }
+  for (const values of [first, second]) for (let i = 0; i < values.length; i++) {
+    if (!Number.isFinite(values[i])) throw new EvaluationError(`${what}: value ${i} is ${values[i]!}`, { code: "VALUE_INVALID", hint: "Give a finite number for every user." });
   }
   return first.length;
 }

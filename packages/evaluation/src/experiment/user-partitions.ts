@@ -1,6 +1,7 @@
 import { mkdtemp, open, rm, type FileHandle } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { EvaluationError } from "../errors.ts";
 import { MAX_ID_LENGTH } from "./rows.ts";
 import { createRecordReader, encodeId, recordBuffer, recordSize, resizeBuffer, writeRecord, type EncodedId, type RecordBuffer, type UserFaults } from "./user-records.ts";
 
@@ -55,9 +56,17 @@ export function createUserPartitions({ variants, columns, temporaryFolder }: Use
   };
 
   const flush = async ({ buffer, extents }: Partition): Promise<void> => {
-    spill ??= await openSpill();
     const length = buffer.used;
-    for (let written = 0; written < length; ) written += (await spill.write(buffer.bytes, written, length - written, end + written)).bytesWritten;
+    try {
+      spill ??= await openSpill();
+      for (let written = 0; written < length; ) written += (await spill.write(buffer.bytes, written, length - written, end + written)).bytesWritten;
+    } catch (error) {
+      throw new EvaluationError(`rows beyond 32 MiB cannot be kept in a temporary file: ${(error as Error).message}`, {
+        code: "TEMPORARY_FILE",
+        cause: error,
+        hint: "Free space there, or choose another folder with temporaryFolder or the environment's TMPDIR.",
+      });
+    }
     extents.push({ position: end, length });
     end += length;
     buffer.used = 0;
@@ -89,7 +98,7 @@ export function createUserPartitions({ variants, columns, temporaryFolder }: Use
       for (const { position, length: size } of extents) {
         for (const stop = at + size, from = position - at; at < stop; ) {
           const { bytesRead } = await spill!.read(scratch, at, stop - at, from + at);
-          if (bytesRead === 0) throw new Error("the experiment's temporary file has been cut short");
+          if (bytesRead === 0) throw new EvaluationError("the temporary file of rows has been cut short", { code: "TEMPORARY_FILE", hint: "Let nothing else write to the folder of temporary files." });
           at += bytesRead;
         }
       }

@@ -18,7 +18,9 @@ const range = (low: number, high: number): string => `[${percent(low)}, ${percen
 
 /** A verdict with its reasons, one sentence each. */
 export interface ReasonedVerdict {
+  /** See {@link Verdict}. */
   verdict: Verdict;
+  /** For people; never empty. */
   reasons: string[];
 }
 
