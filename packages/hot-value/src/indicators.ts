@@ -39,5 +39,7 @@ export function validateWeights(weights: unknown): Weights {
 
 /** Weighted sum of the nine scores in their order (paper, eq. 3). */
 export function hotValue(scores: IndicatorScores, weights: Weights): number {
-  return SCORE_NAMES.reduce((sum, name) => sum + weights[name] * scores[name], 0);
+  let sum = 0;
+  for (const name of SCORE_NAMES) sum += weights[name] * scores[name];
+  return sum;
 }

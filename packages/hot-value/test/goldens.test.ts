@@ -142,7 +142,7 @@ const table = (name: string): Record<string, string>[] => {
 
 describe.each(["per-date", "pooled"] as const)("the population, %s", (reference) => {
   const suffix = reference.replace("-", "");
-  const options: FitOptions = { weights, asOf, reference };
+  const options: FitOptions = { weights, asOf, reference: { mode: reference } };
   let fits: HotValueFit[];
   beforeAll(async () => {
     fits = [await fitHotValueFiles([path("indicators.csv.gz")], options), await fitHotValueFiles([path("indicators.jsonl.gz")], options)];
@@ -193,7 +193,7 @@ describe.each(["per-date", "pooled"] as const)("the population, %s", (reference)
 
 describe("files", () => {
   it("scores new rows as the reference does", async () => {
-    const { model } = await fitHotValueFiles([path("indicators.csv.gz")], { weights, asOf, reference: "pooled" });
+    const { model } = await fitHotValueFiles([path("indicators.csv.gz")], { weights, asOf, reference: { mode: "pooled" } });
     for (const { row, scores, hotValue: value, quality } of json<{ rows: { row: IndicatorRow; scores: IndicatorScores; hotValue: number; quality: number }[] }>("frozen-score.json").rows) {
       const score = scoreRow(model, row);
       for (const [name, expected] of Object.entries(scores)) close(score.scores[name as keyof IndicatorScores], expected, 1e-9);
@@ -212,7 +212,9 @@ describe("files", () => {
     expect(rejected).toEqual([{ file, line: 7, reason: "id-not-string", field: "dramaId" }]);
     await writeFile(file, "{}\n".repeat(5));
     await expect(fitHotValueFiles([file], { weights, asOf })).rejects.toThrow(code("TOO_MANY_REJECTED"));
-    await expect(fitHotValueFiles([join(folder, "x.parquet")], { weights, asOf })).rejects.toThrow(code("FILE_FORMAT"));
+    await expect(fitHotValueFiles([join(folder, "x.parquet")], { weights, asOf })).rejects.toThrow(code("FILE_NOT_FOUND"));
+    await writeFile(join(folder, "x.xlsx"), "");
+    await expect(fitHotValueFiles([join(folder, "x.xlsx")], { weights, asOf })).rejects.toThrow(code("FILE_FORMAT"));
   });
 
   it("refuses an edited model", async () => {
