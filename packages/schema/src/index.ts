@@ -1,3 +1,4 @@
+export { csvCells } from "./csv.ts";
 export { DataError, DramascopeError, type ErrorDetails } from "./errors.ts";
 export { openBytes, writeAtomically, writeFileAtomically, writeFolderAtomically, writeTextAtomically } from "./files.ts";
 export { canonicalJson, hashJson, sha256, sha256File } from "./hash.ts";

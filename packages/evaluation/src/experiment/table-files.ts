@@ -1,4 +1,4 @@
-import { DramascopeError, readLines, type RejectedLine } from "@dramascope/schema";
+import { csvCells, DramascopeError, readLines, type RejectedLine } from "@dramascope/schema";
 import { EvaluationError } from "../errors.ts";
 
 /** A line of a table as fields by column, or why it is none. */
@@ -15,33 +15,6 @@ export interface WantedColumns {
 const NUMBER = /^[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?$/u;
 const EMPTY = new Set(["", "null", "NULL", "\\N"]);
 
-/** Cells of one CSV line with RFC 4180 quotes; undefined when a quote stays open or text follows one. */
-function csvCells(text: string): string[] | undefined {
-  if (!text.includes('"')) return text.split(",");
-  const cells: string[] = [];
-  for (let at = 0; ; at++) {
-    if (text[at] === '"') {
-      let cell = "";
-      for (let from = at + 1; ; from = at + 1) {
-        at = text.indexOf('"', from);
-        if (at < 0) return undefined;
-        cell += text.slice(from, at);
-        if (text[at + 1] !== '"') break;
-        cell += '"';
-        at++;
-      }
-      cells.push(cell);
-      at++;
-    } else {
-      const end = text.indexOf(",", at);
-      cells.push(text.slice(at, end < 0 ? undefined : end));
-      at = end < 0 ? text.length : end;
-    }
-    if (at >= text.length) return cells;
-    if (text[at] !== ",") return undefined;
-  }
-}
-
 const csvText = (cell: string): string | null => (cell === "" ? null : cell);
 
 function csvNumber(cell: string): number | string | null {
@@ -51,7 +24,8 @@ function csvNumber(cell: string): number | string | null {
 
 /** Reader of the lines below a header. */
 function csvLines(path: string, header: string, { texts, numbers }: WantedColumns): (line: number, text: string) => TableLine {
-  const names = (csvCells(header) ?? []).map((name) => name.trim());
+  const found = csvCells(header);
+  const names = Array.isArray(found) ? found.map((name) => name.trim()) : [];
   const missing = [...texts, ...numbers].filter((name) => !names.includes(name));
   if (missing.length > 0) throw new EvaluationError(`${path}:1: the header lacks ${missing.join(", ")}`, { code: "CSV_HEADER", hint: "Give a first line with the names of the columns, in any order." });
   const wanted = [...texts.map((name) => ({ name, read: csvText })), ...numbers.map((name) => ({ name, read: csvNumber }))].map(({ name, read }) => ({ name, read, at: names.indexOf(name) }));
@@ -59,7 +33,7 @@ function csvLines(path: string, header: string, { texts, numbers }: WantedColumn
   if (twice) throw new EvaluationError(`${path}:1: the header has ${twice.name} twice`, { code: "CSV_HEADER", hint: "Give each column a name of its own." });
   return (line, text) => {
     const cells = csvCells(text);
-    if (!cells) return { line, problem: "a quote stays open or stands inside a cell; double it, and keep each row on one line" };
+    if (!Array.isArray(cells)) return { line, problem: "a quote stays open or stands inside a cell; double it, and keep each row on one line" };
     if (cells.length !== names.length) return { line, problem: `${cells.length} cells where the header has ${names.length}` };
     const fields: Record<string, unknown> = {};
     for (const { name, read, at } of wanted) fields[name] = read(cells[at]!);
