@@ -1,6 +1,6 @@
 export { RewardError } from "./errors.ts";
 export { rewardHandler, type RewardHandlerOptions } from "./handler.ts";
-export { maxWeightMatching, type Matching } from "./matching.ts";
+export { maxWeightMatching, type Matching, type MatchingOptions, type MatchingSolver } from "./matching.ts";
 export { ablateWeights, DEFAULT_OPTIONS, hardened, type RewardLimits, type RewardName, type RewardOptions, type RewardSettings, type RewardWeights } from "./options.ts";
 export { parseCompletion, type ParsedCompletion } from "./parse-completion.ts";
 export { createRewardPool, type PoolScoreOptions, type RewardItem, type RewardPool, type RewardPoolOptions } from "./pool.ts";
