@@ -1,3 +1,4 @@
+import { dayNumber } from "./days.ts";
 import { HotValueError } from "./errors.ts";
 import { INDICATORS, type IndicatorName } from "./indicators.ts";
 import type { FitPlan } from "./options.ts";
@@ -48,6 +49,15 @@ function frozenCohorts(thresholds: Readonly<Record<string, CohortThresholds>>, o
     return [date, keys.indexOf(key)];
   }));
   return { keys, dropped: [], indexOf: (date) => index.get(date) ?? -1 };
+}
+
+/** Cohorts by day number, for column work; days without a cohort give −1. */
+export function cohortsByDay({ indexOf }: CohortPlan, dates: Iterable<string>): { first: number; index: Int32Array } {
+  const days = [...dates].map((date) => ({ date, day: dayNumber(date) })).sort((a, b) => a.day - b.day);
+  const first = days[0]!.day;
+  const index = new Int32Array(days.at(-1)!.day - first + 1).fill(-1);
+  for (const { date, day } of days) index[day - first] = indexOf(date);
+  return { first, index };
 }
 
 /** A cohort scored by the fallback rule. */

@@ -2,7 +2,7 @@ import { writeJsonl } from "@dramascope/schema";
 import type { DuckDBDateVector, DuckDBDoubleVector, DuckDBUHugeIntVector } from "@duckdb/node-api";
 import { createCensus, type Census } from "./census.ts";
 import { qualityOf } from "./clusters.ts";
-import { checkDegenerate, planCohorts, type CohortPlan } from "./cohorts.ts";
+import { checkDegenerate, cohortsByDay, planCohorts, type CohortPlan } from "./cohorts.ts";
 import { dayNumber, dayText } from "./days.ts";
 import { HotValueError } from "./errors.ts";
 import { finishFit } from "./finish.ts";
@@ -12,7 +12,7 @@ import { INDICATORS } from "./indicators.ts";
 import { releaseConflict, type RejectedRow } from "./intake.ts";
 import type { HotValueModel } from "./model.ts";
 import { planFit, type FitOptions, type FitPlan } from "./options.ts";
-import { EIGHT, hotValuesOf, peakDateSql, registerPeakKey } from "./peak-key.ts";
+import { EIGHT, hotValuesOf, registerPeakKey } from "./peak-key.ts";
 import type { HotValueReport } from "./report.ts";
 import { createRowFacts } from "./row-facts.ts";
 import { createBatchScorer } from "./score-batch.ts";
@@ -53,18 +53,16 @@ type Items = { items: Float64Array | Int32Array };
 
 async function thresholdsOf(session: Session, source: FitSource, plan: FitPlan, cohorts: CohortPlan, onFirst: UseColumns): Promise<HotValueModel["thresholds"]> {
   const rows = [...source.rowsByDate.values()].reduce((a, b) => a + b, 0);
+  const { first, index } = cohortsByDay(cohorts, source.rowsByDate.keys());
+  const seriesByDay = index.map((cohort) => (cohort < 0 ? -1 : INDICATORS.length * cohort));
   const pass = async (use: UseColumns): Promise<void> => {
     let done = 0;
-    const series = new Map<number, number>();
-    const seriesOf = (day: number): number => {
-      const found = series.get(day) ?? Math.max(-1, INDICATORS.length * cohorts.indexOf(dayText(day)));
-      series.set(day, found);
-      return found;
-    };
     for await (const chunk of session.chunks(`SELECT ${EIGHT}, date FROM (${source.sql}) WHERE ${memberSql(plan)}`)) {
       const items = (k: number): Float64Array | Int32Array => (chunk.getColumnVector(k) as DuckDBDoubleVector as unknown as Items).items;
       const days = items(INDICATORS.length) as Int32Array;
-      use(INDICATORS.map((_, k) => items(k) as Float64Array), Int32Array.from(days, seriesOf), chunk.rowCount);
+      const series = new Int32Array(chunk.rowCount);
+      for (let i = 0; i < series.length; i++) series[i] = seriesByDay[days[i]! - first]!;
+      use(INDICATORS.map((_, k) => items(k) as Float64Array), series, chunk.rowCount);
       plan.onProgress({ phase: "marks", done: (done += chunk.rowCount), total: rows });
     }
   };
@@ -86,14 +84,14 @@ function windowSql({ options: { peakWindow, minAge } }: FitPlan): string {
 /** Brings every drama to one row of the table `dramas`. */
 async function gatherDramas(session: Session, source: FitSource, plan: FitPlan, cohorts: CohortPlan, thresholds: HotValueModel["thresholds"]): Promise<string> {
   const scorer = createBatchScorer(cohorts.keys.map((key) => thresholds[key]!), plan.weights, plan.options);
-  await registerPeakKey(session, scorer, (day) => cohorts.indexOf(dayText(day)));
+  await registerPeakKey(session, scorer, cohortsByDay(cohorts, source.rowsByDate.keys()));
   const dates = [...source.rowsByDate.keys()].map(dayNumber);
   const [from, to] = [Math.min(...dates), Math.max(...dates)];
   const dropped = cohorts.dropped.map(({ date }) => `DATE ${literal(date)}`);
   const used = `SELECT * FROM (${source.sql})${dropped.length > 0 ? ` WHERE date NOT IN (${dropped.join(", ")})` : ""}`;
   const maxima = plan.options.minEngagement.map(({ indicator }, i) => `, max(coalesce(${identifier(indicator)}, 0)) AS most${i}`);
   const window = windowSql(plan);
-  await session.run(`CREATE TABLE dramas AS SELECT *, bit_count(days) AS dates, ${peakDateSql("key")} AS "peakDate" FROM (
+  await session.run(`CREATE TABLE dramas AS SELECT *, bit_count(days) AS dates FROM (
     SELECT "dramaId", max(peak_key(${EIGHT}, coalesce("completionRate", 0), date))${window === "true" ? "" : ` FILTER (${window})`} AS key, count(*)::INTEGER AS "rows",
       min(date) AS first, max(date) AS last, min("releasedOn") AS released, max("releasedOn") AS "lastReleased", bitstring_agg((date - DATE '1970-01-01')::INTEGER, ${from}, ${to}) AS days${maxima.join("")}
     FROM (${used}) GROUP BY "dramaId")`);
@@ -135,7 +133,7 @@ async function* labelsOf(session: Session, used: string, plan: FitPlan, cohorts:
   const maxima = plan.options.minEngagement.map((_, i) => `, most${i}`).join("");
   const names = ["dramaId", ...INDICATORS, "completionRate"];
   let done = 0;
-  for await (const chunk of session.chunks(`SELECT ${names.map((name) => `r.${identifier(name)}`).join(", ")}, r.date, released, first, last, "rows"${maxima} FROM (${used}) r JOIN dramas d ON r."dramaId" = d."dramaId" AND r.date = d."peakDate" ORDER BY r."dramaId"`)) {
+  for await (const chunk of session.chunks(`SELECT ${names.map((name) => `r.${identifier(name)}`).join(", ")}, r.date, released, first, last, "rows"${maxima} FROM (${used}) r JOIN (SELECT *, peak_date(key) AS "peakDate" FROM dramas WHERE key IS NOT NULL) d ON r."dramaId" = d."dramaId" AND r.date = d."peakDate" ORDER BY r."dramaId"`)) {
     const columns = chunk.getColumns();
     const items = (k: number): Float64Array | Int32Array => (chunk.getColumnVector(k) as DuckDBDateVector as unknown as Items).items;
     const [date, released, first, last, rows] = [items(10), items(11), items(12), items(13), items(14)];

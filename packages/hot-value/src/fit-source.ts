@@ -79,8 +79,10 @@ export async function* prepareSource(session: Session, paths: readonly string[],
   for (const group of groups) parts.push(parquetSource(group, options));
   const all = parts.map((part) => `SELECT ${columns} FROM (${part})`).join(" UNION ALL ");
 
-  const isRounded = `greatest(${INDICATORS.map(identifier).join(", ")}) > 9007199254740991 AND (${INDICATORS.map((name) => `${identifier(name)} > 9007199254740991 AND ${identifier(name)} < 18446744073709551616`).join(" OR ")})`;
-  const census = await session.rows(`SELECT date::VARCHAR, count(*), count(*) FILTER (${USABLE}), count(*) FILTER (${USABLE} AND ${memberSql(plan)}), count(*) FILTER (${USABLE} AND ${isRounded}) FROM (${all}) GROUP BY date`);
+  const inGap = INDICATORS.map((name) => `${identifier(name)} BETWEEN 9007199254740992::DOUBLE AND 18446744073709549568::DOUBLE`);
+  const isRounded = `CASE WHEN greatest(${INDICATORS.map(identifier).join(", ")}) > 9007199254740991::DOUBLE THEN ${inGap.join(" OR ")} ELSE false END`;
+  const census = await session.rows(`SELECT date::VARCHAR, count(*), count(*) FILTER (usable), count(*) FILTER (usable AND member), count(*) FILTER (usable AND rounded)
+    FROM (SELECT date, ${USABLE} AS usable, ${memberSql(plan)} AS member, ${isRounded} AS rounded FROM (${all})) GROUP BY date`);
   const counted = census.map(([date, rows, usable, members, large]) => ({ date: String(date), rows: Number(rows), usable: Number(usable), members: Number(members), large: Number(large) }));
   const rows = counted.reduce((sum, one) => sum + one.rows, 0);
   const usable = counted.reduce((sum, one) => sum + one.usable, 0);

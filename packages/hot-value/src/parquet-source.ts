@@ -72,15 +72,15 @@ function ratioSql(number: string, { unit, outOfRange, null: unknown }: RowRules[
 export function parquetSource({ files, types }: ParquetGroup, rules: RowRules): string {
   const id = idOf(types.get("dramaId")!);
   const [date, released] = [dayOf("date", types.get("date")!), dayOf("releasedOn", types.get("releasedOn")!)];
-  // Up to 128 bytes no id is too long; above, UTF-16 units are counted, as everywhere else.
-  const isId = `${id} <> '' AND NOT regexp_matches(${id}, ${BAD_ID}) AND (strlen(${id}) <= 128 OR length(${id}) + length(regexp_replace(${id}, '[^\\x{10000}-\\x{10ffff}]', '', 'g')) <= 128)`;
+  // Nearly all ids are plain; the rest is looked at closely. Up to 128 bytes no id is too long; above, UTF-16 units are counted, as everywhere else.
+  const isId = `CASE WHEN regexp_full_match(${id}, '[!-~]+') THEN strlen(${id}) <= 128 ELSE ${id} <> '' AND NOT regexp_matches(${id}, ${BAD_ID}) AND length(${id}) + length(regexp_replace(${id}, '[^\\x{10000}-\\x{10ffff}]', '', 'g')) <= 128 END`;
   const eight = INDICATORS.map((name) => `${rules.missing === "zero" ? `coalesce(${numberOf(name, types.get(name)!)}, 0)` : numberOf(name, types.get(name)!)} AS ${identifier(name)}`);
   const ratio = `${ratioSql(numberOf("completionRate", types.get("completionRate")!), rules.completion)} AS "completionRate"`;
   return `SELECT ${id} AS "dramaId", ${date} AS date, ${released} AS "releasedOn", ${[...eight, ratio].join(", ")}, coalesce(${isId} AND ${date} >= ${released}, false) AS "isNamed", filename AS file, file_row_number + 1 AS line FROM ${table(files)}`;
 }
 
 /** Whether a row of {@link parquetSource} can be used: the verdict of the row check, in SQL. */
-export const USABLE = `("isNamed" AND ${INDICATORS.map((name) => `coalesce(${identifier(name)} BETWEEN 0 AND ${MAX_VALUE}, false)`).join(" AND ")} AND coalesce("completionRate" BETWEEN 0 AND 1, "completionRate" IS NULL))`;
+export const USABLE = `("isNamed" AND ${INDICATORS.map((name) => `coalesce(${identifier(name)} BETWEEN 0::DOUBLE AND ${MAX_VALUE}::DOUBLE, false)`).join(" AND ")} AND coalesce("completionRate" BETWEEN 0::DOUBLE AND 1::DOUBLE, "completionRate" IS NULL))`;
 
 /** Rows of a group as they are read one by one, each checked and named as the lines of a text file are. */
 export async function* readParquetRows(session: Session, { files, types }: ParquetGroup, rules: RowRules, where: "all" | "unusable"): AsyncGenerator<ReadRow> {

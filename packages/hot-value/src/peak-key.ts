@@ -6,20 +6,14 @@ import type { Session } from "./session.ts";
 const HIGH = new Uint8Array(new Uint32Array([1]).buffer)[0] === 1 ? 1 : 0;
 
 /**
- * Registers the SQL function `peak_key(eight counts, completion rate, date)`: an unsigned 128-bit number whose upper half orders as the hot
+ * Registers the SQL functions `peak_key(eight counts, completion rate, date)`: an unsigned 128-bit number whose upper half orders as the hot
  * value does and whose lower half falls with the date, so that the maximum of a drama's keys is its peak and, among equal ones, the earliest day.
  * Scoring runs on column buffers, faster than the same formula in SQL, and in the one implementation there is.
  */
-export async function registerPeakKey(session: Session, scorer: BatchScorer, cohortOfDay: (day: number) => number): Promise<void> {
+export async function registerPeakKey(session: Session, scorer: BatchScorer, { first, index }: { first: number; index: Int32Array }): Promise<void> {
   const { DATE, DOUBLE, DuckDBScalarFunction, UHUGEINT } = await import("@duckdb/node-api");
   let room = 0;
   let [cohorts, out] = [new Int32Array(0), new Float64Array(0)];
-  const known = new Map<number, number>();
-  const cohort = (day: number): number => {
-    const found = known.get(day) ?? cohortOfDay(day);
-    known.set(day, found);
-    return found;
-  };
   const peakKey = DuckDBScalarFunction.create({
     name: "peak_key",
     parameterTypes: [...SCORE_NAMES.map(() => DOUBLE), DATE],
@@ -28,11 +22,7 @@ export async function registerPeakKey(session: Session, scorer: BatchScorer, coh
       const length = input.rowCount;
       if (length > room) [room, cohorts, out] = [length, new Int32Array(length), new Float64Array(length)];
       const days = (input.getColumnVector(SCORE_NAMES.length) as DuckDBDateVector as unknown as { items: Int32Array }).items;
-      let [lastDay, last] = [Number.NaN, -1];
-      for (let i = 0; i < length; i++) {
-        if (days[i] !== lastDay) [lastDay, last] = [days[i]!, cohort(days[i]!)];
-        cohorts[i] = last;
-      }
+      for (let i = 0; i < length; i++) cohorts[i] = index[days[i]! - first]!;
       scorer.score(SCORE_NAMES.map((_, k) => (input.getColumnVector(k) as DuckDBDoubleVector as unknown as { items: Float64Array }).items), cohorts, length, out);
       const bits = new Uint32Array(out.buffer);
       const view = (output as DuckDBUHugeIntVector as unknown as { dataView: DataView }).dataView;
@@ -48,12 +38,22 @@ export async function registerPeakKey(session: Session, scorer: BatchScorer, coh
       (output as DuckDBUHugeIntVector).flush();
     },
   });
-  session.connection.registerScalarFunction(peakKey);
-  session.onClose(() => peakKey.destroySync());
+  const peakDate = DuckDBScalarFunction.create({
+    name: "peak_date",
+    parameterTypes: [UHUGEINT],
+    returnType: DATE,
+    mainFunction: (_info, input, output) => {
+      const { dataView } = input.getColumnVector(0) as DuckDBUHugeIntVector as unknown as { dataView: DataView };
+      const { items } = output as DuckDBDateVector as unknown as { items: Int32Array };
+      for (let i = 0; i < input.rowCount; i++) items[i] = 0xffffffff - dataView.getUint32(16 * i, true) - 0x80000000;
+      (output as DuckDBDateVector).flush();
+    },
+  });
+  for (const made of [peakKey, peakDate]) {
+    session.connection.registerScalarFunction(made);
+    session.onClose(() => made.destroySync());
+  }
 }
-
-/** SQL of the date in a key. */
-export const peakDateSql = (key: string): string => `(DATE '1970-01-01' + (4294967295 - (${key} % 4294967296::UHUGEINT)::BIGINT - 2147483648)::INTEGER)`;
 
 /** Hot values in a vector of keys, NaN where there is none. */
 export function hotValuesOf(vector: DuckDBUHugeIntVector, length: number): Float64Array {

@@ -55,10 +55,29 @@ export interface RankSearch {
 /** How many series one search can hold. */
 export const maxSeries = ({ memoryBytes = 2 ** 27 }: RankSearchOptions = {}): number => Math.floor(memoryBytes / (4 * 2 ** 11));
 
+/** Counts values by series and first bits; apart, since this loop is most of the work. */
+function countFirstBits(table: Uint32Array, words: Uint32Array, series: Int32Array, offset: number, length: number, firstBits: number): void {
+  const shift = 31 - firstBits;
+  for (let i = 0; i < length; i++) {
+    const one = series[i]!;
+    if (one >= 0) table[((one + offset) << firstBits) + ((words[2 * i + HIGH]! & 0x7fffffff) >>> shift)]!++;
+  }
+}
+
+/** Hands over the values whose series and first bits are marked in the table. */
+function takeMarked(table: Uint32Array, words: Uint32Array, series: Int32Array, offset: number, length: number, firstBits: number, take: (slot: number, i: number) => void): void {
+  const shift = 31 - firstBits;
+  for (let i = 0; i < length; i++) {
+    const one = series[i]!;
+    if (one < 0) continue;
+    const slot = table[((one + offset) << firstBits) + ((words[2 * i + HIGH]! & 0x7fffffff) >>> shift)]!;
+    if (slot !== 0) take(slot, i);
+  }
+}
+
 /** A search over series 0 … `seriesCount` − 1; see {@link RankSearch}. */
 export function createRankSearch(seriesCount: number, { memoryBytes = 2 ** 27 }: RankSearchOptions = {}): RankSearch {
   const firstBits = Math.max(11, Math.min(MAX_FIRST_BITS, Math.floor(Math.log2(memoryBytes / 4 / seriesCount))));
-  const shift = 31 - firstBits;
   /** Counts in the first pass; after it, 1 + the probe of each place, 0 for none. */
   const table = new Uint32Array(seriesCount << firstBits);
   const known = Array.from({ length: seriesCount }, () => new Map<number, number>());
@@ -104,16 +123,12 @@ export function createRankSearch(seriesCount: number, { memoryBytes = 2 ** 27 }:
   return {
     add(values, series, offset, length) {
       const words = new Uint32Array(values.buffer, values.byteOffset, 2 * length);
-      if (knownBits === 0) {
-        for (let i = 0; i < length; i++) if (series[i]! >= 0) table[((series[i]! + offset) << firstBits) + ((words[2 * i + HIGH]! & 0x7fffffff) >>> shift)]!++;
-        return;
-      }
-      for (let i = 0; i < length; i++) {
-        if (series[i]! < 0) continue;
-        const slot = table[((series[i]! + offset) << firstBits) + ((words[2 * i + HIGH]! & 0x7fffffff) >>> shift)]!;
-        if (slot === 0) continue;
-        const probe = knownBits === firstBits ? probes[slot - 1] : places.get(slot)?.get(prefixOf(values[i]!));
-        if (probe) put(probe, values[i]!);
+      if (knownBits === 0) countFirstBits(table, words, series, offset, length, firstBits);
+      else {
+        takeMarked(table, words, series, offset, length, firstBits, (slot, i) => {
+          const probe = knownBits === firstBits ? probes[slot - 1] : places.get(slot)?.get(prefixOf(values[i]!));
+          if (probe) put(probe, values[i]!);
+        });
       }
     },
     endPass(ranksOf) {

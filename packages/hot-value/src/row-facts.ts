@@ -39,25 +39,30 @@ function correlation(a: Float64Array, b: Float64Array): number {
   return aa === 0 || bb === 0 ? 0 : ab / Math.sqrt(aa * bb);
 }
 
+function countZeros(column: Float64Array, isUsed: Int32Array, length: number): number {
+  let count = 0;
+  for (let i = 0; i < length; i++) if (column[i] === 0 && isUsed[i]! >= 0) count++;
+  return count;
+}
+
 /** Counts zeros and keeps evenly spread rows; `isUsed[i]` below 0 passes over row i. */
 export function createRowFacts(): { add(columns: readonly Float64Array[], isUsed: Int32Array, length: number): void; finish(): RowFacts } {
   const zeros = new Float64Array(INDICATORS.length);
   let sample = INDICATORS.map((): number[] => []);
   let stride = 1;
   let seen = 0;
+  let next = 0;
   return {
     add(columns, isUsed, length) {
-      columns.forEach((column, k) => {
-        let count = 0;
-        for (let i = 0; i < length; i++) if (column[i] === 0 && isUsed[i]! >= 0) count++;
-        zeros[k]! += count;
-      });
+      columns.forEach((column, k) => (zeros[k]! += countZeros(column, isUsed, length)));
       for (let i = 0; i < length; i++) {
-        if (isUsed[i]! < 0 || seen++ % stride !== 0) continue;
-        columns.forEach((column, k) => sample[k]!.push(column[i]!));
+        if (isUsed[i]! < 0 || seen++ < next) continue;
+        next += stride;
+        for (let k = 0; k < columns.length; k++) sample[k]!.push(columns[k]![i]!);
         if (sample[0]!.length < 2 * MAX_SAMPLE) continue;
         sample = sample.map((values) => values.filter((_, j) => j % 2 === 0));
         stride *= 2;
+        next = Math.ceil(seen / stride) * stride;
       }
     },
     finish() {

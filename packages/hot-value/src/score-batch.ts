@@ -28,16 +28,24 @@ export function createBatchScorer(cohorts: readonly CohortThresholds[], weights:
         const table = marks[k]!;
         const weight = shares[k]!;
         for (let i = 0; i < length; i++) {
-          if (cohort[i]! < 0) continue;
           const at = width * cohort[i]!;
-          const [x, a, b, c, d] = [column[i]!, table[at]!, table[at + 1]!, table[at + 2]!, table[at + 3]!];
+          if (at < 0) continue;
+          const x = column[i]!;
+          const b = table[at + 1]!;
+          const c = table[at + 2]!;
           let score: number;
-          if (x < b) score = (x < a && clamps) || b === a ? 5 : 5 + (15 * (x - a)) / (b - a);
-          else if (x < c) score = 20 + (50 * (x - b)) / (c - b);
-          else if (c === b && x === c) score = 20;
-          else if (d > c) score = 70 + (30 * (x - c)) / (d - c);
-          else score = table[at + 4]! > c ? 70 + (30 * (x - c)) / (table[at + 4]! - c) : 70;
-          out[i]! += weight * score;
+          if (x < b) {
+            const a = table[at]!;
+            score = (x < a && clamps) || b === a ? 5 : 5 + (15 * (x - a)) / (b - a);
+          } else if (x < c) score = 20 + (50 * (x - b)) / (c - b);
+          else {
+            const d = table[at + 3]!;
+            const top = table[at + 4]!;
+            if (c === b && x === c) score = 20;
+            else if (d > c) score = 70 + (30 * (x - c)) / (d - c);
+            else score = top > c ? 70 + (30 * (x - c)) / (top - c) : 70;
+          }
+          out[i] = out[i]! + weight * score;
         }
       }
       const rates = columns[INDICATORS.length]!;

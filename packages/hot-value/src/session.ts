@@ -43,7 +43,7 @@ export async function openSession(options: SessionOptions): Promise<Session> {
   const { DuckDBInstance } = await import("@duckdb/node-api");
   const folder = await mkdtemp(join(temporaryFolder, "dramascope-hot-value-"));
   const remove = (): Promise<void> => rm(folder, { recursive: true, force: true });
-  const instance = await DuckDBInstance.create(join(folder, "work.duckdb"), {
+  const instance = await DuckDBInstance.create(":memory:", {
     threads: String(threads),
     memory_limit: `${memoryLimitMiB}MiB`,
     temp_directory: join(folder, "spill"),
