@@ -8,9 +8,12 @@ import {
   clusterHotValues, computeThresholds, fitHotValue, fitHotValueFiles, hotValue, HotValueError, idsHash, INDICATORS, isEligible, parseModel, parseRowCsv, parseRowJson, qualityOf, quantile,
   rankValue, scoreCompletionRate, scoreIndicator, scoreRow, serializeModel, validateWeights, writeScores, type FitOptions, type HotValueFit, type RankTies, type Thresholds, type Weights,
 } from "@dramascope/hot-value";
-import type { IndicatorRow, IndicatorScores } from "@dramascope/schema";
+import { createRandom, type IndicatorRow, type IndicatorScores } from "@dramascope/schema";
+import { DuckDBInstance } from "@duckdb/node-api";
 import fc from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";
+import { createIntake } from "../src/intake.ts";
+import { planFit } from "../src/options.ts";
 
 const path = (name: string): string => fileURLToPath(new URL(`../../../test-fixtures/goldens/hot-value/${name}`, import.meta.url));
 const text = (name: string): string => (name.endsWith(".gz") ? gunzipSync(readFileSync(path(name))).toString("utf8") : readFileSync(path(name), "utf8"));
@@ -29,7 +32,7 @@ interface Edge {
   qualityOf: { breakpoints: number[]; cases: { hotValue: number; quality: number }[] };
   jsonl: { line: string; error: string | null; field: string | null; warning: string | null }[];
   csv: { header: string; rows: { line: string; error: string | null; field: string | null }[] };
-  duplicates: { lines: string[]; error: { code: string } };
+  duplicates: { lines: string[]; error: { code: string }; first: { rows: number; likes: number }; last: { rows: number; likes: number } };
   idsHash: { dramas: [string, string, string, number][]; hash: string };
 }
 const edge = json<Edge>("edge-cases.json");
@@ -129,6 +132,12 @@ describe("rows", () => {
     });
     const weights = Object.fromEntries([...INDICATORS, "completionRate"].map((name) => [name, 1 / 9])) as Weights;
     expect(() => fitHotValue(rows, { weights, asOf: "2026-06-30" })).toThrow(code("DUPLICATE_KEY"));
+    for (const duplicates of ["first", "last"] as const) {
+      const intake = createIntake(planFit({ weights, asOf: "2026-06-30", duplicates }));
+      rows.forEach((row) => intake.add(row));
+      const used = rows.filter((_, place) => intake.isUsed(place));
+      expect([used.length, used.find((row) => row.dramaId === rows[0]!.dramaId && row.date === rows[0]!.date)!.likes]).toEqual([edge.duplicates[duplicates].rows, edge.duplicates[duplicates].likes]);
+    }
     expect(idsHash(edge.idsHash.dramas)).toBe(edge.idsHash.hash);
   });
 });
@@ -145,10 +154,17 @@ describe.each(["per-date", "pooled"] as const)("the population, %s", (reference)
   const options: FitOptions = { weights, asOf, reference: { mode: reference } };
   let fits: HotValueFit[];
   beforeAll(async () => {
-    fits = [await fitHotValueFiles([path("indicators.csv.gz")], options), await fitHotValueFiles([path("indicators.jsonl.gz")], options)];
+    const rows = createRandom(4).shuffle(text("indicators.jsonl.gz").trimEnd().split("\n").map((line) => JSON.parse(line) as IndicatorRow));
+    const parquet = join(await mkdtemp(join(tmpdir(), "dramascope-hot-")), "indicators.parquet");
+    const instance = await DuckDBInstance.create(":memory:");
+    const connection = await instance.connect();
+    await connection.run(`COPY (SELECT * FROM read_csv('${path("indicators.csv.gz")}', types = {'dramaId': 'BIGINT'})) TO '${parquet}' (FORMAT parquet)`);
+    connection.closeSync();
+    instance.closeSync();
+    fits = [await fitHotValueFiles([path("indicators.csv.gz")], options), await fitHotValueFiles([path("indicators.jsonl.gz")], options), await fitHotValueFiles([parquet], options), fitHotValue(rows, options)];
   });
 
-  it("gives the reference model from CSV and JSONL", () => {
+  it("gives the reference model from CSV, JSONL, Parquet and memory", () => {
     const golden = json<Golden>(`model.${suffix}.json`);
     for (const { model } of fits) {
       for (const [date, cohort] of Object.entries(golden.thresholds)) {
