@@ -97,6 +97,17 @@ function tailOfFour(t: number): number {
 }
 
 describe("lift", () => {
+  it.each([1e-82, 1e-30, 1e30, 1e80])("is the same in a unit %s times as large", (unit) => {
+    const scaled = (mean: number, variance: number): Summary => ({ mean: mean * unit, variance: variance * unit * unit, n: 1000 });
+    const [plain, large] = [lift({ mean: 10, variance: 100, n: 1000 }, { mean: 11, variance: 121, n: 1000 }), lift(scaled(10, 100), scaled(11, 121))];
+    for (const name of ["estimate", "se", "df", "low", "high", "p"] as const) expect(large[name]).toBeCloseTo(plain[name]!, 9);
+  });
+
+  it("refuses sizes whose products are not finite, and ends on them in any case", () => {
+    expect(() => lift({ mean: 1e120, variance: 1, n: 10 }, { mean: 1, variance: 1, n: 10 })).toThrow(expect.objectContaining({ code: "SUMMARY_INVALID" }) as Error);
+    expect(() => lift({ mean: 1, variance: 1e300, n: 10 }, { mean: 1, variance: 1, n: 10 })).toThrow(expect.objectContaining({ code: "SUMMARY_INVALID" }) as Error);
+  });
+
   const arm = (mean: number, variance: number, n = 1000): Summary => ({ mean, variance, n });
   it("sets Fieller's interval beside a weak baseline", () => {
     const interval = lift(arm(0.1, 1), arm(0.3, 1));

@@ -71,11 +71,13 @@ export function lift(control: Summary, treatment: Summary, options: LiftOptions 
   const { mean: b } = checkSummary(treatment, "treatment");
   const va = control.variance / control.n;
   const vb = treatment.variance / treatment.n;
-  const df = va + vb === 0 ? null : (va + vb) ** 2 / (va ** 2 / (control.n - 1) + vb ** 2 / (treatment.n - 1));
+  // Shares and quotients instead of powers: these neither overflow nor vanish, whatever the metric's unit.
+  const share = va / (va + vb);
+  const df = va + vb === 0 ? null : 1 / (share ** 2 / (control.n - 1) + (1 - share) ** 2 / (treatment.n - 1));
   const baselineZ = va === 0 ? null : Math.abs(a) / Math.sqrt(va);
   if (relative && a === 0) return { estimate: null, se: null, df, low: null, high: null, p: null, baselineZ, undefined: "zero-baseline" };
   const estimate = relative ? (b - a) / a : b - a;
-  const se = relative ? Math.sqrt(vb / a ** 2 + (va * b ** 2) / a ** 4) : Math.sqrt(va + vb);
+  const se = relative ? Math.hypot(Math.sqrt(vb) / a, (Math.sqrt(va) / a) * (b / a)) : Math.sqrt(va + vb);
   if (df === null || se === 0) return { estimate, se, df, low: null, high: null, p: null, baselineZ, undefined: "no-variance" };
   const quantile = studentQuantile(1 - alpha / 2, df);
   const result: Lift = { estimate, se, df, low: estimate - quantile * se, high: estimate + quantile * se, p: 2 * studentTail(Math.abs(estimate / se), df), baselineZ };

@@ -29,18 +29,22 @@ export function logGammaHalfStep(x: number): number {
   return sum + 0.5 * Math.log(at) - inverse * (1 / 8 - square * (1 / 192 - square * (1 / 640 - (square * 17) / 14336)));
 }
 
-/** Lentz's method for 1 / (b₀ + a₁/(b₁ + a₂/(b₂ + …))) with b₀ given and `term(i)` = [aᵢ, bᵢ]. */
+/** Bounds the steps of a continued fraction; those here need about √df. */
+const MAX_STEPS = 1e6;
+
+/** Lentz's method for 1 / (b₀ + a₁/(b₁ + a₂/(b₂ + …))) with b₀ given and `term(i)` = [aᵢ, bᵢ]; NaN gives NaN. */
 function continuedFraction(first: number, term: (i: number) => readonly [a: number, b: number]): number {
   let c = 1 / TINY;
   let d = 1 / first;
   let value = d;
-  for (let i = 1; ; i++) {
+  for (let i = 1; i <= MAX_STEPS; i++) {
     const [a, b] = term(i);
     d = 1 / notZero(b + a * d);
     c = notZero(b + a / c);
     value *= c * d;
-    if (Math.abs(c * d - 1) < 4 * EPSILON) return value;
+    if (!(Math.abs(c * d - 1) >= 4 * EPSILON)) return value;
   }
+  return value;
 }
 
 const notZero = (x: number): number => (Math.abs(x) < TINY ? TINY : x);

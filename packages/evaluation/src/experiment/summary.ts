@@ -18,13 +18,16 @@ export interface ArmSummary extends Summary {
   metric: string;
 }
 
-/** The summary as given. @throws EvaluationError `SUMMARY_INVALID` for fewer than two users, a negative variance or a number that is not finite. */
+/** Largest mean, and standard deviation, whose products stay finite. */
+const MAX_MEAN = 1e100;
+
+/** The summary as given. @throws EvaluationError `SUMMARY_INVALID` for fewer than two users, a negative variance or a number that is not finite or beyond 1e100 (a variance beyond 1e200). */
 export function checkSummary(summary: Summary, what: string): Summary {
   const { mean, variance, n } = summary;
-  if (Number.isFinite(mean) && variance >= 0 && Number.isFinite(variance) && Number.isSafeInteger(n) && n >= 2) return summary;
+  if (Math.abs(mean) <= MAX_MEAN && variance >= 0 && variance <= MAX_MEAN ** 2 && Number.isSafeInteger(n) && n >= 2) return summary;
   throw new EvaluationError(`${what}: mean ${mean}, variance ${variance}, n ${n} is not a summary`, {
     code: "SUMMARY_INVALID",
-    hint: "Give a finite mean, a finite variance of at least 0 and the number of users, at least 2.",
+    hint: "Give a mean within ±1e100, a variance from 0 to 1e200 and the number of users, at least 2.",
   });
 }
 
