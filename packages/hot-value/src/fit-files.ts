@@ -1,5 +1,4 @@
 import { writeJsonl } from "@dramascope/schema";
-import type { DuckDBDateVector, DuckDBDoubleVector, DuckDBUHugeIntVector } from "@duckdb/node-api";
 import { createCensus, type Census } from "./census.ts";
 import { qualityOf } from "./clusters.ts";
 import { checkDegenerate, cohortsByDay, planCohorts, type CohortPlan } from "./cohorts.ts";
@@ -19,6 +18,7 @@ import { createBatchScorer } from "./score-batch.ts";
 import { scoreInCohort } from "./score-row.ts";
 import { identifier, literal, withSession, type Session, type SessionOptions } from "./session.ts";
 import { streamedThresholds, type UseColumns } from "./streamed-thresholds.ts";
+import { doublesOf, integersOf } from "./vectors.ts";
 import { writeScores } from "./write-scores.ts";
 
 /** Options of fits on files. */
@@ -49,8 +49,6 @@ const dayCache = (): ((day: number) => string) => {
   };
 };
 
-type Items = { items: Float64Array | Int32Array };
-
 async function thresholdsOf(session: Session, source: FitSource, plan: FitPlan, cohorts: CohortPlan, onFirst: UseColumns): Promise<HotValueModel["thresholds"]> {
   const rows = [...source.rowsByDate.values()].reduce((a, b) => a + b, 0);
   const { first, index } = cohortsByDay(cohorts, source.rowsByDate.keys());
@@ -58,11 +56,10 @@ async function thresholdsOf(session: Session, source: FitSource, plan: FitPlan, 
   const pass = async (use: UseColumns): Promise<void> => {
     let done = 0;
     for await (const chunk of session.chunks(`SELECT ${EIGHT}, date FROM (${source.sql}) WHERE ${memberSql(plan)}`)) {
-      const items = (k: number): Float64Array | Int32Array => (chunk.getColumnVector(k) as DuckDBDoubleVector as unknown as Items).items;
-      const days = items(INDICATORS.length) as Int32Array;
+      const days = integersOf(chunk, INDICATORS.length);
       const series = new Int32Array(chunk.rowCount);
       for (let i = 0; i < series.length; i++) series[i] = seriesByDay[days[i]! - first]!;
-      use(INDICATORS.map((_, k) => items(k) as Float64Array), series, chunk.rowCount);
+      use(INDICATORS.map((_, k) => doublesOf(chunk, k)), series, chunk.rowCount);
       plan.onProgress({ phase: "marks", done: (done += chunk.rowCount), total: rows });
     }
   };
@@ -113,11 +110,10 @@ async function takeCensus(session: Session, used: string, plan: FitPlan): Promis
   const text = dayCache();
   const maxima = plan.options.minEngagement.map((_, i) => `, most${i}`).join("");
   for await (const chunk of session.chunks(`SELECT "dramaId", key, "rows", first, last, released${maxima} FROM dramas ORDER BY "dramaId"`)) {
-    const items = (k: number): Float64Array | Int32Array => (chunk.getColumnVector(k) as DuckDBDateVector as unknown as Items).items;
     const ids = chunk.getColumnValues(0);
-    const hotValues = hotValuesOf(chunk.getColumnVector(1) as DuckDBUHugeIntVector, chunk.rowCount);
-    const [rows, first, last, released] = [items(2), items(3), items(4), items(5)];
-    const most = plan.options.minEngagement.map((_, i) => items(6 + i));
+    const hotValues = hotValuesOf(chunk.getColumnVector(1), chunk.rowCount);
+    const [rows, first, last, released] = [2, 3, 4, 5].map((k) => integersOf(chunk, k)) as [Int32Array, Int32Array, Int32Array, Int32Array];
+    const most = plan.options.minEngagement.map((_, i) => doublesOf(chunk, 6 + i));
     for (let i = 0; i < chunk.rowCount; i++) {
       const hotValue = hotValues[i]!;
       census.add({ dramaId: ids[i] as string, releasedOn: text(released[i]!), firstDate: text(first[i]!), lastDate: text(last[i]!), rows: rows[i]!, hotValue: Number.isNaN(hotValue) ? null : hotValue, maxima: most.map((values) => values[i]!) });
@@ -135,8 +131,7 @@ async function* labelsOf(session: Session, used: string, plan: FitPlan, cohorts:
   let done = 0;
   for await (const chunk of session.chunks(`SELECT ${names.map((name) => `r.${identifier(name)}`).join(", ")}, r.date, released, first, last, "rows"${maxima} FROM (${used}) r JOIN (SELECT *, peak_date(key) AS "peakDate" FROM dramas WHERE key IS NOT NULL) d ON r."dramaId" = d."dramaId" AND r.date = d."peakDate" ORDER BY r."dramaId"`)) {
     const columns = chunk.getColumns();
-    const items = (k: number): Float64Array | Int32Array => (chunk.getColumnVector(k) as DuckDBDateVector as unknown as Items).items;
-    const [date, released, first, last, rows] = [items(10), items(11), items(12), items(13), items(14)];
+    const [date, released, first, last, rows] = [10, 11, 12, 13, 14].map((k) => integersOf(chunk, k)) as [Int32Array, Int32Array, Int32Array, Int32Array, Int32Array];
     for (let i = 0; i < chunk.rowCount; i++) {
       const peakDate = text(date[i]!);
       const row = { dramaId: columns[0]![i], date: peakDate, releasedOn: text(released[i]!), ...Object.fromEntries(names.slice(1).map((name, k) => [name, columns[k + 1]![i]])) } as Parameters<typeof scoreInCohort>[0];
@@ -167,7 +162,7 @@ async function fitFiles(paths: readonly string[], { threads, memoryLimitMiB, tem
     if (source === undefined) throw failure;
     const cohorts = planCohorts(plan, source.rowsByDate);
     const facts = createRowFacts();
-    const thresholds = await thresholdsOf(session, source, plan, cohorts, facts.add);
+    const thresholds = await thresholdsOf(session, source, plan, cohorts, (...columns) => facts.add(...columns));
     const fallbackUses = checkDegenerate(thresholds, plan.options.degenerate);
     const used = await gatherDramas(session, source, plan, cohorts, thresholds);
     const census = await takeCensus(session, used, plan);

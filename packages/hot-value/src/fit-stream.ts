@@ -33,7 +33,7 @@ export async function fitHotValueStream(open: () => AsyncIterable<IndicatorRow[]
       const used: IndicatorRow[] = [];
       for (const row of rows) {
         if (!intake.isUsed(place++)) continue;
-        const result = check(row as Record<string, unknown>);
+        const result = check(row);
         if (result.ok) used.push(result.row);
       }
       use(used);
@@ -44,8 +44,8 @@ export async function fitHotValueStream(open: () => AsyncIterable<IndicatorRow[]
   const seriesOf = cohortSeries(plan, cohorts);
   const passColumns = (use: UseColumns): Promise<void> =>
     pass("marks", (rows) => use(INDICATORS.map((name) => Float64Array.from(rows, (row) => row[name])), Int32Array.from(rows, seriesOf), rows.length));
-  if (plan.frozen) await passColumns(facts.add);
-  const thresholds = plan.frozen?.thresholds ?? (await streamedThresholds(plan.options, cohorts.keys, passColumns, facts.add));
+  if (plan.frozen) await passColumns((...columns) => facts.add(...columns));
+  const thresholds = plan.frozen?.thresholds ?? (await streamedThresholds(plan.options, cohorts.keys, passColumns, (...columns) => facts.add(...columns)));
   checkDegenerate(thresholds, plan.options.degenerate);
   const search = createPeakSearch(plan, cohorts, thresholds, intake.dramas);
   await pass("scoring", (rows) => rows.forEach(search));

@@ -1,7 +1,8 @@
-import type { DuckDBDateVector, DuckDBDoubleVector, DuckDBUHugeIntVector } from "@duckdb/node-api";
+import type { DuckDBVector } from "@duckdb/node-api";
 import { INDICATORS, SCORE_NAMES } from "./indicators.ts";
 import type { BatchScorer } from "./score-batch.ts";
 import type { Session } from "./session.ts";
+import { daysOf, doublesOf, flush, integersOf, wideOf } from "./vectors.ts";
 
 const HIGH = new Uint8Array(new Uint32Array([1]).buffer)[0] === 1 ? 1 : 0;
 
@@ -21,11 +22,11 @@ export async function registerPeakKey(session: Session, scorer: BatchScorer, { f
     mainFunction: (_info, input, output) => {
       const length = input.rowCount;
       if (length > room) [room, cohorts, out] = [length, new Int32Array(length), new Float64Array(length)];
-      const days = (input.getColumnVector(SCORE_NAMES.length) as DuckDBDateVector as unknown as { items: Int32Array }).items;
+      const days = integersOf(input, SCORE_NAMES.length);
       for (let i = 0; i < length; i++) cohorts[i] = index[days[i]! - first]!;
-      scorer.score(SCORE_NAMES.map((_, k) => (input.getColumnVector(k) as DuckDBDoubleVector as unknown as { items: Float64Array }).items), cohorts, length, out);
+      scorer.score(SCORE_NAMES.map((_, k) => doublesOf(input, k)), cohorts, length, out);
       const bits = new Uint32Array(out.buffer);
-      const view = (output as DuckDBUHugeIntVector as unknown as { dataView: DataView }).dataView;
+      const view = wideOf(output);
       const keys = new Uint32Array(view.buffer, view.byteOffset, 4 * length);
       for (let i = 0; i < length; i++) {
         const high = bits[2 * i + HIGH]!;
@@ -35,7 +36,7 @@ export async function registerPeakKey(session: Session, scorer: BatchScorer, { f
         keys[4 * i + 1] = 0;
         keys[4 * i] = 0xffffffff - (days[i]! + 0x80000000);
       }
-      (output as DuckDBUHugeIntVector).flush();
+      flush(output);
     },
   });
   const peakDate = DuckDBScalarFunction.create({
@@ -43,10 +44,10 @@ export async function registerPeakKey(session: Session, scorer: BatchScorer, { f
     parameterTypes: [UHUGEINT],
     returnType: DATE,
     mainFunction: (_info, input, output) => {
-      const { dataView } = input.getColumnVector(0) as DuckDBUHugeIntVector as unknown as { dataView: DataView };
-      const { items } = output as DuckDBDateVector as unknown as { items: Int32Array };
-      for (let i = 0; i < input.rowCount; i++) items[i] = 0xffffffff - dataView.getUint32(16 * i, true) - 0x80000000;
-      (output as DuckDBDateVector).flush();
+      const keys = wideOf(input.getColumnVector(0));
+      const items = daysOf(output);
+      for (let i = 0; i < input.rowCount; i++) items[i] = 0xffffffff - keys.getUint32(16 * i, true) - 0x80000000;
+      flush(output);
     },
   });
   for (const made of [peakKey, peakDate]) {
@@ -56,8 +57,8 @@ export async function registerPeakKey(session: Session, scorer: BatchScorer, { f
 }
 
 /** Hot values in a vector of keys, NaN where there is none. */
-export function hotValuesOf(vector: DuckDBUHugeIntVector, length: number): Float64Array {
-  const { dataView } = vector as unknown as { dataView: DataView };
+export function hotValuesOf(vector: DuckDBVector, length: number): Float64Array {
+  const dataView = wideOf(vector);
   const out = new Float64Array(length);
   const bits = new Uint32Array(out.buffer);
   for (let i = 0; i < length; i++) {

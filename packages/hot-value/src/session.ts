@@ -59,7 +59,9 @@ export async function openSession(options: SessionOptions): Promise<Session> {
   const ends: (() => void)[] = [];
   return {
     connection,
-    run: async (sql) => void (await connection.run(sql)),
+    run: async (sql) => {
+      await connection.run(sql);
+    },
     rows: async (sql) => (await connection.run(sql)).getRows(),
     async *chunks(sql) {
       const result = await connection.stream(sql);

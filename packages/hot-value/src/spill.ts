@@ -1,8 +1,8 @@
 import type { IndicatorRow } from "@dramascope/schema";
-import type { DuckDBAppender, DuckDBDataChunk, DuckDBDateVector, DuckDBDoubleVector, DuckDBIntegerVector } from "@duckdb/node-api";
 import { dayNumber } from "./days.ts";
 import { SCORE_NAMES } from "./indicators.ts";
 import { identifier, type Session } from "./session.ts";
+import { flush, integersOf } from "./vectors.ts";
 
 const CHUNK = 2048;
 
@@ -18,7 +18,7 @@ export interface Spill {
 export async function openSpill(session: Session): Promise<Spill> {
   const { DATE, DOUBLE, DuckDBDataChunk: Chunk, INTEGER, VARCHAR } = await import("@duckdb/node-api");
   await session.run(`CREATE TABLE spilled ("dramaId" VARCHAR, date DATE, "releasedOn" DATE, ${SCORE_NAMES.map((name) => `${identifier(name)} DOUBLE`).join(", ")}, file INTEGER, line INTEGER)`);
-  const appender: DuckDBAppender = await session.connection.createAppender("spilled");
+  const appender = await session.connection.createAppender("spilled");
   const types = [VARCHAR, DATE, DATE, ...SCORE_NAMES.map(() => DOUBLE), INTEGER, INTEGER];
   const days = new Map<string, number>();
   const dayOf = (date: string): number => {
@@ -28,35 +28,27 @@ export async function openSpill(session: Session): Promise<Spill> {
     return known;
   };
   let waiting: { row: IndicatorRow; file: number; line: number }[] = [];
-  const flush = (): void => {
-    const chunk: DuckDBDataChunk = Chunk.create(types, waiting.length);
+  const write = (): void => {
+    const chunk = Chunk.create(types, waiting.length);
     chunk.setColumnValues(0, waiting.map(({ row }) => row.dramaId));
     for (const [at, name] of [[1, "date"], [2, "releasedOn"]] as const) {
-      const vector = chunk.getColumnVector(at) as DuckDBDateVector;
-      const items = (vector as unknown as { items: Int32Array }).items;
+      const items = integersOf(chunk, at);
       waiting.forEach(({ row }, i) => (items[i] = dayOf(row[name])));
-      vector.flush();
+      flush(chunk.getColumnVector(at));
     }
-    SCORE_NAMES.forEach((name, k) => {
-      const vector = chunk.getColumnVector(3 + k) as DuckDBDoubleVector;
-      waiting.forEach(({ row }, i) => vector.setItem(i, row[name]));
-      vector.flush();
-    });
-    for (const [at, name] of [[12, "file"], [13, "line"]] as const) {
-      const vector = chunk.getColumnVector(at) as DuckDBIntegerVector;
-      waiting.forEach((one, i) => vector.setItem(i, one[name]));
-      vector.flush();
-    }
+    SCORE_NAMES.forEach((name, k) => chunk.setColumnValues(3 + k, waiting.map(({ row }) => row[name])));
+    chunk.setColumnValues(12, waiting.map(({ file }) => file));
+    chunk.setColumnValues(13, waiting.map(({ line }) => line));
     appender.appendDataChunk(chunk);
     waiting = [];
   };
   return {
     add(row, file, line) {
       waiting.push({ row, file, line });
-      if (waiting.length === CHUNK) flush();
+      if (waiting.length === CHUNK) write();
     },
     end() {
-      if (waiting.length > 0) flush();
+      if (waiting.length > 0) write();
       appender.closeSync();
     },
   };

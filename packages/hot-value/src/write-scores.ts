@@ -29,6 +29,10 @@ export interface ScoreRecord {
 
 type Records = Iterable<ScoreRecord> | AsyncIterable<ScoreRecord>;
 
+async function* stream(records: Records): AsyncGenerator<ScoreRecord> {
+  yield* records;
+}
+
 /** Names and values of the columns of a record, the scores as `score_NAME`. */
 function flat({ scores, ...rest }: ScoreRecord): [string, unknown][] {
   return [...Object.entries(rest), ...SCORE_NAMES.map((name): [string, unknown] => [`score_${name}`, scores[name]])];
@@ -37,7 +41,7 @@ function flat({ scores, ...rest }: ScoreRecord): [string, unknown][] {
 /** Values that are joined before they are written: single small writes are slow. */
 const LINES_AT_ONCE = 512;
 
-async function* csvText(records: Records): AsyncGenerator<string> {
+async function* csvText(records: AsyncIterable<ScoreRecord>): AsyncGenerator<string> {
   let isFirst = true;
   let lines: string[] = [];
   for await (const record of records) {
@@ -52,7 +56,7 @@ async function* csvText(records: Records): AsyncGenerator<string> {
   if (lines.length > 0) yield `${lines.join("\r\n")}\r\n`;
 }
 
-async function writeParquet(path: string, records: Records): Promise<void> {
+async function writeParquet(path: string, records: AsyncIterable<ScoreRecord>): Promise<void> {
   const { BOOLEAN, DOUBLE, DuckDBDataChunk, INTEGER, VARCHAR } = await import("@duckdb/node-api");
   const typeOf = (name: string, value: unknown): typeof DOUBLE | typeof VARCHAR | typeof BOOLEAN | typeof INTEGER =>
     name === "quality" || name === "rows" ? INTEGER : typeof value === "number" ? DOUBLE : typeof value === "boolean" ? BOOLEAN : VARCHAR;
@@ -90,7 +94,7 @@ async function writeParquet(path: string, records: Records): Promise<void> {
  */
 export async function writeScores(path: string, records: Records): Promise<void> {
   const format = tableFormat(path);
-  if (format === "parquet") await writeParquet(path, records);
-  else if (format === "csv") await writeTextAtomically(path, csvText(records));
+  if (format === "parquet") await writeParquet(path, stream(records));
+  else if (format === "csv") await writeTextAtomically(path, csvText(stream(records)));
   else await writeJsonl(path, records);
 }

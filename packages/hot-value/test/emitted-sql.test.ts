@@ -13,7 +13,7 @@ const close = (actual: unknown, expected: number, tolerance: number): void => ex
 
 let instance: DuckDBInstance;
 let connection: DuckDBConnection;
-const query = async (sql: string): Promise<Record<string, unknown>[]> => (await connection.run(sql)).getRowObjectsJson() as Promise<Record<string, unknown>[]>;
+const query = async (sql: string): Promise<Record<string, unknown>[]> => (await connection.run(sql)).getRowObjectsJson();
 
 async function load(rows: readonly IndicatorRow[]): Promise<void> {
   await connection.run(`CREATE OR REPLACE TABLE "odd ""name" ("dramaId" VARCHAR, "date" DATE, "releasedOn" DATE, ${[...INDICATORS, "completionRate"].map((name) => `"${name}" DOUBLE`).join(", ")})`);

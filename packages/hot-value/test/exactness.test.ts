@@ -129,7 +129,7 @@ describe("a streamed fit", () => {
   it.each(variants)("equals the one in memory, %j", async (variant) => {
     const options: FitOptions = { weights: WEIGHTS, asOf: "2026-06-30", ...variant };
     async function* open(): AsyncGenerator<typeof rows> {
-      for (let from = 0; from < rows.length; from += 170) yield rows.slice(from, from + 170);
+      for (let from = 0; from < rows.length; from += 170) yield await Promise.resolve(rows.slice(from, from + 170));
     }
     expect(await fitHotValueStream(open, options)).toEqual(fitHotValue(rows, options));
   });
@@ -144,7 +144,7 @@ it("scores columns as it scores rows", () => {
   for (const belowMin of ["clamp", "extrapolate"] as const) {
     const scorer = createBatchScorer(cohorts, WEIGHTS, { belowMin });
     const out = new Float64Array(rows.length);
-    const columns = [...INDICATORS, "completionRate" as const].map((name) => Float64Array.from(rows, (row) => row[name] ?? 0));
+    const columns = [...INDICATORS, "completionRate" as const].map((name) => Float64Array.from(rows, (row) => row[name]));
     scorer.score(columns, Int32Array.from(rows, (_, i) => (i % 3) - 1), rows.length, out);
     rows.forEach((row, i) => {
       expect(out[i]).toBe(i % 3 === 0 ? Number.NaN : scoreInCohort(row, cohorts[(i % 3) - 1]!, WEIGHTS, { belowMin, degenerate: "fallback" }).hotValue);

@@ -20,7 +20,7 @@ async function sql(text: string): Promise<Record<string, unknown>[]> {
   const instance = await DuckDBInstance.create(":memory:");
   const connection = await instance.connect();
   try {
-    return (await connection.run(text)).getRowObjectsJson() as Promise<Record<string, unknown>[]>;
+    return await (await connection.run(text)).getRowObjectsJson();
   } finally {
     connection.closeSync();
     instance.closeSync();
