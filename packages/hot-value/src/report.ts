@@ -22,8 +22,9 @@ export interface HotValueReport {
   rows: number;
   /** Rows that were refused, in all and by reason. */
   rejected: { count: number; reasons: RejectedCounts };
-  /** Rows left out because they lie after the day of the fit, and because they repeat a drama's date. */
+  /** Rows left out because they lie after the day of the fit. */
   afterAsOf: number;
+  /** Rows left out because they repeat a drama's date. */
   duplicates: number;
   /** Rows with an integer above 2⁵³, taken as the nearest double. */
   precisionLoss: number;
