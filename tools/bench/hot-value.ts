@@ -41,7 +41,7 @@ async function tableOf(rows: number, say: (text: string) => void): Promise<strin
   } else {
     const base = await tableOf(BASE_ROWS, say);
     const { DuckDBInstance } = await import("@duckdb/node-api");
-    const instance = await DuckDBInstance.create(":memory:", { memory_limit: "2GB" });
+    const instance = await DuckDBInstance.create(":memory:", { memory_limit: "2GB", preserve_insertion_order: "false", temp_directory: `${CACHE}spill` });
     const connection = await instance.connect();
     const counts = COUNTS.map((name) => `floor("${name}" * (1 + 0.0137 * k)) AS "${name}"`).join(", ");
     const copies = Array.from({ length: Math.ceil(rows / BASE_ROWS) }, (_, k) => `SELECT *, ${k} AS k FROM read_parquet('${base}')`).join(" UNION ALL ");

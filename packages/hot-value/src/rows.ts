@@ -1,4 +1,4 @@
-import type { IndicatorRow } from "@dramascope/schema";
+import { csvCells, type IndicatorRow } from "@dramascope/schema";
 import { INDICATORS, SCORE_NAMES } from "./indicators.ts";
 import { DEFAULTS, type CompletionOptions, type ResolvedOptions } from "./options.ts";
 
@@ -155,41 +155,16 @@ export function parseRowJson(line: string, options?: RowOptions): RowResult {
   return jsonReader(rowRules(options))(line);
 }
 
-/** Cells of one CSV record with RFC 4180 quotes; `open` when a quote stays open, null when text follows a quote. */
-export function cells(record: string): string[] | "open" | null {
-  if (!record.includes('"')) return record.split(",");
-  const out: string[] = [];
-  for (let at = 0; ; at++) {
-    if (record[at] === '"') {
-      let cell = "";
-      for (at++; ; at++) {
-        if (at >= record.length) return "open";
-        if (record[at] !== '"') cell += record.charAt(at);
-        else if (record[at + 1] === '"') cell += record.charAt(at++);
-        else break;
-      }
-      out.push(cell);
-      at++;
-    } else {
-      const end = record.indexOf(",", at);
-      out.push(record.slice(at, end < 0 ? undefined : end));
-      at = end < 0 ? record.length : end;
-    }
-    if (at >= record.length) return out;
-    if (record[at] !== ",") return null;
-  }
-}
-
 /** Reader for the records below a CSV header, its columns that mean nothing here, or the columns it lacks or has twice. */
 export function csvReader(header: string, rules: RowRules): { read: (record: string) => RowResult; extra: string[] } | { missing: string[] } {
-  const found = cells(header.replace(/^\uFEFF/u, ""));
+  const found = csvCells(header.replace(/^\uFEFF/u, ""));
   const names = (Array.isArray(found) ? found : []).map((name) => name.trim());
   const missing = COLUMNS.filter((name) => names.filter((one) => one === name).length !== 1);
   if (missing.length > 0) return { missing };
   const at = COLUMNS.map((name) => names.indexOf(name));
   const check = createRowCheck(csvNumber, rules);
   const read = (record: string): RowResult => {
-    const values = cells(record);
+    const values = csvCells(record);
     if (!Array.isArray(values) || values.length !== names.length) return { ok: false, error: "malformed-line", field: null };
     const fields: Record<string, unknown> = {};
     COLUMNS.forEach((name, i) => (fields[name] = i < 3 && values[at[i]!] === "" ? undefined : values[at[i]!]));

@@ -1,8 +1,8 @@
-import { readLines, type IndicatorRow, type NumberedLine } from "@dramascope/schema";
+import { csvCells, readLines, type IndicatorRow, type NumberedLine } from "@dramascope/schema";
 import { HotValueError } from "./errors.ts";
 import { tableFormat } from "./input-files.ts";
 import type { RejectedRow } from "./intake.ts";
-import { cells, COLUMNS, csvReader, jsonReader, type RowResult, type RowRules } from "./rows.ts";
+import { COLUMNS, csvReader, jsonReader, type RowResult, type RowRules } from "./rows.ts";
 
 /** A row with its place, or why it was left out. */
 export type ReadRow = { row: IndicatorRow; line: number; warning?: "precision-loss" } | { rejected: RejectedRow };
@@ -18,8 +18,8 @@ async function* csvRecords(lines: AsyncIterable<NumberedLine>): AsyncGenerator<N
       const [first] = waiting as [NumberedLine];
       let text = first.text;
       let used = 1;
-      while (text.includes('"') && cells(text) === "open" && used < waiting.length) text += `\n${waiting[used++]!.text}`;
-      const isOpen = text.includes('"') && cells(text) === "open";
+      while (text.includes('"') && csvCells(text) === "open" && used < waiting.length) text += `\n${waiting[used++]!.text}`;
+      const isOpen = text.includes('"') && csvCells(text) === "open";
       if (isOpen && !isEnd && waiting.length < MAX_RECORD_LINES) return;
       yield isOpen ? first : { line: first.line, text };
       waiting = waiting.slice(isOpen ? 1 : used);
