@@ -3,7 +3,7 @@ import { dueDate, lastEligibleRelease } from "./eligibility.ts";
 import type { FitPlan } from "./options.ts";
 
 /** One drama of the population. */
-export interface DramaSummary {
+interface DramaSummary {
   dramaId: string;
   releasedOn: string;
   /** Its first and last snapshot, and how many there are. */
@@ -17,14 +17,14 @@ export interface DramaSummary {
 }
 
 /** Numbers that grow without bound, 8 bytes each. */
-export interface NumberList {
+interface NumberList {
   push(value: number): void;
   /** What was pushed, in order. */
   values(): Float64Array;
 }
 
 /** An empty list. */
-export function createNumberList(): NumberList {
+function createNumberList(): NumberList {
   let room = new Float64Array(1024);
   let length = 0;
   return {
@@ -44,7 +44,7 @@ export function createNumberList(): NumberList {
 const MAX_IDS = 1000;
 
 /** How a drama stands. */
-export interface Standing {
+interface Standing {
   /** Old enough. */
   eligible: boolean;
   /** Old enough, engaged enough, and with a peak: it has a class. */

@@ -72,7 +72,7 @@ const isId = (id: string): boolean => id.length >= 1 && id.length <= 128 && !/[\
 type NumberCheck = { value: number | null; problem?: "not-a-number" | "not-finite" };
 
 /** A completion rate as a ratio; null when it lies outside and that is refused. */
-export function ratioOf(value: number, { unit, outOfRange }: RowRules["completion"]): number | null {
+function ratioOf(value: number, { unit, outOfRange }: RowRules["completion"]): number | null {
   const ratio = unit === "percent" ? value / 100 : value;
   if (ratio >= 0 && ratio <= 1) return ratio + 0;
   return outOfRange === "clamp" ? (ratio < 0 ? 0 : 1) : null;
@@ -116,7 +116,7 @@ export function createRowCheck(numberOf: (value: unknown) => NumberCheck, rules:
 }
 
 /** Whether an integer is so large that its neighbours are lost in a double. */
-export const isPrecisionLost = (value: number): boolean => value > Number.MAX_SAFE_INTEGER && value < 2 ** 64 && Number.isInteger(value);
+const isPrecisionLost = (value: number): boolean => value > Number.MAX_SAFE_INTEGER && value < 2 ** 64 && Number.isInteger(value);
 
 /** Numbers of JSON, of memory and of typed columns. */
 export function jsonNumber(value: unknown): NumberCheck {

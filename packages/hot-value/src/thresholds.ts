@@ -32,7 +32,7 @@ export interface ThresholdOptions {
 }
 
 /** Positions (0-based, ascending) between which a quantile of n values lies, and the part of the way. */
-export function quantilePosition(n: number, probability: number, method: QuantileMethod): { low: number; part: number } {
+function quantilePosition(n: number, probability: number, method: QuantileMethod): { low: number; part: number } {
   if (n === 0 || !(probability >= 0 && probability <= 1)) {
     throw new HotValueError(`the ${probability} quantile of ${n} values does not exist`, { code: "QUANTILE_UNDEFINED", hint: "Give at least one value and a probability from 0 to 1." });
   }

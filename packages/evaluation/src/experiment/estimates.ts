@@ -13,7 +13,7 @@ export interface MetricEstimates {
 }
 
 /** All arms of a metric after CUPED. */
-export interface CupedEstimates {
+interface CupedEstimates {
   /** Slope, pooled within arms. */
   theta: number;
   /** Variance after / before, pooled within arms; null when the metric does not vary. */

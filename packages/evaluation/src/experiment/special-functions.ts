@@ -9,7 +9,7 @@ const LANCZOS = [
 ];
 
 /** ln Γ(x) for x > 0 (Lanczos's sum with g = 7 and nine terms, Godfrey 2001; 1e-15 relative). */
-export function logGamma(x: number): number {
+function logGamma(x: number): number {
   if (x < 0.5) return Math.log(Math.PI / Math.sin(Math.PI * x)) - logGamma(1 - x);
   const at = x - 1;
   const sum = LANCZOS.reduce((total, term, i) => total + (i === 0 ? term : term / (at + i)));
