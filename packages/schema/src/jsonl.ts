@@ -1,11 +1,11 @@
-import { StringDecoder } from "node:string_decoder";
+import { isUtf8 } from "node:buffer";
 import type { z } from "zod";
 import { DataError } from "./errors.ts";
 import { openBytes, writeTextAtomically } from "./files.ts";
 import { describeIssues } from "./validation.ts";
 
-/** Longest accepted line of a JSONL file, in UTF-16 units (64 Mi). */
-const MAX_LINE_LENGTH = 64 * 1024 * 1024;
+/** Longest accepted line of a file. */
+const MAX_LINE_BYTES = 64 * 1024 * 1024;
 
 /** One line of a text file with its 1-based number. */
 export interface NumberedLine {
@@ -13,6 +13,8 @@ export interface NumberedLine {
   line: number;
   /** Without its line end. */
   text: string;
+  /** False when the bytes are no UTF-8; the text then holds U+FFFD in their place. */
+  isUtf8: boolean;
 }
 
 /** A line that was left out, as written to `rejected.jsonl`. */
@@ -31,48 +33,68 @@ export interface ReadJsonlOptions {
   onRejected?: (rejected: RejectedLine) => void;
 }
 
+const NEWLINE = 10;
+
+/** Bytes of a file; a failure to read becomes an error that names the file. */
+async function* bytesOf(path: string): AsyncGenerator<Buffer> {
+  try {
+    for await (const chunk of openBytes(path)) yield chunk as Buffer;
+  } catch (error) {
+    throw new DataError(`${path} cannot be read: ${(error as Error).message}`, { code: "FILE_UNREADABLE", cause: error, hint: "Check that the file is there, that it may be read and that it is whole." });
+  }
+}
+
+/** Whole lines of a block of bytes that ends at a line end, decoded at once where all of it is UTF-8. */
+function* linesOf(block: Buffer): Generator<Omit<NumberedLine, "line">> {
+  if (isUtf8(block)) {
+    for (const text of block.toString("utf8").split("\n")) yield { text, isUtf8: true };
+    return;
+  }
+  for (let start = 0; start <= block.length; ) {
+    const end = block.indexOf(NEWLINE, start);
+    const bytes = block.subarray(start, end < 0 ? undefined : end);
+    yield { text: bytes.toString("utf8"), isUtf8: isUtf8(bytes) };
+    start = end < 0 ? Infinity : end + 1;
+  }
+}
+
 /**
  * Lines of a UTF-8 text file, streamed, without their line ends; `.gz` is unpacked, a byte order mark is dropped.
  *
- * @throws DataError `LINE_TOO_LONG` when a line is longer than 64 Mi characters.
+ * @throws DataError `FILE_UNREADABLE` for a file that is missing, unreadable or broken, `LINE_TOO_LONG` when a line is longer than 64 MiB.
  */
 export async function* readLines(path: string): AsyncGenerator<NumberedLine> {
-  const decoder = new StringDecoder("utf8");
-  let rest = "";
   let line = 0;
-  const strip = (text: string): string => {
-    const unmarked = line === 1 && text.startsWith("\uFEFF") ? text.slice(1) : text;
-    return unmarked.endsWith("\r") ? unmarked.slice(0, -1) : unmarked;
-  };
-  for await (const chunk of openBytes(path)) {
-    const pieces = decoder.write(chunk as Buffer).split("\n");
-    pieces[0] = rest + pieces[0]!;
-    rest = pieces.pop()!;
-    if (rest.length > MAX_LINE_LENGTH) {
-      throw new DataError(`${path}:${line + pieces.length + 1}: the line is longer than ${MAX_LINE_LENGTH} characters`, {
-        code: "LINE_TOO_LONG",
-        hint: "Check that the file is JSONL: one record a line.",
-      });
-    }
-    for (const piece of pieces) {
+  let rest: Buffer[] = [];
+  let restBytes = 0;
+  const numbered = function* (block: Buffer): Generator<NumberedLine> {
+    for (const one of linesOf(block)) {
       line++;
-      yield { line, text: strip(piece) };
+      const text = line === 1 && one.text.startsWith("\uFEFF") ? one.text.slice(1) : one.text;
+      yield { line, text: text.endsWith("\r") ? text.slice(0, -1) : text, isUtf8: one.isUtf8 };
     }
+  };
+  for await (const chunk of bytesOf(path)) {
+    const end = chunk.lastIndexOf(NEWLINE);
+    const tail = chunk.subarray(end + 1);
+    if (end >= 0) {
+      yield* numbered(Buffer.concat([...rest, chunk.subarray(0, end)]));
+      [rest, restBytes] = [[], 0];
+    }
+    rest.push(tail);
+    restBytes += tail.length;
+    if (restBytes > MAX_LINE_BYTES) throw new DataError(`${path}:${line + 1}: the line is longer than ${MAX_LINE_BYTES} bytes`, { code: "LINE_TOO_LONG", hint: "Check that the file holds one record a line." });
   }
-  rest += decoder.end();
-  if (rest !== "") {
-    line++;
-    yield { line, text: strip(rest) };
-  }
+  if (restBytes > 0) yield* numbered(Buffer.concat(rest));
 }
 
 /**
  * Records of a JSONL file, streamed and checked against a schema; `.gz` is unpacked, blank lines are passed over.
  *
- * @throws DataError `BAD_LINE`, with `file:line: what is wrong`, unless `onRejected` takes the bad lines.
+ * @throws DataError `BAD_LINE`, with `file:line: what is wrong`, unless `onRejected` takes the bad lines, and those of {@link readLines}.
  */
 export async function* readJsonl<S extends z.ZodType>(path: string, schema: S, options: ReadJsonlOptions = {}): AsyncGenerator<z.output<S>> {
-  for await (const { line, text } of readLines(path)) {
+  for await (const { line, text, isUtf8: isText } of readLines(path)) {
     if (text.trim() === "") continue;
     const reject = (reason: string): void => {
       if (!options.onRejected) {
@@ -80,6 +102,10 @@ export async function* readJsonl<S extends z.ZodType>(path: string, schema: S, o
       }
       options.onRejected({ file: path, line, reason });
     };
+    if (!isText) {
+      reject("not UTF-8 text; convert the file");
+      continue;
+    }
     let value: unknown;
     try {
       value = JSON.parse(text);

@@ -1,13 +1,18 @@
 import type { z } from "zod";
 import { DataError } from "./errors.ts";
 
-/** What a failed check found, in one sentence: `field: problem; field: problem`. */
+/** Longest text of one problem, which may name all keys of a wrong file. */
+const MAX_PROBLEM_LENGTH = 200;
+
+const cut = (text: string): string => (text.length > MAX_PROBLEM_LENGTH ? `${text.slice(0, MAX_PROBLEM_LENGTH)}…` : text);
+
+/** What a failed check found, in one sentence: `field: problem; field: problem`; at most five, each cut to 200 characters. */
 export function describeIssues(error: z.ZodError): string {
   return error.issues
     .slice(0, 5)
     .map((issue) => {
       const where = issue.path.map(String).join(".");
-      return where === "" ? issue.message : `${where}: ${issue.message}`;
+      return cut(where === "" ? issue.message : `${where}: ${issue.message}`);
     })
     .join("; ");
 }

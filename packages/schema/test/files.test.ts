@@ -45,6 +45,33 @@ describe("JSONL", () => {
     expect(rejected[1]!.reason).toContain("not JSON");
   });
 
+  it("tells bytes that are no UTF-8 from text that holds the replacement character", async () => {
+    const path = join(folder, "gbk.jsonl");
+    const line = (id: Buffer | string): Buffer => Buffer.concat([Buffer.from('{"id":"'), Buffer.from(id as string), Buffer.from('","value":1}\n')]);
+    await writeFile(path, Buffer.concat([line("女主"), line(Buffer.from([0xd6, 0xf7])), line("\uFFFD"), line("男主")]));
+    expect((await collect(readLines(path))).map(({ line: number, isUtf8 }) => [number, isUtf8])).toEqual([[1, true], [2, false], [3, true], [4, true]]);
+    const rejected: RejectedLine[] = [];
+    expect((await collect(readJsonl(path, record, { onRejected: (one) => rejected.push(one) }))).map(({ id }) => id)).toEqual(["女主", "\uFFFD", "男主"]);
+    expect(rejected).toEqual([{ file: path, line: 2, reason: "not UTF-8 text; convert the file" }]);
+  });
+
+  it("reads characters and lines that lie across the pieces of a file", async () => {
+    const path = join(folder, "long.jsonl");
+    const records = ["女".repeat(100_001), "b", "主".repeat(70_003)].map((id, value) => ({ id, value }));
+    await writeJsonl(path, records);
+    expect(await collect(readJsonl(path, record))).toEqual(records);
+  });
+
+  it("names a file that cannot be read", async () => {
+    await expect(collect(readLines(join(folder, "none.jsonl")))).rejects.toMatchObject({ code: "FILE_UNREADABLE", message: expect.stringContaining("none.jsonl") as string });
+    await expect(collect(readLines(folder))).rejects.toMatchObject({ code: "FILE_UNREADABLE" });
+  });
+
+  it("cuts the list of problems of a wrong record", () => {
+    const wrong = Object.fromEntries(Array.from({ length: 1000 }, (_, i) => [`key${i}`, i]));
+    expect(() => parseRecord(z.strictObject({}), wrong, "x.json")).toThrow(/^.{1,220}$/u);
+  });
+
   it("reports a damaged gzip file", async () => {
     const path = join(folder, "d.jsonl.gz");
     await writeFile(path, gzipSync('{"id":"a","value":1}\n'.repeat(100)).subarray(0, 30));
