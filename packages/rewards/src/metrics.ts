@@ -1,3 +1,4 @@
+import { REFERENCE_WARNINGS } from "./score.ts";
 import type { PooledScore } from "./task.ts";
 
 const COMPONENTS = ["format", "accuracy", "caption", "comments"] as const;
@@ -25,11 +26,12 @@ function family(name: string, type: "counter" | "gauge" | "histogram", help: str
   return `${lines.join("\n")}\n`;
 }
 
-/** Starts counting. Labels are routes, statuses, reasons and a few engine names: never ids or text. */
+/** Starts counting. Labels are routes, statuses, reasons, warnings and a few engine names: never ids or text. */
 export function createMetrics(): RewardMetrics {
   const requests = new Map<string, number>();
   const items = new Map<string, number>();
   const reasons = new Map<string, number>();
+  const warnings = new Map<string, number>(REFERENCE_WARNINGS.map((name) => [`{warning="${name}"}`, 0]));
   const sums = new Map<string, number>(COMPONENTS.map((name) => [name, 0]));
   const counts = new Map<string, number>(COMPONENTS.map((name) => [name, 0]));
   const buckets = new Array<number>(BUCKETS.length + 1).fill(0);
@@ -58,6 +60,7 @@ export function createMetrics(): RewardMetrics {
       for (const score of scores) {
         if (score.total === null) nullTotals++;
         for (const reason of score.reasons) add(reasons, `{reason="${reason}"}`, 1);
+        for (const warning of score.warnings ?? []) add(warnings, `{warning="${warning}"}`, 1);
         for (const name of COMPONENTS) {
           const value = score[name];
           if (value === null) continue;
@@ -75,6 +78,7 @@ export function createMetrics(): RewardMetrics {
         family("null_totals_total", "counter", "Items that could not be scored.", [["", nullTotals]]),
         family("component_mean", "gauge", "Mean of each reward over all items that have it.", COMPONENTS.map((name) => [`{component="${name}"}`, counts.get(name) === 0 ? Number.NaN : sums.get(name)! / counts.get(name)!] as const)),
         family("reasons_total", "counter", "Limits hit and causes of null.", reasons),
+        family("reference_warnings_total", "counter", "Scored items whose reference carries the warning.", warnings),
         family("last_step", "gauge", "Step of the last request that named one.", lastStep === null ? [] : [["", lastStep]]),
         family("workers_ready", "gauge", "Worker threads that are up.", [["", ready]]),
         family("queued_items", "gauge", "Items that are being scored or wait for it.", [["", queued]]),

@@ -91,6 +91,7 @@ function checkWeights(weights: RewardWeights, allowUnnormalized: boolean): void 
 const isCount = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 0;
 const isLimit = (value: unknown): boolean => value === null || isCount(value);
 const isBoolean = (value: unknown): boolean => typeof value === "boolean";
+const isPlainObject = (value: unknown): value is Record<string, unknown> => typeof value === "object" && value !== null && (Object.getPrototypeOf(value) === Object.prototype || Object.getPrototypeOf(value) === null);
 const oneOf = (...words: string[]): [(value: unknown) => boolean, string] => [(value) => words.includes(value as string), words.join(" or ")];
 
 /** What each option takes beside the weights, and how to say so. */
@@ -110,12 +111,27 @@ const RULES: Record<Exclude<keyof RewardOptions, "weights" | "limits">, [isValid
   details: [isBoolean, "true or false"],
 };
 
+function refuse(name: string, value: unknown, wanted: string): never {
+  const shown = typeof value === "number" ? String(value) : ((JSON.stringify(value) as string | undefined) ?? typeof value);
+  throw new RewardError(`the reward option ${name} is ${shown}, expected ${wanted}`, { code: "OPTIONS_INVALID", hint: `Known options are ${Object.keys(DEFAULT_OPTIONS).join(", ")}.` });
+}
+
+/** Refuses what is no plain object with known names only. */
+function checkNames(value: unknown, known: object, at?: string): void {
+  if (!isPlainObject(value)) return refuse(at ?? "object", value, "settings by name");
+  for (const name of Object.keys(value)) if (!Object.hasOwn(known, name)) refuse(at === undefined ? name : `${at}.${name}`, value[name], `a name out of ${Object.keys(known).join(", ")}`);
+}
+
+function checkSettings(settings: RewardSettings): void {
+  checkNames(settings, DEFAULT_OPTIONS);
+  const { weights, limits } = settings;
+  if (limits !== undefined) checkNames(limits, DEFAULT_OPTIONS.limits, "limits");
+  if (weights === undefined) return;
+  checkNames(weights, DEFAULT_OPTIONS.weights, "weights");
+  for (const [name, weight] of Object.entries(weights)) if (typeof weight !== "number") refuse(`weights.${name}`, weight, "a number");
+}
+
 function checkOptions(options: RewardOptions): void {
-  const refuse = (name: string, value: unknown, wanted: string): never => {
-    throw new RewardError(`the reward option ${name} is ${(JSON.stringify(value) as string | undefined) ?? typeof value}, expected ${wanted}`, { code: "OPTIONS_INVALID", hint: `Known options are ${Object.keys(DEFAULT_OPTIONS).join(", ")}.` });
-  };
-  for (const name of Object.keys(options)) if (!Object.hasOwn(DEFAULT_OPTIONS, name)) refuse(name, (options as unknown as Record<string, unknown>)[name], "no such option");
-  for (const name of Object.keys(options.limits)) if (!Object.hasOwn(DEFAULT_OPTIONS.limits, name)) refuse(`limits.${name}`, (options.limits as unknown as Record<string, unknown>)[name], "no such limit");
   for (const [name, [isValid, wanted]] of Object.entries(RULES)) if (!isValid(options[name as keyof RewardOptions])) refuse(name, options[name as keyof RewardOptions], wanted);
   for (const [name, limit] of Object.entries(options.limits)) if (!isLimit(limit)) refuse(`limits.${name}`, limit, "a non-negative integer or null");
 }
@@ -125,9 +141,11 @@ const given = <T extends object>(settings: T): Partial<T> => Object.fromEntries(
 /**
  * Settings with defaults filled in and checked.
  *
- * @throws RewardError `WEIGHTS_INVALID`, or `OPTIONS_INVALID` for unknown names and values of the wrong kind.
+ * @throws RewardError `WEIGHTS_INVALID` for weights that are missing, negative, not finite or of another sum, or `OPTIONS_INVALID` for unknown names and
+ * values of the wrong kind.
  */
 export function resolveOptions(settings: RewardSettings = {}): RewardOptions {
+  checkSettings(settings);
   const options = { ...DEFAULT_OPTIONS, ...given(settings), limits: { ...DEFAULT_OPTIONS.limits, ...given(settings.limits ?? {}) } };
   checkOptions(options);
   checkWeights(options.weights, options.allowUnnormalized);

@@ -45,7 +45,7 @@ export interface ScoreRequest {
   step: number | null;
   ids: string[];
   items: RewardItem[];
-  /** Faults of items whose shared reference is not there; by place. */
+  /** Faults of items whose shared reference is not there or whose solution is none; by place. */
   faults: Map<number, RewardFault>;
   onError: "null" | "fail";
   expectVersion: string | undefined;
@@ -58,6 +58,24 @@ const SOLUTIONS = ["1", "2", "3", "4", "5"];
 export function toReference({ solution, caption, comments }: { solution?: unknown; caption?: unknown; comments?: unknown }): RewardReference {
   const score = typeof solution === "string" && SOLUTIONS.includes(solution) ? Number(solution) : solution;
   return { score, caption, comments } as RewardReference;
+}
+
+function kindOf(solution: unknown): string {
+  if (solution === undefined) return "missing";
+  if (solution === null) return "null";
+  if (typeof solution === "number") return String(solution);
+  if (Array.isArray(solution)) return "an array";
+  return typeof solution === "object" ? "an object" : `a ${typeof solution}`;
+}
+
+/**
+ * The fault of a solution that is not 1 to 5; null for one that is. It names the kind of the value and no text. {@link RewardPool.score} knows the reference
+ * alone and calls the field `score`: put this in its place where people wrote `solution`.
+ */
+export function solutionFault(solution: unknown): RewardFault | null {
+  const { score } = toReference({ solution }) as { score: unknown };
+  if (typeof score === "number" && Number.isInteger(score) && score >= 1 && score <= 5) return null;
+  return { code: "REFERENCE_SCORE_INVALID", message: `the reference's solution is not 1 to 5: it is ${kindOf(solution)}` };
 }
 
 const invalid = (message: string): HttpProblem => new HttpProblem(400, "INVALID_REQUEST", message);
@@ -78,6 +96,8 @@ function parseJson(text: string): unknown {
   }
 }
 
+const toWireReference = (fields: { solution?: unknown }): { reference: RewardReference; fault: RewardFault | null } => ({ reference: toReference(fields), fault: solutionFault(fields.solution) });
+
 const noReference: RewardFault = { code: "REFERENCE_UNKNOWN", message: "the item's referenceKey names none of the request's references" };
 
 /**
@@ -91,7 +111,7 @@ export function parseScoreRequest(text: string): ScoreRequest {
   const parsed = scoreRequest.safeParse(value);
   if (!parsed.success) throw invalid(describe(parsed.error));
   const { engine, step, references = {}, items, onError, expectVersion, details } = parsed.data;
-  const shared = new Map(Object.entries(references).map(([key, reference]) => [key, toReference(typeof reference === "object" && reference !== null ? reference : {})]));
+  const shared = new Map(Object.entries(references).map(([key, reference]) => [key, toWireReference(typeof reference === "object" && reference !== null ? reference : {})]));
   const ids = items.map(({ id }) => id);
   const seen = new Set<string>();
   ids.forEach((id, place) => {
@@ -100,9 +120,9 @@ export function parseScoreRequest(text: string): ScoreRequest {
   });
   const faults = new Map<number, RewardFault>();
   const scored = items.map((item, place): RewardItem => {
-    const reference = item.referenceKey === undefined ? toReference(item) : shared.get(item.referenceKey);
-    if (reference === undefined) faults.set(place, noReference);
-    return { completion: item.completion, reference: reference ?? toReference({}) };
+    const { reference, fault } = (item.referenceKey === undefined ? toWireReference(item) : shared.get(item.referenceKey)) ?? { reference: toReference({}), fault: noReference };
+    if (fault) faults.set(place, fault);
+    return { completion: item.completion, reference };
   });
   return { engine: String(engine ?? "none"), step: typeof step === "number" ? step : null, ids, items: scored, faults, onError, expectVersion, scoring: { details } };
 }

@@ -40,13 +40,18 @@ export interface RewardDetails {
 /** A result, with details where they were asked for. */
 export type ScoredCompletion = RewardBreakdown & { details?: RewardDetails };
 
+/** All warnings of references. */
+export const REFERENCE_WARNINGS = ["no-reference-comments", "reference-caption-has-no-tokens", "tokenizer-skips-letters"] as const;
+/** A warning of a reference. */
+export type ReferenceWarning = (typeof REFERENCE_WARNINGS)[number];
+
 /** A reference prepared once for all completions of its prompt. */
 export interface PreparedReference {
   /**
    * What a user should know of this reference: `no-reference-comments`, `reference-caption-has-no-tokens`, and `tokenizer-skips-letters` when the
    * tokenizer `rouge-score` passes over Chinese, Japanese, Korean or South-East Asian text.
    */
-  readonly warnings: readonly string[];
+  readonly warnings: readonly ReferenceWarning[];
   /** Version of package and options; results compare only under one. */
   readonly version: string;
   /** @internal */
@@ -81,7 +86,7 @@ export function prepareReference(reference: RewardReference, settings: RewardSet
   if (!Array.isArray(comments) || !comments.every((comment) => typeof comment === "string")) return refuse("REFERENCE_COMMENTS_INVALID", "comments must be an array of strings");
   const kept = comments.filter((comment) => !isBlank(comment));
   const captionTokens = tokenize(caption, options.tokenizer);
-  const warnings: string[] = [];
+  const warnings: ReferenceWarning[] = [];
   if (kept.length === 0) warnings.push("no-reference-comments");
   if (captionTokens.length === 0) warnings.push("reference-caption-has-no-tokens");
   if (options.tokenizer === "rouge-score" && [caption, ...kept].some(hasUnspacedLetters)) warnings.push("tokenizer-skips-letters");

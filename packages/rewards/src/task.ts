@@ -1,4 +1,4 @@
-import type { ScoredCompletion } from "./score.ts";
+import type { ReferenceWarning, ScoredCompletion } from "./score.ts";
 
 /** Why an item has no rewards. */
 export interface RewardFault {
@@ -12,6 +12,8 @@ export interface RewardFault {
 export type PooledScore = ScoredCompletion & {
   /** Null when the item was scored. */
   error: RewardFault | null;
+  /** Warnings of the item's reference, as preparation gives them. Left out when there are none. */
+  warnings?: readonly ReferenceWarning[];
 };
 
 /** Work that one worker does at a time. */

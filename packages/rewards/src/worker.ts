@@ -47,7 +47,8 @@ function scoreItem(completion: string, reference: PreparedReference | RewardFaul
   try {
     const { state } = reference;
     const asked = details === state.options.details ? reference : { ...reference, state: { ...state, options: { ...state.options, details } } };
-    return { ...scoreCompletion(completion, asked), error: null };
+    const { warnings } = reference;
+    return { ...scoreCompletion(completion, asked), error: null, ...(warnings.length > 0 && { warnings }) };
   } catch (error) {
     return unscored(faultOf(error), version);
   }

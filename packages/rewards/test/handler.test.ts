@@ -59,6 +59,20 @@ describe("POST /v1/score", () => {
     expect(await ask({ ...body, onError: "fail" })).toEqual({ status: 422, version: pool.version, items });
   });
 
+  it.each([
+    ["6", "a string"],
+    [6, "6"],
+    [null, "null"],
+    [["4"], "an array"],
+    [{ canary: 4 }, "an object"],
+    [true, "a boolean"],
+    [undefined, "missing"],
+  ])("names the solution %j by its kind, in items and in shared references", async (solution, kind) => {
+    const body = { references: { r: { ...reference, solution } }, items: [{ id: "own", completion, ...reference, solution }, { id: "shared", completion, referenceKey: "r" }] };
+    const error = { code: "REFERENCE_SCORE_INVALID", message: `the reference's solution is not 1 to 5: it is ${kind}` };
+    expect((await ask(body)).items).toEqual(["own", "shared"].map((id) => expect.objectContaining({ id, total: null, reasons: ["reference-score-invalid"], error }) as ReplyItem));
+  });
+
   it("gives nulls for references that are nested a hundred thousand times", async () => {
     const deep = `${"[".repeat(100_000)}${"]".repeat(100_000)}`;
     const { items } = await ask(`{"items":[{"id":"deep","completion":"","solution":4,"caption":"c","comments":${deep}},{"id":"good","completion":${JSON.stringify(completion)},"solution":"4","caption":${JSON.stringify(reference.caption)},"comments":${JSON.stringify(reference.comments)}}]}`);
@@ -201,6 +215,15 @@ describe("a server under pressure", () => {
     expect((await answer).status).toBe(499);
     expect(await (await handle(get("/metrics"))).text()).toContain("dramascope_rewards_queued_items 0\n");
   });
+});
+
+it("counts the warnings of references in the metrics, not in the answers", async () => {
+  const handle = handler();
+  const chinese = { id: "1", completion, ...reference, caption: "女主真美" };
+  const { items } = await read(await handle(post({ items: [chinese, { ...chinese, id: "2", comments: [] }, { id: "3", completion, ...reference }] })));
+  expect(items![0]).not.toHaveProperty("warnings");
+  const text = await (await handle(get("/metrics"))).text();
+  for (const [warning, count] of [["tokenizer-skips-letters", 2], ["reference-caption-has-no-tokens", 2], ["no-reference-comments", 1]] as const) expect(text).toContain(`dramascope_rewards_reference_warnings_total{warning="${warning}"} ${count}\n`);
 });
 
 describe("routes", () => {

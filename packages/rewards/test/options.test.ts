@@ -83,9 +83,27 @@ describe("settings", () => {
     [{ limits: { comments: "100" as never } }, "OPTIONS_INVALID"],
     [{ limits: { words: 1 } as never }, "OPTIONS_INVALID"],
     [{ tokeniser: "mixed" } as never, "OPTIONS_INVALID"],
+    [null as never, "OPTIONS_INVALID"],
+    [[] as never, "OPTIONS_INVALID"],
     [JSON.parse('{"__proto__": {}}') as never, "OPTIONS_INVALID"],
   ])("%j is refused with %s", (settings, code) => {
     expect(() => prepareReference(reference, settings)).toThrow(expect.objectContaining({ code }) as Error);
+  });
+
+  it.each<[unknown, string]>([
+    [{ weights: null }, "weights is null"],
+    [{ weights: [0.2, 0.2, 0.5, 0.1] }, "weights is [0.2,0.2,0.5,0.1]"],
+    [{ weights: { caption: 0.2, comments: 0.2, accuracy: 0.5, format: 0.1, words: 0 } }, "weights.words is 0"],
+    [{ weights: { caption: "0.2", comments: 0.2, accuracy: 0.5, format: 0.1 } }, 'weights.caption is "0.2"'],
+    [{ weights: JSON.parse('{ "caption": 0.2, "comments": 0.2, "accuracy": 0.5, "format": 0.1, "__proto__": 1 }') as unknown }, "weights.__proto__ is 1"],
+    [{ limits: 5 }, "limits is 5"],
+    [{ limits: null }, "limits is null"],
+    [{ limits: [] }, "limits is []"],
+    [{ limits: { words: 1 } }, "limits.words is 1"],
+    [{ limits: { comments: Number.NaN } }, "limits.comments is NaN"],
+    [{ limits: { comments: -1 } }, "limits.comments is -1"],
+  ])("%j is refused by name", (settings, named) => {
+    expect(() => prepareReference(reference, settings as RewardSettings)).toThrow(expect.objectContaining({ code: "OPTIONS_INVALID", message: expect.stringContaining(`the reward option ${named}, expected `) as string }) as Error);
   });
 
   it("undefined means the default, and weights of another sum can be allowed", () => {
