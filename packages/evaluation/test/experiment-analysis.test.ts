@@ -163,6 +163,28 @@ describe("A/A experiments", () => {
   });
 });
 
+describe("values of any size", () => {
+  const rows = (unit: number): ExperimentRow[] => Array.from({ length: 40 }, (_, i) => ({ userId: `u${i}`, variant: i % 2 === 0 ? "A" : "B", clicks: (i + 1) * unit, impressions: 1 + ((i * 7) % 5), before: (1 + ((i * 3) % 11)) * unit }));
+  const ratio = PLAN.metrics[0]!;
+  const mean = { name: "ctr", kind: "mean", numerator: "clicks", role: "primary" } as const;
+  const plans: [string, Partial<ExperimentPlan>][] = [
+    ["a mean", { metrics: [mean] }],
+    ["a ratio", { metrics: [ratio] }],
+    ["a ratio after CUPED at every look", { metrics: [{ ...ratio, prePeriod: "before" }], sequential: { nStar: 40 } }],
+    ["a mean after CUPED", { metrics: [{ ...mean, prePeriod: "before" }] }],
+  ];
+
+  it.each(plans)("%s ends with the same evidence or with an error that names the metric", async (_, change) => {
+    const analyse = async (unit: number): Promise<ExperimentReport> => analyseExperiment(stream(rows(unit)), { ...PLAN, ...change });
+    const plain = (await analyse(1)).comparisons[0]!.metrics[0]!.evidence!;
+    for (const unit of [1e-80, 1e80]) {
+      const { estimate, low, high, p } = (await analyse(unit)).comparisons[0]!.metrics[0]!.evidence!;
+      for (const [found, expected] of [[estimate, plain.estimate], [low, plain.low], [high, plain.high], [p, plain.p]] as const) close(found, expected, 1e-6);
+    }
+    await expect(analyse(1e160)).rejects.toThrow(expect.objectContaining({ code: "SUMMARY_INVALID", message: expect.stringContaining("metric ctr") as string }) as Error);
+  });
+});
+
 describe("verdict", () => {
   type Arms = Record<string, [control: number, treatment: number]>;
   const n = 10_000;
@@ -198,6 +220,7 @@ describe("verdict", () => {
     ["a guardrail for which less is better", { ctr: [1, 1.06], complaints: [1, 1.03] }, {}, "harm", /guardrail complaints is worse: \+3\.000 %/u],
     ["a guardrail that improves", { ctr: [1, 1.06], complaints: [1, 0.9] }, {}, "ship", /no guardrail reaches its limit/u],
     ["a gain with a guardrail that may have reached its limit", { ctr: [1, 1.06], watch: [1, 0.98] }, {}, "underpowered", /may be worse by up to 4\.\d+ %; its limit is 4\.000 %/u],
+    ["no gain with a guardrail that may have reached its limit", { watch: [1, 0.98] }, {}, "no-effect", /holds 0[^]*guardrail watch may be worse by up to 4/u],
     ["a secondary metric decides nothing", { likes: [1, 2] }, {}, "no-effect", /primary/u],
     ["a sample ratio mismatch", { ctr: [1, 1.5] }, { n: [10_000, 10_600] }, "blocked", /sample ratio mismatch: A 10000, B 10600/u],
     ["a primary without variance", {}, { variance: 0 }, "blocked", /does not vary/u],

@@ -124,6 +124,18 @@ describe("lift", () => {
     expect(lift(arm(1, 1), arm(1, 1))).not.toHaveProperty("warning");
   });
 
+  it.each([1e-80, 1e80])("Fieller's set is the same in a unit %s times as large", (unit) => {
+    const scaled = (mean: number): Summary => ({ mean: mean * unit, variance: unit * unit, n: 1000 });
+    const [plain, large] = [lift(arm(0.1, 1), arm(0.3, 1)).fieller, lift(scaled(0.1), scaled(0.3)).fieller];
+    if (plain?.shape !== "interval" || large?.shape !== "interval") throw new Error("not an interval");
+    near(large.low, plain.low);
+    near(large.high, plain.high);
+  });
+
+  it("has no relative lift where no number holds the quotient", () => {
+    expect(lift(arm(1e-300, 0), arm(1e100, 1))).toMatchObject({ estimate: null, se: null, p: null, undefined: "zero-baseline" });
+  });
+
   it("agrees with Fieller where the baseline is strong", () => {
     const strong = lift(arm(0.158, 1), arm(0.18, 1));
     if (strong.fieller?.shape !== "interval") throw new Error("expected Fieller's interval at 4.996 standard errors");
@@ -155,5 +167,27 @@ describe("lift", () => {
   it("takes nothing out where the pre-period says nothing", () => {
     expect(cuped([1, 2, 3], [5, 5, 5])).toMatchObject({ theta: 0, varianceRatio: 1 });
     expect(cuped([2, 2, 2], [1, 5, 3])).toMatchObject({ theta: 0, varianceRatio: null });
+  });
+});
+
+describe("values of any size", () => {
+  const users = Array.from({ length: 40 }, (_, i) => i + 1);
+  const times = (unit: number): number[] => users.map((value) => value * unit);
+  const before = users.map((value) => 1 + ((value * 3) % 11));
+
+  it.each([1e-80, 1e80])("ratios, CUPED and sequential intervals are the same in a unit %s times as large", (unit) => {
+    near(ratioStats(times(unit), before).mean, unit * ratioStats(users, before).mean);
+    near(ratioStats(times(unit), before).variance, unit ** 2 * ratioStats(users, before).variance);
+    near(cuped(times(unit), before).varianceRatio, cuped(users, before).varianceRatio!);
+    near(cuped(users, before.map((value) => value * unit)).varianceRatio, cuped(users, before).varianceRatio!);
+    near(sequentialHalfWidth({ varianceOfMean: unit ** 2, n: 40 }, { alpha: 0.05, nStar: 40 }), unit * sequentialHalfWidth({ varianceOfMean: 1, n: 40 }, { alpha: 0.05, nStar: 40 }));
+  });
+
+  it("whose squares are not finite are refused", () => {
+    expect(() => ratioStats(times(1e160), before)).toThrow(code("SUMMARY_INVALID"));
+    expect(() => ratioStats(users, times(1e160))).toThrow(code("SUMMARY_INVALID"));
+    expect(() => cuped(times(1e160), before)).toThrow(code("VALUE_INVALID"));
+    expect(() => cuped(users, times(1e160))).toThrow(code("VALUE_INVALID"));
+    expect(sequentialHalfWidth({ varianceOfMean: 1e308, n: 1e6 }, { alpha: 0.05, nStar: 1e6 })).toBeLessThan(1e155);
   });
 });

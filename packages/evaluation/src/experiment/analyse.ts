@@ -79,7 +79,7 @@ async function collect(rows: AsyncIterable<ExperimentRow>, plan: CompletePlan, {
  * The order of rows changes nothing above 1e-12.
  *
  * @param plan What was decided before the experiment; see {@link experimentPlan}.
- * @throws EvaluationError `CONFIG_INVALID` for a plan, `ROW_INVALID` for a row, `SLICES_MISSING`, `TEMPORARY_FILE`; the signal's reason when it is aborted.
+ * @throws EvaluationError `CONFIG_INVALID` for a plan, `ROW_INVALID` for a row, `SUMMARY_INVALID` for values too large or small to be squared, `SLICES_MISSING`, `TEMPORARY_FILE`; the signal's reason when it is aborted.
  */
 export async function analyseExperiment(rows: AsyncIterable<ExperimentRow>, plan: ExperimentPlan, options: AnalyseExperimentOptions = {}): Promise<ExperimentReport> {
   const complete = parseExperimentPlan(plan);

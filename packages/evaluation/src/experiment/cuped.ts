@@ -1,3 +1,4 @@
+import { EvaluationError } from "../errors.ts";
 import { comoment, momentsOf } from "./moments.ts";
 import { checkPair } from "./summary.ts";
 
@@ -25,10 +26,14 @@ export function cuped(y: ArrayLike<number>, x: ArrayLike<number>): Cuped {
   const spread = comoment(moments, [0, 1], [0, 1]);
   const theta = spread === 0 ? 0 : comoment(moments, [1, 0], [0, 1]) / spread;
   const before = comoment(moments, [1, 0], [1, 0]);
+  const varianceRatio = before === 0 ? null : comoment(moments, [1, -theta], [1, -theta]) / before;
   const centre = moments.means[1]!;
+  if (![theta, varianceRatio ?? 0, centre, moments.means[0]!].every(Number.isFinite)) {
+    throw new EvaluationError("cuped: the values are too large or small to be squared", { code: "VALUE_INVALID", hint: "Give values in a unit in which they lie between about 1e-100 and 1e100." });
+  }
   return {
     theta,
-    varianceRatio: before === 0 ? null : comoment(moments, [1, -theta], [1, -theta]) / before,
+    varianceRatio,
     adjusted: Float64Array.from(y, (value, i) => value - theta * (x[i]! - centre)),
   };
 }

@@ -2,7 +2,7 @@ import { addMoments, comoment, emptyMoments, momentsOf, type Moments } from "./m
 import type { CompletePlan, PlannedMetric } from "./plan.ts";
 import { ratioWeights } from "./ratio-stats.ts";
 import type { ValueColumn } from "./rows.ts";
-import type { Summary } from "./summary.ts";
+import { checkSummary, type Summary } from "./summary.ts";
 
 /** One metric in every arm, in the plan's order of variants. */
 export interface MetricEstimates {
@@ -55,22 +55,22 @@ function linearisation({ metric }: MetricMoments, arm: Moments): { weights: numb
   return arm.means[1] === 0 ? null : { weights: [...ratioWeights(arm), ...rest], mean: arm.means[0]! / arm.means[1]! };
 }
 
-/** Means and variances of every arm; needs at least two users in each. */
+/** Means and variances of every arm; needs at least two users in each. @throws EvaluationError `SUMMARY_INVALID` for values too large or small to be squared. */
 export function estimatesOf(collected: MetricMoments): MetricEstimates {
-  const { arms } = collected;
+  const { arms, metric: { name, prePeriod } } = collected;
   const linear = arms.map((arm) => linearisation(collected, arm));
   const plain = arms.map((arm, i): Summary | null => {
     const own = linear[i];
-    return own ? { mean: own.mean, variance: comoment(arm, own.weights, own.weights) / (arm.n - 1), n: arm.n } : null;
+    return own ? checkSummary({ mean: own.mean, variance: Math.max(0, comoment(arm, own.weights, own.weights)) / (arm.n - 1), n: arm.n }, `metric ${name}`) : null;
   });
-  return { plain, cuped: collected.metric.prePeriod === undefined ? null : adjust(arms, linear) };
+  return { plain, cuped: prePeriod === undefined ? null : adjust(arms, linear, `metric ${name} with pre-period ${prePeriod}`) };
 }
 
 /**
  * CUPED over all arms: z = x − x̄ where a pre-period exists, else 0, with one x̄ and one θ = Σ C_yz / Σ C_zz over the arms' own
  * co-moments, so that neither the effect nor the users without a pre-period enter θ.
  */
-function adjust(arms: readonly Moments[], linear: readonly ({ weights: number[]; mean: number } | null)[]): CupedEstimates | null {
+function adjust(arms: readonly Moments[], linear: readonly ({ weights: number[]; mean: number } | null)[], what: string): CupedEstimates | null {
   if (linear.some((own) => own === null)) return null;
   const size = arms[0]!.means.length;
   const present = arms.reduce((sum, { n, means }) => sum + n * means[size - 1]!, 0);
@@ -88,10 +88,10 @@ function adjust(arms: readonly Moments[], linear: readonly ({ weights: number[];
     theta,
     varianceRatio: before === 0 ? null : pooled(after) / before,
     coverage: present / users,
-    arms: arms.map((arm, i) => ({
+    arms: arms.map((arm, i) => checkSummary({
       mean: linear[i]!.mean - theta * (arm.means[size - 2]! - centre * arm.means[size - 1]!),
       variance: after(arm, linear[i]!.weights) / (arm.n - 1),
       n: arm.n,
-    })),
+    }, what)),
   };
 }

@@ -31,7 +31,7 @@ export interface Evidence {
 /** Half-width of the planned kind of interval at a level of its own. */
 export function halfWidth({ se, df, n, interval }: Pick<Evidence, "se" | "df" | "n" | "interval">, plan: CompletePlan, alpha: number): number {
   if (interval === "fixed") return studentQuantile(1 - alpha / 2, df) * se;
-  return halfWidthAt({ varianceOfMean: se ** 2, n }, mixtureScale({ alpha: plan.alpha, nStar: plan.sequential!.nStar }), alpha);
+  return halfWidthAt(se, n, mixtureScale({ alpha: plan.alpha, nStar: plan.sequential!.nStar }), alpha);
 }
 
 /** The evidence in a relative lift of two arms; null when the lift or its error is undefined. */
@@ -39,7 +39,7 @@ export function evidenceOf({ estimate, se, df, p }: Lift, basis: Evidence["basis
   if (estimate === null || se === null || df === null || p === null) return null;
   const interval = plan.sequential ? ("sequential" as const) : ("fixed" as const);
   const half = halfWidth({ se, df, n, interval }, plan, plan.alpha);
-  const everyLook = plan.sequential && alwaysValidP(estimate, { varianceOfMean: se ** 2, n }, mixtureScale({ alpha: plan.alpha, nStar: plan.sequential.nStar }));
+  const everyLook = plan.sequential && alwaysValidP(estimate, se, n, mixtureScale({ alpha: plan.alpha, nStar: plan.sequential.nStar }));
   return { basis, interval, estimate, se, df, n, low: estimate - half, high: estimate + half, p: everyLook ?? p };
 }
 

@@ -84,12 +84,13 @@ function clusteredLift(a: Pairs, b: Pairs, alpha: number): Pick<ItemSlice, "dram
   const [ra, rb] = [total(a, "numerator") / da, total(b, "numerator") / db];
   if (ra === 0) return { ...none, undefined: "zero-baseline" };
   const estimate = rb / ra - 1;
-  if (dramas < 2) return { ...none, estimate, undefined: "few-dramas" };
+  if (dramas < 2) return { ...none, estimate: Number.isFinite(estimate) ? estimate : null, undefined: "few-dramas" };
   const squares = a.reduce((sum, one, i) => {
     const other = b[i]!;
-    return sum + ((other.numerator - rb * other.denominator) / (db * ra) - ((rb / ra ** 2) * (one.numerator - ra * one.denominator)) / da) ** 2;
+    return sum + (((other.numerator - rb * other.denominator) / db - ((rb / ra) * (one.numerator - ra * one.denominator)) / da) / ra) ** 2;
   }, 0);
   const se = Math.sqrt((squares * dramas) / (dramas - 1));
+  if (!Number.isFinite(estimate) || !Number.isFinite(se)) return { ...none, undefined: "zero-baseline" };
   if (se === 0) return { ...none, estimate, se, undefined: "no-variance" };
   const half = studentQuantile(1 - alpha / 2, dramas - 1) * se;
   return { dramas, estimate, se, low: estimate - half, high: estimate + half, p: 2 * studentTail(Math.abs(estimate / se), dramas - 1), ...(dramas < FEW_DRAMAS ? { warning: "few-dramas" as const } : {}) };

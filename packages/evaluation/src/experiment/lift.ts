@@ -16,7 +16,7 @@ export type FiellerSet =
 
 /** Difference of two arms with its interval. */
 export interface Lift {
-  /** Relative: (treatment − control)/control, dimensionless; absolute: the difference in the metric's unit. Null when the control mean is 0. */
+  /** Relative: (treatment − control)/control, dimensionless; absolute: the difference in the metric's unit. Null when the control mean is 0, or so near it that no number holds the quotient. */
   estimate: number | null;
   /** Standard error; null with `estimate`. */
   se: number | null;
@@ -48,13 +48,19 @@ export interface LiftOptions {
 
 /** Fieller's set for treatment/control − 1 of two independent means. */
 function fiellerSet(control: Summary, treatment: Summary, quantile: number): FiellerSet {
-  const g = quantile ** 2;
-  const a = control.mean ** 2 - (g * control.variance) / control.n;
-  const b = control.mean * treatment.mean;
-  const c = treatment.mean ** 2 - (g * treatment.variance) / treatment.n;
+  // Each arm in a unit of its own, so that no square overflows or vanishes.
+  const inUnits = ({ mean, variance, n }: Summary): { mean: number; se: number; unit: number } => {
+    const se = Math.sqrt(variance / n);
+    const unit = Math.hypot(mean, se) || 1;
+    return { mean: mean / unit, se: se / unit, unit };
+  };
+  const [own, other] = [inUnits(control), inUnits(treatment)];
+  const a = own.mean ** 2 - (quantile * own.se) ** 2;
+  const b = own.mean * other.mean;
+  const c = other.mean ** 2 - (quantile * other.se) ** 2;
   const root = b * b - a * c;
   if (root < 0 || a === 0) return { shape: "everything" };
-  const ends = [(b - Math.sqrt(root)) / a - 1, (b + Math.sqrt(root)) / a - 1].sort((x, y) => x - y) as [number, number];
+  const ends = [-1, 1].map((sign) => ((b + sign * Math.sqrt(root)) / a) * (other.unit / own.unit) - 1).sort((x, y) => x - y) as [number, number];
   return { shape: a > 0 ? "interval" : "two-rays", low: ends[0], high: ends[1] };
 }
 
@@ -78,6 +84,7 @@ export function lift(control: Summary, treatment: Summary, options: LiftOptions 
   if (relative && a === 0) return { estimate: null, se: null, df, low: null, high: null, p: null, baselineZ, undefined: "zero-baseline" };
   const estimate = relative ? (b - a) / a : b - a;
   const se = relative ? Math.hypot(Math.sqrt(vb) / a, (Math.sqrt(va) / a) * (b / a)) : Math.sqrt(va + vb);
+  if (!Number.isFinite(estimate) || !Number.isFinite(se)) return { estimate: null, se: null, df, low: null, high: null, p: null, baselineZ, undefined: "zero-baseline" };
   if (df === null || se === 0) return { estimate, se, df, low: null, high: null, p: null, baselineZ, undefined: "no-variance" };
   const quantile = studentQuantile(1 - alpha / 2, df);
   const result: Lift = { estimate, se, df, low: estimate - quantile * se, high: estimate + quantile * se, p: 2 * studentTail(Math.abs(estimate / se), df), baselineZ };

@@ -1,6 +1,6 @@
 import { EvaluationError } from "../errors.ts";
 import { comoment, momentsOf, type Moments } from "./moments.ts";
-import { checkPair, type Summary } from "./summary.ts";
+import { checkPair, checkSummary, type Summary } from "./summary.ts";
 
 /** Weights of numerator and denominator in the linearised user of a ratio metric: y/x̄ − R·x/x̄. */
 export function ratioWeights({ means }: Moments): [numerator: number, denominator: number] {
@@ -14,7 +14,7 @@ export function ratioWeights({ means }: Moments): [numerator: number, denominato
  *
  * @param numerators   One value a user, for example clicks.
  * @param denominators One value a user, for example impressions.
- * @throws EvaluationError `LENGTH_MISMATCH`, `VALUE_INVALID`, and `RATIO_UNDEFINED` when the denominators add up to 0.
+ * @throws EvaluationError `LENGTH_MISMATCH`, `VALUE_INVALID`, `RATIO_UNDEFINED` when the denominators add up to 0, and `SUMMARY_INVALID` when the values are too large or small to be squared.
  */
 export function ratioStats(numerators: ArrayLike<number>, denominators: ArrayLike<number>): Summary {
   const n = checkPair(numerators, denominators, "ratioStats");
@@ -22,5 +22,5 @@ export function ratioStats(numerators: ArrayLike<number>, denominators: ArrayLik
   const [y, x] = moments.means;
   if (x === 0) throw new EvaluationError("the denominators add up to 0, so there is no ratio", { code: "RATIO_UNDEFINED", hint: "Leave out metrics whose denominator never occurs." });
   const weights = ratioWeights(moments);
-  return { mean: y! / x!, variance: comoment(moments, weights, weights) / (n - 1), n };
+  return checkSummary({ mean: y! / x!, variance: Math.max(0, comoment(moments, weights, weights)) / (n - 1), n }, "ratioStats");
 }

@@ -24,15 +24,15 @@ export function mixtureScale({ alpha, nStar }: SequentialOptions): number {
 }
 
 /** Half-width at level α for a ρ chosen before. */
-export function halfWidthAt({ varianceOfMean, n }: SequentialInput, rho: number, alpha: number): number {
+export function halfWidthAt(se: number, n: number, rho: number, alpha: number): number {
   const scaled = n * rho * rho + 1;
-  return Math.sqrt((varianceOfMean * n * 2 * scaled * Math.log(Math.sqrt(scaled) / alpha)) / (n * rho) ** 2);
+  return (se * Math.sqrt((2 * scaled * Math.log(Math.sqrt(scaled) / alpha)) / n)) / rho;
 }
 
 /** The level at which the interval just reaches 0: a p value that holds at every look. */
-export function alwaysValidP(estimate: number, { varianceOfMean, n }: SequentialInput, rho: number): number {
+export function alwaysValidP(estimate: number, se: number, n: number, rho: number): number {
   const scaled = n * rho * rho + 1;
-  return Math.min(1, Math.sqrt(scaled) * Math.exp((-(estimate ** 2) * (n * rho) ** 2) / (2 * varianceOfMean * n * scaled)));
+  return Math.min(1, Math.sqrt(scaled) * Math.exp((-((estimate / se) ** 2) * n * rho * rho) / (2 * scaled)));
 }
 
 /**
@@ -48,5 +48,5 @@ export function sequentialHalfWidth(input: SequentialInput, options: SequentialO
   if (!(n > 0 && options.nStar > 0 && varianceOfMean >= 0 && [n, options.nStar, varianceOfMean].every(Number.isFinite))) {
     throw new EvaluationError(`n ${n}, nStar ${options.nStar}, varianceOfMean ${varianceOfMean} make no interval`, { code: "OPTION_INVALID", hint: "Give positive numbers of users and the variance of the estimate." });
   }
-  return halfWidthAt(input, mixtureScale(options), options.alpha);
+  return halfWidthAt(Math.sqrt(varianceOfMean), n, mixtureScale(options), options.alpha);
 }

@@ -5,8 +5,9 @@ import type { CompletePlan } from "./plan.ts";
  * - `blocked`: the data cannot be trusted (sample ratio, doubled users, an arm without users, a primary metric without a value).
  * - `harm`: a guardrail is significantly worse, or a primary metric's interval lies on the bad side of 0.
  * - `ship`: a primary metric's interval lies on the good side of 0 after Holm, and no guardrail's bound reaches its limit.
- * - `underpowered`: neither, and the data could have missed the smallest effect worth finding, or a worsening beyond a guardrail's limit.
- * - `no-effect`: none of these.
+ * - `underpowered`: a primary metric's interval lies on the good side of 0, but a guardrail's bound reaches its limit; or none does, and the
+ *   data could have missed the smallest effect worth finding.
+ * - `no-effect`: none of these. Without a gain a guardrail whose bound reaches its limit only adds a reason.
  */
 export type Verdict = "blocked" | "harm" | "ship" | "underpowered" | "no-effect";
 
@@ -50,8 +51,8 @@ export function judge(metrics: readonly MetricComparison[], plan: CompletePlan):
   if (harm.length > 0) return { verdict: "harm", reasons: harm };
   if (gains.length > 0 && open.length === 0) return { verdict: "ship", reasons: [...gains, ...(metrics.some(({ role }) => role === "guardrail") ? ["no guardrail reaches its limit"] : [])] };
   if (gains.length > 0) return { verdict: "underpowered", reasons: [...gains, ...open] };
-  if (unseen.length > 0) return { verdict: "underpowered", reasons: [...unseen, ...quiet] };
-  return { verdict: "no-effect", reasons: quiet };
+  if (unseen.length > 0) return { verdict: "underpowered", reasons: [...unseen, ...quiet, ...open] };
+  return { verdict: "no-effect", reasons: [...quiet, ...open] };
 }
 
 /** The verdict on the experiment: the first in the order blocked, harm, ship, underpowered, no-effect that any treatment has. */
