@@ -1,26 +1,19 @@
 import { INDICATORS, type HotValueModel, type HotValueReport } from "@dramascope/hot-value";
-import { barChart, bulletList, callout, columns, keyFigures, keyValues, paragraph, renderReport, table, type Section } from "@dramascope/report";
+import { bulletList, callout, columns, formatNumber, histogram, keyFigures, keyValues, paragraph, renderReport, table, type Section } from "@dramascope/report";
 
 const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
 
-function classesSection({ classSizes, sseShare, breakpoints, histogram, fitted }: HotValueReport): Section {
-  const width = (histogram.to - histogram.from) / histogram.counts.length;
-  const bars = histogram.counts.map((value, i) => {
-    const [from, to] = [histogram.from + i * width, histogram.from + (i + 1) * width];
-    const classes = breakpoints.flatMap((breakpoint, k) => (breakpoint >= from && breakpoint < to ? [`class ${k + 2} from ${breakpoint.toFixed(2)}`] : []));
-    return { label: [`${from.toFixed(1)} to ${to.toFixed(1)}`, ...classes].join(" · "), value };
-  });
-  const last = bars.findLastIndex(({ value }, i) => value > 0 && i < 40);
+function classesSection({ classSizes, sseShare, breakpoints, histogram: hotValues, fitted }: HotValueReport): Section {
   return {
     title: "Classes",
     lead: "Hot values of all dramas, cut where one-dimensional K-means on the fitted dramas cuts them.",
     blocks: [
       table({
-        columns: ["Class", { title: "From", digits: 3 }, { title: "Dramas", digits: 0 }, "Share", "Share of the squared error"],
+        columns: ["Class", { title: "From", digits: 3 }, { title: "Dramas", digits: 0 }, { title: "Share", align: "right" }, { title: "Share of the squared error", align: "right" }],
         rows: classSizes.map((size, i) => [String(i + 1), i === 0 ? null : breakpoints[i - 1]!, size, percent(size / fitted), percent(sseShare[i]!)]),
-        caption: `${fitted} dramas took part in the clustering`,
+        caption: `${formatNumber(fitted)} dramas took part in the clustering`,
       }),
-      barChart({ bars: bars.slice(0, last + 1), caption: "Hot values of all dramas in 40 equal steps; the steps in which a class begins are marked" }),
+      histogram({ values: hotValues, xLabel: "hot value", marks: breakpoints.map((value, k) => ({ value, label: `class ${k + 2}` })), caption: "Hot values of all dramas; each line is where a class begins" }),
     ],
   };
 }
@@ -63,7 +56,7 @@ export function hotValueReportHtml(report: HotValueReport, model: HotValueModel)
   const options = Object.entries(report.nonDefaultOptions);
   return renderReport({
     title: "Hot value",
-    subtitle: `Fitted on ${report.rows} rows of ${report.dramas} dramas as of ${model.asOf}`,
+    subtitle: `Fitted on ${formatNumber(report.rows)} rows of ${formatNumber(report.dramas)} dramas as of ${model.asOf}`,
     sections: [
       {
         title: "In short",
@@ -75,7 +68,7 @@ export function hotValueReportHtml(report: HotValueReport, model: HotValueModel)
             { label: "Fitted", value: report.fitted },
           ]),
           callout({ kind: "note", text: "Hot value is popularity after exposure, not merit: exposure, promotion and release date are in it." }),
-          ...report.warnings.map(({ code, message }) => callout({ kind: "warning", title: code, text: message })),
+          ...(report.warnings.length === 0 ? [] : [callout({ kind: "warning", title: "Warnings", text: report.warnings.map(({ code, message }) => `${code}: ${message}`) })]),
         ],
       },
       classesSection(report),

@@ -21,7 +21,7 @@ async function* csvRecords(lines: AsyncIterable<NumberedLine>): AsyncGenerator<N
       while (text.includes('"') && csvCells(text) === "open" && used < waiting.length) text += `\n${waiting[used++]!.text}`;
       const isOpen = text.includes('"') && csvCells(text) === "open";
       if (isOpen && !isEnd && waiting.length < MAX_RECORD_LINES) return;
-      yield isOpen ? first : { line: first.line, text };
+      yield isOpen ? first : { ...first, text };
       waiting = waiting.slice(isOpen ? 1 : used);
     }
   }

@@ -8,7 +8,7 @@ export { bulletList, callout, codeBlock, heading, keyValues, paragraph, quotes, 
 export { barChart, type Bar, type BarChartOptions } from "./charts/bar-chart.ts";
 export { confusionMatrix, type ConfusionMatrixOptions } from "./charts/confusion-matrix.ts";
 export { funnelChart, type FunnelChartOptions, type FunnelStep } from "./charts/funnel-chart.ts";
-export { histogram, type HistogramOptions } from "./charts/histogram.ts";
+export { histogram, type BinnedValues, type HistogramOptions } from "./charts/histogram.ts";
 export { intervalPlot, type Interval, type IntervalPlotOptions } from "./charts/interval-plot.ts";
 export { lineChart, type LineChartOptions, type LineMark, type LineSeries } from "./charts/line-chart.ts";
 export type { Point } from "./charts/series.ts";

@@ -134,6 +134,12 @@ describe("charts", () => {
     expect(String(funnelChart({ steps: [{ label: "seen", count: 400 }, { label: "kept", count: 100 }] }))).toContain("100 · 25 % · −300");
     expect(String(confusionMatrix({ labels: ["1", "2"], counts: [[3, 1], [0, 4]] }))).toContain("3<small>75 %</small>");
     expect(String(histogram({ values: [1, 1, 2, Number.NaN] }))).toContain("n = 3, 1 without a value");
+    const binned = String(histogram({ values: { from: 0, to: 4, counts: [3, 0, 5, 2] }, marks: [{ value: 2, label: "class 2" }, { value: 9, label: "outside" }] }));
+    expect(binned).toContain("n = 10");
+    expect(binned).toContain("<title>2 to 3: 5</title>");
+    expect(binned).toContain("class 2");
+    expect(binned).not.toContain("outside");
+    expect(String(histogram({ values: { from: 1, to: 1, counts: [3] } }))).toContain("no data");
     expect(String(barChart({ bars: [{ label: "a", value: 0.5, n: 3 }] }))).toContain("a · n = 3");
   });
 });
