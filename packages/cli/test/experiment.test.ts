@@ -61,12 +61,52 @@ describe("experiment", () => {
     expect(some.code).toBe(0);
     expect(JSON.parse(some.stdout)).toMatchObject({ rejected: 2 });
     expect(some.stderr).toContain('some.csv:2: clicks is "12%"; give a finite number');
+    const told = `2 of 6000 lines of ${at("some.csv")} are bad and left out`;
+    expect(JSON.parse(some.stdout)).toMatchObject({ warnings: [told, expect.anything(), expect.anything()] });
+    const shown = await run("experiment", "--data", at("some.csv"), "--plan", at("plan.yaml"), "--report", at("some", "page.html"), "--rejected", at("some", "bad.jsonl"));
+    expect(shown.stdout).toContain(`warning: ${told}`);
+    expect(await readFile(at("some", "page.html"), "utf8")).toContain("2 of 6000 lines of");
+    expect(await readFile(at("some", "bad.jsonl"), "utf8")).toBe(await readFile(at("some", "rejected.jsonl"), "utf8"));
     expect((await readFile(at("some", "rejected.jsonl"), "utf8")).trim().split("\n").map((line) => (JSON.parse(line) as { line: number }).line)).toEqual([2, 6001]);
     await writeFile(at("many.csv"), good.replaceAll(/,(?=\d+\.\d+\n\d*1,)/gu, ",x"));
     const many = await run("experiment", "--data", at("many.csv"), "--plan", at("plan.yaml"), "--out", at("many", "experiment.json"));
     expect(many.code).toBe(3);
     expect(many.stderr).toMatch(/^TOO_MANY_REJECTED: \d+ of 6000 lines are bad/mu);
     expect(await readdir(at("many"))).toEqual(["rejected.jsonl"]);
+  });
+
+  it("keeps the list of bad lines apart from all other files, and removes a stale one", async () => {
+    const small = csv(200, 0);
+    await writeFile(at("small.csv"), small);
+    const experiment = (...more: string[]): ReturnType<typeof run> => run("experiment", "--data", at("small.csv"), "--plan", at("plan.yaml"), ...more);
+    for (const more of [["--out", at("rejected.jsonl")], ["--report", at("rejected.jsonl")], ["--out", at("x.json"), "--rejected", at("x.json")], ["--rejected", at(".", "small.csv")], ["--rejected", at("plan.yaml")]]) {
+      const { code, stderr } = await experiment(...more);
+      expect([code, stderr]).toEqual([2, expect.stringContaining("the list of bad lines would go to") as string]);
+    }
+    expect(await readFile(at("small.csv"), "utf8")).toBe(small);
+    expect((await run("experiment", "--summaries", at("none.csv"), "--plan", at("plan.yaml"), "--rejected", at("x.jsonl"))).code).toBe(2);
+    expect((await experiment("--out", at("stale", "experiment.json"))).code).toBe(0);
+    await writeFile(at("stale", "rejected.jsonl"), '{"file":"old.csv","line":2,"reason":"old"}\n');
+    expect((await experiment("--out", at("stale", "experiment.json"))).code).toBe(0);
+    expect(await readdir(at("stale"))).toEqual(["experiment.json"]);
+    expect((await experiment("--rejected", at("stale", "asked.jsonl"))).code).toBe(0);
+    expect(await readFile(at("stale", "asked.jsonl"), "utf8")).toBe("");
+  });
+
+  it("counts the bad lines of each file by itself", async () => {
+    await writeFile(at("items.csv"), `dramaId,variant,clicks,impressions,seconds,genre\n${Array.from({ length: 40 }, (_, i) => `d${i >> 1},${i % 2 === 0 ? "A" : "B"},${i === 7 ? "x" : 5 + i},50,60,g\n`).join("")}`);
+    const { code, stderr } = await run("experiment", "--data", at("users.csv.gz"), "--plan", at("plan.yaml"), "--items", at("items.csv"));
+    expect([code, stderr]).toEqual([3, expect.stringMatching(/^TOO_MANY_REJECTED: 1 of 40 lines are bad, the first .*items\.csv:9: clicks is "x"/mu) as string]);
+  });
+
+  it("ends on values of any size", async () => {
+    const rows = Array.from({ length: 40 }, (_, i) => `u${i},${i % 2 === 0 ? "A" : "B"},${i + 1}e80,${1 + (i % 3)},${i + 1}e80,${1 + (i % 7)}e80\n`).join("");
+    await writeFile(at("huge.csv"), `userId,variant,clicks,impressions,seconds,before\n${rows}`);
+    const { code, stdout } = await run("experiment", "--data", at("huge.csv"), "--plan", at("plan.yaml"));
+    expect([code, stdout]).toEqual([0, expect.stringMatching(/^verdict {4}underpowered\n/u) as string]);
+    expect(stdout).not.toMatch(/NaN|Infinity/u);
+    await writeFile(at("larger.csv"), (await readFile(at("huge.csv"), "utf8")).replaceAll("e80", "e160"));
+    expect(await run("experiment", "--data", at("larger.csv"), "--plan", at("plan.yaml"))).toMatchObject({ code: 3, stderr: expect.stringContaining("SUMMARY_INVALID: metric ctr") as string });
   });
 
   it("takes names that look like markup, formulas and prototypes as text", async () => {
@@ -93,9 +133,19 @@ describe("experiment", () => {
     ["both kinds of data", ["--data", "users.csv.gz", "--summaries", "summaries.csv"], 2, "either"],
     ["a wrong plan", ["--data", "users.csv.gz", "--plan", "wrong.yaml"], 2, "CONFIG_INVALID: "],
     ["no such file", ["--data", "none.csv"], 3, "none.csv"],
+    ["an empty table", ["--data", "empty.csv"], 3, "CSV_HEADER: "],
+    ["a table of blank lines", ["--data", "blank.csv"], 3, "blank.csv is empty"],
+    ["no rows", ["--data", "empty.jsonl"], 3, "empty.jsonl holds no row"],
+    ["item rows that no plan slices", ["--data", "unread.csv", "--plan", "unsliced.yaml", "--items", "unread.csv"], 3, "SLICES_MISSING"],
+    ["item rows without the plan's slices", ["--data", "unread.csv", "--items", "unsliced.jsonl"], 3, "no item row has genre"],
     ["a table of another kind", ["--data", "plan.yaml"], 3, "FILE_FORMAT"],
   ] as [string, string[], number, string][])("says what is wrong with %s", async (_, args, code, message) => {
     await writeFile(at("wrong.yaml"), `${PLAN}\naplha: 0.1\n`);
+    await writeFile(at("unsliced.yaml"), PLAN.replace(/^slices.*$/mu, ""));
+    await writeFile(at("unsliced.jsonl"), '{"dramaId":"d","variant":"A","clicks":1,"impressions":2,"seconds":3}\n');
+    await writeFile(at("empty.csv"), "");
+    await writeFile(at("empty.jsonl"), "\n");
+    await writeFile(at("blank.csv"), "\n \n");
     const files = args.map((word) => (word.startsWith("--") ? word : at(word)));
     const result = await run("experiment", ...(args.includes("--plan") ? [] : ["--plan", at("plan.yaml")]), ...files);
     expect(result.code).toBe(code);

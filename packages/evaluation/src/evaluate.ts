@@ -53,6 +53,12 @@ export interface AuthorsOptions extends EvaluateOptions {
   compat: "authors";
 }
 
+/** Says why nothing is answered: the commonest reason is two files with different kinds of ids. */
+function warnUnanswered(answered: number, known: number): string[] {
+  if (answered > 0) return [];
+  return [known === 0 ? "no-answers: no answer matches an id of the truth; check that both use the same ids" : `no-answers: all ${known} predictions of ids with a true class are null`];
+}
+
 const LOW_ENTROPY_SHARE = 0.8;
 
 function warnLowEntropy({ perClass, n }: Metrics): string[] {
@@ -97,7 +103,7 @@ export function evaluate(truth: ReadonlyMap<string, number>, predictions: Predic
     slices,
     worstSlices: worstSlices(slices),
     ...(probabilities && { probabilities }),
-    warnings: [...(strange > 0 ? [`${strange} predictions have ids without a true class and are ignored`] : []), ...warnLowEntropy(scored.metrics)],
+    warnings: [...warnUnanswered(answered.gold.length, predictions.size - strange), ...(strange > 0 ? [`${strange} predictions have ids without a true class and are ignored`] : []), ...warnLowEntropy(scored.metrics)],
   };
   probabilities?.reliability.forEach(({ n }, i) => {
     if (n === 0) for (const name of ["confidence", "accuracy"]) report.undefined[`probabilities.reliability.${i}.${name}`] = "empty-bin";

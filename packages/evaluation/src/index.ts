@@ -12,7 +12,7 @@ export { computeCoverage, type Coverage } from "./coverage.ts";
 export { crossFit, type CrossFitResult, type FoldOptions } from "./cross-fit.ts";
 export { EvaluationError } from "./errors.ts";
 export { evaluate, type AuthorsOptions, type AuthorsReport, type EvaluateOptions, type EvaluationReport } from "./evaluate.ts";
-export { readPredictions, readSlices, readTargets, readTruth } from "./files.ts";
+export { readFranchises, readPredictions, readSlices, readTargets, readTruth, type ReadFileOptions } from "./files.ts";
 export { heldOutCalibration, type CalibrationQuality, type CurvePoint, type HeldOutCalibration, type HeldOutOptions } from "./held-out-calibration.ts";
 export { fitIsotonic, type IsotonicModel } from "./isotonic.ts";
 export type { PredictionMap } from "./items.ts";

@@ -45,25 +45,38 @@ export function isDistribution(p: readonly unknown[]): p is number[] {
   return p.length === 5 && p.every((share) => typeof share === "number" && share >= 0 && share <= 1 + SUM_TOLERANCE) && Math.abs((p as number[]).reduce((a, b) => a + b, 0) - 1) <= SUM_TOLERANCE;
 }
 
-function isScored(value: unknown): value is ScoredPrediction {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
-  const { expected, p1, p2, p3, p4, p5 } = value as Record<keyof ScoredPrediction, unknown>;
-  return isScore(expected) && isDistribution([p1, p2, p3, p4, p5]);
+const SHARES = ["p1", "p2", "p3", "p4", "p5"] as const;
+
+/** An object as a prediction, or what keeps it from being one. */
+function parseScored(value: object): Prediction | null | { problem: string } {
+  const own = (name: keyof ScoredPrediction): unknown => (Object.hasOwn(value, name) ? (value as Record<string, unknown>)[name] : undefined);
+  const expected = own("expected");
+  if (expected === null) return null;
+  if (expected === undefined) return { problem: "an object without expected" };
+  if (!isScore(expected)) return { problem: `an object whose expected is ${describe(expected)}` };
+  const missing = SHARES.filter((name) => own(name) === undefined);
+  if (missing.length === SHARES.length) return expected;
+  if (missing.length > 0) return { problem: `an object that lacks ${missing.join(", ")}` };
+  const p = SHARES.map(own);
+  if (!isDistribution(p)) return { problem: `an object whose p1 … p5 are ${p.map(describe).join(", ")}` };
+  const [p1, p2, p3, p4, p5] = p as [number, number, number, number, number];
+  return { expected, p1, p2, p3, p4, p5 };
 }
 
 /**
- * Checks one prediction from outside.
+ * Checks one prediction from outside. An object without p1 … p5 is its number; one whose `expected` is null is a missing answer.
  *
  * @param where Names file or map and id for the error.
  * @throws EvaluationError `PREDICTION_INVALID`.
  */
 export function parsePrediction(value: unknown, where: string, { coerce = false }: CoerceOptions = {}): Prediction | null {
   if (value === null || isScore(value)) return value;
-  if (isScored(value)) return { expected: value.expected, p1: value.p1, p2: value.p2, p3: value.p3, p4: value.p4, p5: value.p5 };
+  const scored = typeof value === "object" && !Array.isArray(value) ? parseScored(value!) : undefined;
+  if (scored !== undefined && (scored === null || typeof scored === "number" || !("problem" in scored))) return scored;
   if (coerce && typeof value === "string" && /^[1-5]$/u.test(value)) return Number(value);
-  throw new EvaluationError(`${where} is ${describe(value)}`, {
+  throw new EvaluationError(`${where} is ${scored?.problem ?? describe(value)}`, {
     code: "PREDICTION_INVALID",
-    hint: typeof value === "string" ? "Give numbers, or allow strings of one digit with coerce." : "Give a number from 1 to 5, { expected, p1 … p5 } with probabilities that sum to 1, or null.",
+    hint: typeof value === "string" ? "Give numbers, or allow strings of one digit with coerce." : "Give a number from 1 to 5, { expected }, { expected, p1 … p5 } with probabilities that sum to 1, or null.",
   });
 }
 
@@ -83,5 +96,5 @@ const MAX_SHOWN = 80;
 function describe(value: unknown): string {
   if (typeof value === "string") return JSON.stringify(value.length > MAX_SHOWN ? `${value.slice(0, MAX_SHOWN)}…` : value);
   if (Array.isArray(value)) return "a list";
-  return typeof value === "object" && value !== null ? "an object that is no distribution" : String(value);
+  return typeof value === "object" && value !== null ? "an object" : String(value);
 }

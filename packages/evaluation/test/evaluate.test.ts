@@ -81,7 +81,7 @@ describe("evaluate", () => {
     for (const bad of ["44", " 4", "４", "6", "", "4.0", "four"]) expect(() => evaluate(four, new Map([["a", bad]]), { coerce: true }), bad).toThrow(code("PREDICTION_INVALID"));
   });
 
-  it.each([0, 5.5, Number.NaN, Infinity, { expected: 3 }, { expected: 3, p1: 1, p2: 1, p3: 0, p4: 0, p5: 0 }, [3], true])("refuses the prediction %j", (bad) => {
+  it.each([0, 5.5, Number.NaN, Infinity, { expected: 6 }, { expected: 3, p1: 1, p2: 1, p3: 0, p4: 0, p5: 0 }, [3], true])("refuses the prediction %j", (bad) => {
     expect(() => evaluate(truth, new Map([[ids[0]!, bad as number]]))).toThrow(code("PREDICTION_INVALID"));
   });
 
@@ -95,6 +95,8 @@ describe("evaluate", () => {
     expect(report.warnings).toEqual(["1 predictions have ids without a true class and are ignored", "low-entropy: 100 % of 100 answers are class 3"]);
     expect(report.undefined).toMatchObject({ pcc: "constant-prediction", "baselines.recalibrated.mse": "constant-prediction" });
     expect(evaluate(truth, new Map(ids.map((id, i) => [id, i % 5 === 0 ? 1 : 3])), fast).warnings).toEqual([]);
+    expect(evaluate(truth, new Map([["other", 3]]), fast).warnings[0]).toBe("no-answers: no answer matches an id of the truth; check that both use the same ids");
+    expect(evaluate(truth, new Map([[ids[0]!, null]]), fast).warnings).toEqual(["no-answers: all 1 predictions of ids with a true class are null"]);
   });
 
   it("says why everything is null when nothing was answered", () => {

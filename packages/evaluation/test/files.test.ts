@@ -2,7 +2,7 @@ import { mkdtemp, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
-import { readPredictions, readSlices, readTargets, readTruth } from "@dramascope/evaluation";
+import { readFranchises, readPredictions, readSlices, readTargets, readTruth } from "@dramascope/evaluation";
 import { beforeAll, describe, expect, it } from "vitest";
 import { code } from "./goldens.ts";
 
@@ -36,10 +36,35 @@ describe("truth and predictions", () => {
     expect(await readPredictions(digits, { coerce: true })).toEqual(new Map([["a", 4]]));
   });
 
+  it("need no distribution: a bare expected class is its number, and null is a missing answer", async () => {
+    expect(await readPredictions(await file("bare.jsonl", '{"dramaId":"a","expected":3.2}\n{"dramaId":"b","expected":null}\n{"dramaId":"c","expected":null,"p1":1}\n'))).toEqual(new Map([["a", 3.2], ["b", null], ["c", null]]));
+    expect(await readPredictions(await file("bare.json", '{"a":{"expected":3.2},"b":{"expected":null}}'))).toEqual(new Map([["a", 3.2], ["b", null]]));
+  });
+
+  it.each([
+    ['{"dramaId":"a","prediction":3}', "BAD_LINE", "wrong.jsonl:2: the prediction of a has none of score, quality and expected"],
+    ['{"dramaId":"a","expected":3,"p1":0,"p3":1,"p4":0}', "PREDICTION_INVALID", "wrong.jsonl:2: the prediction of a is an object that lacks p2, p5"],
+    ['{"dramaId":"a","expected":3,"p1":0,"p2":0,"p3":0.5,"p4":0,"p5":0}', "PREDICTION_INVALID", "an object whose p1 … p5 are 0, 0, 0.5, 0, 0"],
+    ['{"dramaId":"a","expected":9}', "PREDICTION_INVALID", "an object whose expected is 9"],
+  ])("%s is refused", async (line, expected, words) => {
+    const path = await file("wrong.jsonl", `{"dramaId":"z","score":null}\n${line}\n`);
+    await expect(readPredictions(path)).rejects.toThrow(code(expected));
+    await expect(readPredictions(path)).rejects.toThrow(words);
+  });
+
+  it("say how many records have no class, and fail where none has", async () => {
+    const warnings: string[] = [];
+    const onWarning = (sentence: string): void => void warnings.push(sentence);
+    const some = await file("some.jsonl", '{"dramaId":"a","quality":null}\n{"dramaId":"b"}\n{"dramaId":"c","quality":2}\n');
+    await readTruth(some, { onWarning });
+    expect(warnings).toEqual([`2 of 3 records of ${some} have no class`]);
+    await expect(readTruth(await file("none.jsonl", '{"dramaId":"a","label":2}\n'))).rejects.toThrow(code("NO_TRUTH"));
+  });
+
   it("name both lines of a doubled id, however it is spelt", async () => {
     await expect(readTruth(await file("d.json", '{"a":1,\n"b":{"a":2},\n"\\u0061":2}'))).rejects.toThrow("twice, in line 1 and in line 3");
-    await expect(readPredictions(await file("d.jsonl", '{"dramaId":"a"}\n{"dramaId":"b"}\n{"dramaId":"a"}\n'))).rejects.toThrow("twice, in line 1 and in line 3");
-    await expect(readPredictions(await file("d2.jsonl", '{"dramaId":"a"}\n{"dramaId":"a"}\n'))).rejects.toThrow(code("DUPLICATE_ID"));
+    await expect(readPredictions(await file("d.jsonl", '{"dramaId":"a","score":1}\n{"dramaId":"b","score":2}\n{"dramaId":"a","score":3}\n'))).rejects.toThrow("twice, in line 1 and in line 3");
+    await expect(readPredictions(await file("d2.jsonl", '{"dramaId":"a","score":1}\n{"dramaId":"a","score":1}\n'))).rejects.toThrow(code("DUPLICATE_ID"));
     const scored = '{"expected":3,"p1":0,"p2":0,"p3":1,"p4":0,"p5":0}';
     const nested = `{"x": ${scored}, "y"${" ".repeat(100)}: ${scored}, "say \\"a\\": [": 2}`;
     expect([...(await readPredictions(await file("nested.json", nested))).keys()]).toEqual(["x", "y", 'say "a": [']);
@@ -76,6 +101,17 @@ describe("metadata and targets", () => {
     const expected = new Map([["genre", new Map([["a", "甜宠"]])], ["isDubbed", new Map([["a", "false"]])], ["releasedOn", new Map([["a", "2026-Q1"], ["b", "2026-Q2"]])], ["season", new Map([["a", "2"]])]]);
     expect(await readSlices(await file("m.jsonl", rows.map((row) => JSON.stringify(row)).join("\n")))).toEqual(expected);
     expect(await readSlices(await file("m.json", JSON.stringify(Object.fromEntries(rows.map(({ dramaId, ...rest }) => [dramaId, rest])))))).toEqual(expected);
+  });
+
+  it("do not slice by free text and names of single items, and say so", async () => {
+    const rows = Array.from({ length: 60 }, (_, i) => ({ dramaId: `d${i}`, genre: i % 50, franchiseId: `f${i}`, note: i === 3 ? "x".repeat(65) : "short", releasedOn: i === 0 ? "2024-13-01" : i === 1 ? "2023-02-30" : "2024-12-01" }));
+    const warnings: string[] = [];
+    const path = await file("free.jsonl", rows.map((row) => JSON.stringify(row)).join("\n"));
+    const slices = await readSlices(path, { onWarning: (sentence) => void warnings.push(sentence) });
+    expect([...slices.keys()]).toEqual(["genre", "releasedOn"]);
+    expect([...new Set(slices.get("releasedOn")!.values())]).toEqual(["2024-13-01", "2023-02-30", "2024-Q4"]);
+    expect(warnings).toEqual([`${path} is not sliced by franchiseId: the field has more than 50 different values`, `${path} is not sliced by note: the field has a value longer than 64 characters`]);
+    expect((await readFranchises(path)).get("d7")).toBe("f7");
   });
 
   it("targets are any finite numbers", async () => {

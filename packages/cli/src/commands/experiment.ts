@@ -1,4 +1,5 @@
-import { dirname, join } from "node:path";
+import { rm } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
 import { analyseExperiment, analyseSummaries, parseExperimentPlan, readArmSummaries, readExperimentRows, readItemRows, type CompletePlan, type ExperimentReport } from "@dramascope/evaluation";
 import { writeFileAtomically, writeJsonl, type RejectedLine } from "@dramascope/schema";
 import type { Command } from "commander";
@@ -18,44 +19,72 @@ interface ExperimentOptions {
   summaries?: string;
   plan: string;
   items?: string;
+  rejected?: string;
   out?: string;
   report?: string;
 }
 
-async function* counted<T>(rows: AsyncIterable<T>, count: { rows: number }): AsyncGenerator<T> {
+/** Good and bad lines of one file. */
+interface LineCount {
+  path: string;
+  rows: number;
+  rejected: number;
+}
+
+async function* counted<T>(rows: AsyncIterable<T>, count: LineCount): AsyncGenerator<T> {
   for await (const row of rows) {
     count.rows++;
     yield row;
   }
 }
 
-/** Writes bad lines beside the output and names the first; throws when there are too many to go on. */
-async function report(rejected: readonly RejectedLine[], rows: number, { out, report: page }: ExperimentOptions, { say }: CommandContext): Promise<void> {
+/** Where bad lines go: by default beside the output; nowhere without one. */
+function rejectedPath({ data, items, plan, rejected, out, report }: ExperimentOptions): string | undefined {
+  const beside = out ?? report;
+  const path = rejected ?? (beside === undefined ? undefined : join(dirname(beside), "rejected.jsonl"));
+  const taken = path === undefined ? undefined : Object.entries({ out, report, data, items, plan }).find(([, other]) => other !== undefined && resolve(other) === resolve(path));
+  if (taken) throw usageError(`the list of bad lines would go to ${path!}, the file of --${taken[0]}`, "Give --rejected FILE with another name.");
+  return path;
+}
+
+/** Writes the list of bad lines and names the first; throws when a file has too many to go on. */
+async function report(rejected: readonly RejectedLine[], counts: readonly LineCount[], list: string | undefined, isAsked: boolean, { say }: CommandContext): Promise<void> {
+  if (list !== undefined && (rejected.length > 0 || isAsked)) await writeJsonl(list, rejected);
+  else if (list !== undefined) await rm(list, { force: true });
   if (rejected.length === 0) return;
-  const beside = out ?? page;
-  const list = beside === undefined ? undefined : join(dirname(beside), "rejected.jsonl");
-  if (list !== undefined) await writeJsonl(list, rejected);
   for (const { file, line, reason } of rejected.slice(0, SHOWN_REJECTED)) say(`${file}:${line}: ${reason}`);
-  say(`${rejected.length} bad lines are left out${list === undefined ? "; give --out to have them listed in a file" : ` and listed in ${list}`}`);
-  const total = rows + rejected.length;
-  if (rejected.length <= MAX_REJECTED_SHARE * total) return;
-  const { file, line, reason } = rejected[0]!;
-  throw new CliError(`${rejected.length} of ${total} lines are bad, the first ${file}:${line}: ${reason}`, { code: "TOO_MANY_REJECTED", hint: `Mend the data: above ${100 * MAX_REJECTED_SHARE} % the rest may not be comparable any more.` });
+  say(`${rejected.length} bad lines are left out${list === undefined ? "; give --rejected to have them listed in a file" : ` and listed in ${list}`}`);
+  for (const { path, rows, rejected: bad } of counts) {
+    if (bad <= MAX_REJECTED_SHARE * (rows + bad)) continue;
+    const { file, line, reason } = rejected.find((one) => one.file === path)!;
+    throw new CliError(`${bad} of ${rows + bad} lines are bad, the first ${file}:${line}: ${reason}`, { code: "TOO_MANY_REJECTED", hint: `Mend the data: above ${100 * MAX_REJECTED_SHARE} % the rest may not be comparable any more.` });
+  }
 }
 
 /** Analyses rows of users, with the bad lines left out and reported. */
 async function analyseFiles(data: string, plan: CompletePlan, options: ExperimentOptions, context: CommandContext): Promise<{ result: ExperimentReport; rejected: number }> {
+  const list = rejectedPath(options);
   const rejected: RejectedLine[] = [];
-  const onRejected = (line: RejectedLine): void => {
-    rejected.push(line);
-    if (rejected.length > MAX_REJECTED) throw new CliError(`more than ${MAX_REJECTED} lines are bad, the first ${rejected[0]!.file}:${rejected[0]!.line}: ${rejected[0]!.reason}`, { code: "TOO_MANY_REJECTED", hint: "Mend the data first." });
+  const counts: LineCount[] = [];
+  const read = <T>(path: string, rowsOf: (path: string, plan: CompletePlan, options: { onRejected: (line: RejectedLine) => void }) => AsyncIterable<T>): AsyncIterable<T> => {
+    const count: LineCount = { path, rows: 0, rejected: 0 };
+    counts.push(count);
+    const onRejected = (line: RejectedLine): void => {
+      count.rejected++;
+      rejected.push(line);
+      if (rejected.length > MAX_REJECTED) throw new CliError(`more than ${MAX_REJECTED} lines are bad, the first ${rejected[0]!.file}:${rejected[0]!.line}: ${rejected[0]!.reason}`, { code: "TOO_MANY_REJECTED", hint: "Mend the data first." });
+    };
+    return counted(rowsOf(path, plan, { onRejected }), count);
   };
-  const count = { rows: 0 };
-  const rows = counted(readExperimentRows(data, plan, { onRejected }), count);
-  const items = options.items === undefined ? undefined : counted(readItemRows(options.items, plan, { onRejected }), count);
-  const result = await analyseExperiment(rows, plan, { signal: context.signal, onProgress: context.progress, ...(items ? { items } : {}) });
-  await report(rejected, count.rows, options, context);
-  return { result, rejected: rejected.length };
+  const result = await analyseExperiment(read(data, readExperimentRows), plan, {
+    signal: context.signal,
+    onProgress: context.progress,
+    ...(options.items !== undefined && { items: read(options.items, readItemRows) }),
+  });
+  await report(rejected, counts, list, options.rejected !== undefined, context);
+  const leftOut = counts.filter((count) => count.rejected > 0).map(({ path, rows, rejected: bad }) => `${bad} of ${rows + bad} lines of ${path} are bad and left out`);
+  const unsliced = options.items === undefined && plan.slices.length > 0 ? ["the plan has slices, which need --items"] : [];
+  return { result: { ...result, warnings: [...leftOut, ...unsliced, ...result.warnings] }, rejected: rejected.length };
 }
 
 function summary({ verdict, reasons, users, srm, crossovers, comparisons, warnings, plan }: ExperimentReport): string {
@@ -89,12 +118,14 @@ export function addExperiment(program: Command, io: CliIo, setExitCode: SetExitC
         .option("--summaries <file>", "instead of --data: CSV or JSONL with variant, metric, mean, variance, n")
         .requiredOption("--plan <file>", "variants, control, metrics and minimumEffect, as YAML or JSON")
         .option("--items <file>", "one row a drama and variant, for lifts by the plan's slices")
+        .option("--rejected <file>", "where bad lines go; default rejected.jsonl beside the output")
         .option("--out <file>", "the whole result as JSON")
         .option("--report <file>", "the result as a page"),
     run: async (context, options) => {
-      const { data, summaries, items, out, report: page } = options;
+      const { data, summaries, items, rejected: list, out, report: page } = options;
       if ((data === undefined) === (summaries === undefined)) throw usageError("give either --data or --summaries");
       if (summaries !== undefined && items !== undefined) throw usageError("--items goes with --data");
+      if (summaries !== undefined && list !== undefined) throw usageError("--rejected goes with --data");
       const plan = parseExperimentPlan(await readConfig(options.plan), options.plan);
       const { result, rejected } = data === undefined ? { result: analyseSummaries(await readArmSummaries(summaries!), plan), rejected: 0 } : await analyseFiles(data, plan, options, context);
       const json = { input: data ?? summaries, rejected, ...result };

@@ -13,7 +13,7 @@ const STRIDE = 1 << 16;
 
 /** Options of {@link analyseExperiment}. */
 export interface AnalyseExperimentOptions {
-  /** Rows by drama and variant for lifts by the plan's slices. Default none. */
+  /** Rows by drama and variant for lifts by the plan's slices; read before the rows of users. Default none. */
   items?: AsyncIterable<ItemRow>;
   /** Folder for rows beyond 32 MiB. Default the system's folder for temporary files. */
   temporaryFolder?: string;
@@ -83,10 +83,11 @@ async function collect(rows: AsyncIterable<ExperimentRow>, plan: CompletePlan, {
  */
 export async function analyseExperiment(rows: AsyncIterable<ExperimentRow>, plan: ExperimentPlan, options: AnalyseExperimentOptions = {}): Promise<ExperimentReport> {
   const complete = parseExperimentPlan(plan);
+  // The item rows come first: they are few, and what is wrong with them is found before all users are read.
+  const slices = options.items ? await itemSlices(options.items, complete) : [];
   const { users, faults, metrics } = await collect(rows, complete, options);
   const report = reportOf(complete, { arms: users, ...faults }, () => metrics.map(estimatesOf));
-  if (options.items && report.verdict !== "blocked") report.slices = await itemSlices(options.items, complete);
-  return report;
+  return report.verdict === "blocked" ? report : { ...report, slices };
 }
 
 /**

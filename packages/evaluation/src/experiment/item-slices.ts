@@ -46,6 +46,7 @@ const sliceValue = (value: unknown): string | number | null | undefined => (valu
 async function sumByDrama(items: AsyncIterable<ItemRow>, plan: CompletePlan, variants: ReadonlyMap<string, number>): Promise<Map<string, Drama>> {
   const columns = valueColumns({ metrics: plan.metrics.map(({ prePeriod: _, ...metric }) => metric) });
   const dramas = new Map<string, Drama>();
+  const unseen = new Set(plan.slices);
   let index = 0;
   for await (const row of items) {
     const problem = rowProblem(row, variants, columns, "dramaId");
@@ -53,6 +54,7 @@ async function sumByDrama(items: AsyncIterable<ItemRow>, plan: CompletePlan, var
     const slices = plan.slices.map((column) => sliceValue(row[column]));
     const odd = slices.indexOf(undefined);
     if (odd >= 0) throw rowError(`${plan.slices[odd]!} is ${shown(row[plan.slices[odd]!])}; give text, a number or null`, index);
+    for (const column of unseen) if (row[column] !== undefined) unseen.delete(column);
     let drama = dramas.get(row.dramaId);
     if (!drama) {
       drama = { slices: slices as Drama["slices"], sums: plan.variants.map(() => new Float64Array(columns.length)) };
@@ -64,6 +66,7 @@ async function sumByDrama(items: AsyncIterable<ItemRow>, plan: CompletePlan, var
     columns.forEach(({ name }, c) => (sums[c]! += row[name] as number));
     index++;
   }
+  if (unseen.size > 0) throw new EvaluationError(`no item row has ${[...unseen].join(", ")}`, { code: "SLICES_MISSING", hint: "Give the columns that the plan's slices name; write null where a drama has no value." });
   return dramas;
 }
 
@@ -99,7 +102,7 @@ function clusteredLift(a: Pairs, b: Pairs, alpha: number): Pick<ItemSlice, "dram
 /**
  * Lifts by groups of dramas, such as predicted class or genre. Exploratory: no correction for the number of groups.
  *
- * @throws EvaluationError `ROW_INVALID`, and `SLICES_MISSING` when the plan names no slice columns.
+ * @throws EvaluationError `ROW_INVALID`, and `SLICES_MISSING` when the plan names no slice columns or no row has one of them.
  */
 export async function itemSlices(items: AsyncIterable<ItemRow>, plan: CompletePlan): Promise<ItemSlice[]> {
   if (plan.slices.length === 0) throw new EvaluationError("item rows were given, but the plan names no columns to slice them by", { code: "SLICES_MISSING", hint: "Add slices to the plan, for example slices: [quality, genre]." });
