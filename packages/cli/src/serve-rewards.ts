@@ -3,7 +3,7 @@ import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { setTimeout } from "node:timers/promises";
 import { createAdaptorServer } from "@hono/node-server";
-import { createRewardPool, rewardHandler, type RewardSettings } from "@dramascope/rewards";
+import { rewardHandler, type RewardPool } from "@dramascope/rewards";
 import { CliError } from "./errors.ts";
 
 /** Options of {@link serveRewards}. */
@@ -11,11 +11,10 @@ export interface ServeRewardsOptions {
   host: string;
   /** 0 takes a free one. */
   port: number;
-  /** Worker threads; undefined takes one a core. */
-  workers: number | undefined;
+  /** Scores the items; closed when the server ends or cannot start. */
+  pool: RewardPool;
   /** Bearer token; undefined asks for none. */
   token: string | undefined;
-  reward: RewardSettings;
   bodyTimeoutSeconds: number;
   /** Ends the server: what was accepted is answered first. */
   signal: AbortSignal;
@@ -31,10 +30,18 @@ const KEEP_ALIVE_MS = 120_000;
 const LAST_ANSWERS_MS = 10_000;
 const POLL_MS = 50;
 
+const LISTEN_ERRORS = new Map([
+  ["EADDRINUSE", "another program has the port"],
+  ["EACCES", "the system does not allow this port"],
+  ["EADDRNOTAVAIL", "this machine has no such address"],
+]);
+
 async function listen(server: Server, port: number, host: string): Promise<string> {
   server.listen(port, host);
   await once(server, "listening").catch((error: unknown) => {
-    throw new CliError(`cannot listen on ${host}:${port}`, { code: "ADDRESS_UNAVAILABLE", cause: error, hint: "Choose another --port; 0 takes a free one." });
+    const { code } = error as NodeJS.ErrnoException;
+    const why = (code === undefined ? undefined : LISTEN_ERRORS.get(code)) ?? (error as Error).message;
+    throw new CliError(`cannot listen on ${host}:${port}: ${why}`, { code: "ADDRESS_UNAVAILABLE", cause: error, hint: "Choose another --port; 0 takes a free one." });
   });
   const { address, port: taken, family } = server.address() as AddressInfo;
   return `http://${family === "IPv6" ? `[${address}]` : address}:${taken}`;
@@ -55,11 +62,10 @@ async function close(server: Server): Promise<void> {
 /**
  * Serves rewards over HTTP until the signal: then new requests get 503, accepted ones are answered, and the promise resolves with the number of requests.
  *
- * @throws CliError `ADDRESS_UNAVAILABLE`; RewardError for the settings, or `WORKER_UNAVAILABLE`.
+ * @throws CliError `ADDRESS_UNAVAILABLE`; RewardError `WORKER_UNAVAILABLE`.
  */
 export async function serveRewards(options: ServeRewardsOptions): Promise<number> {
-  const { host, port, workers, token, reward, bodyTimeoutSeconds, signal, onListening } = options;
-  const pool = createRewardPool({ reward, ...(workers === undefined ? {} : { workers }) });
+  const { host, port, pool, token, bodyTimeoutSeconds, signal, onListening } = options;
   try {
     await pool.whenReady();
     const handle = rewardHandler({ pool, bodyTimeoutSeconds, drain: signal, ...(token === undefined ? {} : { token }) });

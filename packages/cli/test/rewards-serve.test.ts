@@ -1,9 +1,13 @@
+import { once } from "node:events";
+import { mkdtemp, writeFile } from "node:fs/promises";
 import { request } from "node:http";
 import { connect, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { gzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { run } from "./cli.ts";
+import { run, start } from "./cli.ts";
 import { inParallel, makeExchanges, post, serve, type ReplyItem, type RewardServer } from "./rewards-server.ts";
 
 const itemsOf = async (response: Response): Promise<ReplyItem[]> => ((await response.json()) as { items: ReplyItem[] }).items;
@@ -130,7 +134,7 @@ describe("one server", () => {
 
   it("keeps its port to itself", async () => {
     const { code, stderr } = await run("rewards", "serve", "--workers", "1", "--port", new URL(server.address).port);
-    expect([code, stderr]).toEqual([3, expect.stringContaining("ADDRESS_UNAVAILABLE")]);
+    expect([code, stderr]).toEqual([1, expect.stringMatching(/^ADDRESS_UNAVAILABLE: cannot listen on 127\.0\.0\.1:\d+: another program has the port\n/u)]);
     await staysWell();
   });
 
@@ -176,6 +180,17 @@ describe("the end of a server", () => {
     expect([code, stdout, wrong]).toEqual([0, "", 0]);
     expect(statuses.get(200)).toBeGreaterThan(0);
     for (const status of statuses.keys()) expect([200, 503, "lost"]).toContain(status);
+  });
+
+  it("quiet, it prints its address and at the end its requests as JSON on stdout", async () => {
+    const { child, done } = start(["rewards", "serve", "--port", "0", "--workers", "1", "--quiet", "--json"]);
+    const [line] = (await once(child.stdout!, "data")) as [string];
+    const { address } = JSON.parse(line) as { address: string };
+    expect(await itemsOf(await post(address, small!.body))).toEqual(small!.items);
+    child.kill("SIGTERM");
+    const { code, stdout, stderr } = await done;
+    expect([code, stdout]).toEqual([0, `${line}{"requests":1}\n`]);
+    expect(stderr).not.toContain("http");
   });
 
   it("SIGINT ends an idle server at once, in spite of connections that are kept", async () => {
@@ -239,6 +254,13 @@ describe("access", () => {
     const { code, stderr } = await run("rewards", "serve", ...args);
     expect(code).toBe(2);
     expect(stderr).not.toBe("");
+  });
+
+  it("refuses a configuration that is none", async () => {
+    const file = join(await mkdtemp(join(tmpdir(), "dramascope-rewards-")), "wrong.yaml");
+    await writeFile(file, "limits: 5");
+    const { code, stderr } = await run("rewards", "serve", "--port", "0", "--config", file);
+    expect([code, stderr]).toEqual([2, expect.stringMatching(/^CONFIG_INVALID: .*limits is 5/u)]);
   });
 
   it("has help with an example", async () => {

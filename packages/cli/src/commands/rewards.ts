@@ -1,13 +1,13 @@
-import { once } from "node:events";
-import { access } from "node:fs/promises";
+import { access, mkdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { PassThrough } from "node:stream";
-import { createRewardPool, hardened, scoreItem, toReference, type RewardPool, type RewardSettings, type ScoreItem } from "@dramascope/rewards";
-import { readJsonl, writeJsonl } from "@dramascope/schema";
+import { createRewardPool, hardened, type ReferenceWarning, type RewardPool, type RewardSettings } from "@dramascope/rewards";
+import { DramascopeError } from "@dramascope/schema";
 import { Command, Option } from "commander";
-import { defineCommand, parseCount, usageError, type CliIo, type CommandContext, type SetExitCode } from "../context.ts";
+import { defineCommand, parseCount, usageError, type CliIo, type SetExitCode } from "../context.ts";
 import { CliError } from "../errors.ts";
 import { readConfig } from "../model.ts";
+import { checkRejectedPath } from "../rejected-list.ts";
+import { scoreRewards } from "../score-rewards.ts";
 import { serveRewards } from "../serve-rewards.ts";
 
 /** Options of how completions are scored. */
@@ -18,9 +18,6 @@ interface ScoringOptions {
   hardened?: boolean;
 }
 
-/** Lines of a file that are scored in one go; two such batches are in memory. */
-const BATCH = 512;
-
 const withScoring = (command: Command): Command =>
   command
     .option("--workers <n>", "threads; default one a core")
@@ -29,7 +26,7 @@ const withScoring = (command: Command): Command =>
     .option("--hardened", "the recommended options against reward hacking; --config goes before them");
 
 async function rewardSettings({ config, tokenizer, hardened: isHardened }: ScoringOptions): Promise<RewardSettings> {
-  return { ...(isHardened ? hardened() : {}), ...(config === undefined ? {} : ((await readConfig(config)))), ...(tokenizer === undefined ? {} : { tokenizer }) };
+  return { ...(isHardened ? hardened() : {}), ...(config === undefined ? {} : (await readConfig(config))), ...(tokenizer === undefined ? {} : { tokenizer }) };
 }
 
 function workersOf({ workers }: ScoringOptions): number | undefined {
@@ -39,90 +36,66 @@ function workersOf({ workers }: ScoringOptions): number | undefined {
   return count;
 }
 
-async function* inBatches<T>(items: AsyncIterable<T>): AsyncGenerator<T[]> {
-  let batch: T[] = [];
-  for await (const item of items) {
-    batch.push(item);
-    if (batch.length === BATCH) {
-      yield batch;
-      batch = [];
-    }
-  }
-  if (batch.length > 0) yield batch;
-}
+const WARNINGS: Readonly<Record<ReferenceWarning, string>> = {
+  "no-reference-comments": "have no comments; there the reward of comments is 0",
+  "reference-caption-has-no-tokens": "have a caption without a word that the tokenizer sees; there the reward of captions is 0",
+  "tokenizer-skips-letters": "have letters that the tokenizer rouge-score does not see; use --tokenizer mixed",
+};
 
-interface Counts {
-  items: number;
-  unscored: number;
-  rejected: number;
-}
-
-/** Scores a file into another one; memory does not grow with the file. Lines that are no items go to `rejected.jsonl` beside the output. */
-async function scoreFile(input: string, output: string, pool: RewardPool, { signal, progress }: Pick<CommandContext, "signal" | "progress">): Promise<Counts> {
-  const counts: Counts = { items: 0, unscored: 0, rejected: 0 };
-  const rejects = new PassThrough({ objectMode: true });
-  let writingRejects: Promise<unknown> | undefined;
-  const lines = readJsonl(input, scoreItem, {
-    onRejected: (line) => {
-      counts.rejected++;
-      writingRejects ??= writeJsonl(join(dirname(output), "rejected.jsonl"), rejects);
-      rejects.write(line);
-    },
-  });
-  const score = async (batch: readonly ScoreItem[]): Promise<object[]> => {
-    const scores = await pool.score(batch.map((item) => ({ completion: item.completion, reference: toReference(item) })), { signal });
-    return scores.map((one, i) => ({ id: batch[i]!.id, ...one }));
-  };
-  async function* scored(): AsyncGenerator<object> {
-    let previous: Promise<object[]> | undefined;
-    const finish = async (batch: Promise<object[]>): Promise<object[]> => {
-      const rows = await batch;
-      counts.items += rows.length;
-      counts.unscored += rows.filter((row) => (row as { total: number | null }).total === null).length;
-      progress({ phase: "score", done: counts.items });
-      return rows;
-    };
-    for await (const batch of inBatches(lines)) {
-      const next = score(batch);
-      next.catch(() => undefined); // reported when its turn comes
-      if (previous) yield* await finish(previous);
-      previous = next;
-      if (rejects.writableNeedDrain) await once(rejects, "drain");
-    }
-    if (previous) yield* await finish(previous);
-  }
+/** Threads with the settings of the command line. */
+async function openPool(options: ScoringOptions): Promise<RewardPool> {
+  const workers = workersOf(options);
+  const reward = await rewardSettings(options);
   try {
-    await writeJsonl(output, scored());
+    return createRewardPool({ reward, ...(workers === undefined ? {} : { workers }) });
   } catch (error) {
-    if (writingRejects) {
-      rejects.destroy(error as Error);
-      await writingRejects.catch(() => undefined); // fails by the destruction above
-    }
-    throw error;
+    if (options.config === undefined || !DramascopeError.isInstance(error) || !["OPTIONS_INVALID", "WEIGHTS_INVALID"].includes(error.code)) throw error;
+    throw new CliError(`${options.config}: ${error.message}`, { code: "CONFIG_INVALID", cause: error, ...(error.hint !== undefined && { hint: error.hint }) });
   }
-  rejects.end();
-  await writingRejects;
-  return counts;
+}
+
+async function makeFolderOf(option: string, path: string): Promise<void> {
+  await mkdir(dirname(path), { recursive: true }).catch((error: unknown) => {
+    throw new CliError(`${path} of ${option} cannot be written: there is no folder ${dirname(path)} and none can be made`, { code: "OUTPUT_UNWRITABLE", cause: error, hint: "Check the path and your rights." });
+  });
+}
+
+function shareOf(option: string, text: string): number {
+  const value = Number(text);
+  if (!/^\d*\.?\d+$/u.test(text) || value > 1) throw usageError(`${option} wants a share from 0 to 1, got ${JSON.stringify(text)}`);
+  return value;
 }
 
 /** `dramascope rewards score` */
 function addScore(group: Command, io: CliIo, setExitCode: SetExitCode): void {
-  defineCommand<ScoringOptions & { in: string; out: string }>(group, io, setExitCode, {
+  defineCommand<ScoringOptions & { in: string; out: string; rejected?: string; maxRejectedShare: string }>(group, io, setExitCode, {
     name: "score",
     summary: "score a file of completions",
     example: "dramascope rewards score --in completions.jsonl --out rewards.jsonl",
-    configure: (command) => withScoring(command.requiredOption("--in <file>", "JSONL with id, completion, solution, caption, comments; .gz accepted").requiredOption("--out <file>", "JSONL of rewards")),
+    configure: (command) =>
+      withScoring(
+        command
+          .requiredOption("--in <file>", "JSONL with id, completion, solution, caption, comments; .gz accepted; ids are copied, equal ones are not looked for")
+          .requiredOption("--out <file>", "JSONL of rewards, in the order of the input")
+          .option("--rejected <file>", "where bad lines are listed; default rejected.jsonl beside the output")
+          .option("--max-rejected-share <share>", "bad lines above which nothing is written but their list", "0.01"),
+      ),
     run: async (context, options) => {
-      const workers = workersOf(options);
+      const maxRejectedShare = shareOf("--max-rejected-share", options.maxRejectedShare);
+      const rejected = options.rejected ?? join(dirname(options.out), "rejected.jsonl");
       await access(options.in).catch((error: unknown) => {
         throw new CliError(`${options.in} cannot be read`, { code: "INPUT_NOT_FOUND", cause: error, hint: "Check the path." });
       });
-      const pool = createRewardPool({ reward: await rewardSettings(options), ...(workers === undefined ? {} : { workers }) });
+      await checkRejectedPath(rejected, { "--in": options.in, "--out": options.out });
+      const pool = await openPool(options);
       try {
-        const counts = await scoreFile(options.in, options.out, pool, context);
+        await makeFolderOf("--out", options.out);
+        await makeFolderOf("--rejected", rejected);
+        const { warnings, ...counts } = await scoreRewards({ input: options.in, output: options.out, rejected, isRejectedAsked: options.rejected !== undefined, maxRejectedShare }, pool, context);
         context.say(`${counts.items} completions scored by ${pool.version}${counts.unscored > 0 ? `, ${counts.unscored} of them null` : ""}`);
-        if (counts.rejected > 0) context.say(`${counts.rejected} bad lines are listed in ${join(dirname(options.out), "rejected.jsonl")}`);
-        return { json: { out: options.out, version: pool.version, ...counts } };
+        for (const [warning, count] of warnings) context.say(`${count} of ${counts.items} references ${WARNINGS[warning]}`);
+        if (counts.rejected > 0) context.say(`${counts.rejected} bad lines are left out and listed in ${rejected}`);
+        return { json: { out: options.out, version: pool.version, ...counts, warnings: Object.fromEntries(warnings) } };
       } finally {
         await pool.close();
       }
@@ -141,14 +114,14 @@ function tokenFrom(name: string | undefined, io: CliIo): string | undefined {
 
 /** `dramascope rewards serve` */
 function addServe(group: Command, io: CliIo, setExitCode: SetExitCode): void {
-  defineCommand<ScoringOptions & { port: string; host: string; tokenEnv?: string; bodyTimeout: string }>(group, io, setExitCode, {
+  defineCommand<ScoringOptions & { port: string; host: string; tokenEnv?: string; bodyTimeout: string; json?: boolean }>(group, io, setExitCode, {
     name: "serve",
     summary: "score over HTTP: POST /v1/score",
     example: "dramascope rewards serve --port 8090 --workers 4",
     configure: (command) =>
       withScoring(
         command
-          .requiredOption("--port <p>", "0 takes a free one")
+          .requiredOption("--port <p>", "0 takes a free one; --json prints a line with the address as soon as it answers")
           .option("--host <address>", "any but this machine's own needs --token-env", "127.0.0.1")
           .option("--token-env <name>", "environment variable with the bearer token that clients send")
           .option("--body-timeout <seconds>", "time for the body of a request", "30"),
@@ -163,12 +136,14 @@ function addServe(group: Command, io: CliIo, setExitCode: SetExitCode): void {
       const requests = await serveRewards({
         host: options.host,
         port,
-        workers: workersOf(options),
+        pool: await openPool(options),
         token,
-        reward: await rewardSettings(options),
         bodyTimeoutSeconds,
         signal: context.signal,
-        onListening: (address) => context.say(`rewards at ${address}/v1/score`),
+        onListening: (address) => {
+          if (options.json) io.stdout(`${JSON.stringify({ address })}\n`);
+          context.say(`rewards at ${address}/v1/score`);
+        },
       });
       context.say(`${requests} requests answered`);
       return { json: { requests }, exitCode: 0 };
