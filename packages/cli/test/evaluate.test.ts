@@ -99,6 +99,9 @@ describe("evaluate", () => {
     expect([failed.code, failed.stdout]).toEqual([1, expect.stringMatching(/failed: accuracy 0\.\d{4} is under 0\.99/u)]);
     expect(failed.stdout).not.toContain("failed: pcc");
     expect(await read("under.json")).toContain("coverage");
+    const before = await readdir(folder);
+    for (const limit of ["bias=0.99", "n=1", "sdPred=0", "toString=1"]) expect(await evaluate("a.json", "--fail-under", limit, "--out", at("unwritten.json"))).toMatchObject({ code: 2, stderr: expect.stringContaining("no metric of which more is better") as string });
+    expect(await readdir(folder)).toEqual(before);
     for (const limit of ["pcc", "mse=2", "n=", "magic=1", "constructor=1", "pcc=x", "perClass=1"]) expect((await evaluate("a.json", "--fail-under", limit)).code, limit).toBe(2);
     await object("constant.json", () => 3);
     const constant = await evaluate("constant.json", "--fail-under", "pcc=0");
@@ -115,6 +118,26 @@ describe("evaluate", () => {
     expect((await evaluate("digits.json")).code).toBe(3);
     expect((await evaluate("digits.json", "--coerce")).code).toBe(0);
     expect((await evaluate("missing.json")).code).toBe(3);
+  });
+});
+
+describe("evaluate on files with other columns", () => {
+  it("counts records without a class, and refuses records without an answer", async () => {
+    await writeFile(at("some-truth.jsonl"), ids.map((dramaId, i) => JSON.stringify(i < 5 ? { dramaId } : { dramaId, quality: gold[i] })).join("\n"));
+    const some = await run("evaluate", "--truth", at("some-truth.jsonl"), "--predictions", at("a.json"));
+    expect([some.code, some.stdout]).toEqual([0, expect.stringContaining(`warning: 5 of 120 records of ${at("some-truth.jsonl")} have no class`) as string]);
+    await writeFile(at("other.jsonl"), `${JSON.stringify({ dramaId: ids[0], label: 3 })}\n`);
+    expect(await evaluate("other.jsonl")).toMatchObject({ code: 3, stderr: expect.stringContaining(`${at("other.jsonl")}:1: the prediction of`) as string });
+    expect(await run("evaluate", "--truth", at("other.jsonl"), "--predictions", at("a.json"))).toMatchObject({ code: 3, stderr: expect.stringContaining("NO_TRUTH") as string });
+  });
+
+  it("warns when no answer matches an id, and of fields that are no slices", async () => {
+    await writeFile(at("strangers.json"), '{"x":3}');
+    const { stdout } = await evaluate("strangers.json");
+    expect(stdout).toContain("warning: no-answers: no answer matches an id");
+    expect((await evaluate("a.json", "--compare", at("strangers.json"))).stdout).toContain(`warning: no answer of ${at("strangers.json")} matches an id`);
+    const sliced = await evaluate("assessments.jsonl", "--slices", at("dramas.jsonl"));
+    expect(sliced.stdout).toContain(`warning: ${at("dramas.jsonl")} is not sliced by franchiseId: the field has more than 50 different values`);
   });
 });
 
@@ -156,12 +179,38 @@ describe("calibrate", () => {
     expect((await fit(at("real.json"), "--truth", at("truth.json"), "--method", "table")).stderr).toContain("TOO_MANY_SCORES");
     expect((await fit(at("a.json"), "--truth", at("truth.json"), "--method", "magic")).code).toBe(2);
     expect((await fit(at("a.json"))).code).toBe(2);
-    expect((await fit(at("a.json"), "--truth", at("truth.json"), "--folds", "1")).stderr).toContain("FOLDS_INVALID");
+    for (const folds of ["0", "1", "-3", "2.5", "x"]) expect((await fit(at("a.json"), "--truth", at("truth.json"), "--folds", folds)).code, folds).toBe(2);
+    expect((await fit(at("a.json"), "--truth", at("truth.json"), "--folds", "121")).stderr).toContain("FOLDS_INVALID");
     expect(await readdir(folder)).toEqual(before);
     await writeFile(at("changed.json"), (await read("isotonic.model.json")).replace(/"n": 120/u, '"n": 121'));
     for (const model of ["changed.json", "truth.json", "absent.json"]) {
       const { code, stderr } = await run("calibrate", "apply", "--model", at(model), "--predictions", at("a.json"), "--out", at("never.jsonl"));
       expect([model, code, stderr]).toEqual([model, 3, expect.stringContaining("CALIBRATION_INVALID")]);
+      expect(stderr).toContain(at(model));
+      expect(stderr.split("\n")[0]!.length).toBeLessThan(300 + at(model).length);
+    }
+    const apply = (model: string): ReturnType<typeof run> => run("calibrate", "apply", "--model", model, "--predictions", at("a.json"), "--out", at("marked.jsonl"));
+    expect(await apply(folder)).toMatchObject({ code: 3, stderr: expect.stringContaining(`CALIBRATION_INVALID: ${folder} cannot be read`) as string });
+    await writeFile(at("marked.json"), `\uFEFF${await read("isotonic.model.json")}`);
+    expect((await apply(at("marked.json"))).code).toBe(0);
+  });
+
+  it("says that it is a fold which cannot be fitted", async () => {
+    await writeFile(at("lone-truth.json"), JSON.stringify(Object.fromEntries(Array.from({ length: 10 }, (_, i) => [`d${i}`, i === 0 ? 5 : 1]))));
+    await writeFile(at("lone.json"), JSON.stringify(Object.fromEntries(Array.from({ length: 10 }, (_, i) => [`d${i}`, i === 0 ? 5 : 2]))));
+    const { code, stderr } = await run("calibrate", "fit", "--predictions", at("lone.json"), "--truth", at("lone-truth.json"), "--method", "affine", "--out", at("never.json"));
+    expect([code, stderr]).toEqual([3, expect.stringMatching(/^CONSTANT_INPUT: without fold \d of 5: all 8 scores are 2/u) as string]);
+  });
+
+  it("deals the folds of evaluate, and judges what apply would give", async () => {
+    const sixty = (valueOf: (i: number) => number): string => JSON.stringify(Object.fromEntries(Array.from({ length: 60 }, (_, i) => [`x${i}`, valueOf(i)])));
+    await writeFile(at("steep-truth.json"), sixty((i) => (i % 3 === 0 ? 1 : 5)));
+    await writeFile(at("steep.json"), sixty((i) => (i % 3 === 0 ? 2 + (i % 4) / 10 : 3 + (i % 7) / 4)));
+    for (const method of ["affine", "isotonic"] as const) {
+      const fit = await run("calibrate", "fit", "--predictions", at("steep.json"), "--truth", at("steep-truth.json"), "--method", method, "--seed", "3", "--out", at("steep.model.json"), "--json");
+      const report = await run("evaluate", "--truth", at("steep-truth.json"), "--predictions", at("steep.json"), "--seed", "3", "--json");
+      const { calibration } = JSON.parse(report.stdout) as { calibration: Record<typeof method, { mse: number }> };
+      expect((JSON.parse(fit.stdout) as { mseHeldOut: number }).mseHeldOut).toBeCloseTo(calibration[method].mse, 12);
     }
   });
 });

@@ -95,6 +95,9 @@ export function nameCalibration(model: Calibration, { dataIds, options, codeVers
 
 const idOf = (content: Omit<CalibrationFile, "calibrationId">): string => hashJson(content).slice(0, 16);
 
+const MAX_SHOWN = 160;
+const shortened = (text: string): string => (text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}…` : text);
+
 /**
  * Checks a calibration from outside.
  *
@@ -103,7 +106,7 @@ const idOf = (content: Omit<CalibrationFile, "calibrationId">): string => hashJs
  */
 export function parseCalibration(value: unknown, where: string): CalibrationFile {
   const parsed = calibrationFile.safeParse(value);
-  if (!parsed.success) throw new EvaluationError(`${where} is no calibration: ${describeIssues(parsed.error)}`, { code: "CALIBRATION_INVALID", hint: "Give a file that calibrate fit wrote." });
+  if (!parsed.success) throw new EvaluationError(`${where} is no calibration: ${shortened(describeIssues(parsed.error))}`, { code: "CALIBRATION_INVALID", hint: "Give a file that calibrate fit wrote." });
   const { calibrationId, ...content } = parsed.data;
   if (idOf(content) !== calibrationId) throw new EvaluationError(`${where} was changed: its content is not that of ${calibrationId}`, { code: "CALIBRATION_INVALID", hint: "Fit the calibration again." });
   return parsed.data;

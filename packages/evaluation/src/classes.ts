@@ -6,3 +6,6 @@ export const classOf = (prediction: number): number => Math.min(5, Math.max(1, M
 
 /** True for one of the five classes. */
 export const isLabel = (value: unknown): value is (typeof LABELS)[number] => LABELS.includes(value as 1);
+
+/** A calibrated class on the scale from 1 to 5; a line may leave it at its ends. */
+export const withinClasses = (value: number): number => Math.min(5, Math.max(1, value));

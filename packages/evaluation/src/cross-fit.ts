@@ -1,4 +1,4 @@
-import { createRandom } from "@dramascope/schema";
+import { createRandom, DramascopeError } from "@dramascope/schema";
 import { applyCalibration, fitCalibration, type Calibration } from "./calibration.ts";
 import type { CalibrationData } from "./calibration-data.ts";
 import { EvaluationError } from "./errors.ts";
@@ -52,12 +52,19 @@ export function dealFolds(n: number, { folds = DEFAULT_FOLDS, seed = 0, groups }
 /**
  * Calibrates every item by a curve that has not seen its fold: the only values on which a calibration may be judged.
  *
- * @throws EvaluationError `FOLDS_INVALID`, and what the fit of a fold throws, such as `INVERTED`.
+ * @throws EvaluationError `FOLDS_INVALID`, and what the fit of a fold throws, such as `INVERTED`, naming the fold.
  */
 export function crossFit(model: "isotonic" | "affine", options: CalibrationData & FoldOptions): CrossFitResult {
   const { x, y, weights, folds = DEFAULT_FOLDS } = options;
   const foldOf = dealFolds(x.length, options);
   const pick = (values: ArrayLike<number>, fold: number): Float64Array => Float64Array.from(values).filter((_, i) => foldOf[i] !== fold);
-  const models = Array.from({ length: folds }, (_, fold) => fitCalibration(model, { x: pick(x, fold), y: pick(y, fold), weights: weights && pick(weights, fold) }));
+  const models = Array.from({ length: folds }, (_, fold) => {
+    try {
+      return fitCalibration(model, { x: pick(x, fold), y: pick(y, fold), weights: weights && pick(weights, fold) });
+    } catch (error) {
+      if (!DramascopeError.isInstance(error)) throw error;
+      throw new EvaluationError(`without fold ${fold + 1} of ${folds}: ${error.message}`, { code: error.code, hint: error.hint, cause: error });
+    }
+  });
   return { values: Array.from(x, (score, i) => applyCalibration(models[foldOf[i]!]!, score)), foldOf, models };
 }

@@ -1,5 +1,5 @@
 import { DramascopeError } from "@dramascope/schema";
-import { classOf, LABELS } from "./classes.ts";
+import { classOf, LABELS, withinClasses } from "./classes.ts";
 import { crossConformal, type ConformalCheck } from "./conformal.ts";
 import { crossFit, type FoldOptions } from "./cross-fit.ts";
 import { orderItems, predictionsOf, scoresOrNaN, type PredictionMap } from "./items.ts";
@@ -39,7 +39,7 @@ export interface HeldOutCalibration {
   before: CalibrationQuality;
   /** After out-of-fold isotonic calibration; null when there are too few items. */
   isotonic: CalibrationQuality | null;
-  /** After an out-of-fold straight line; null too when scores are constant or the wrong way round. */
+  /** After an out-of-fold straight line, kept within 1 … 5; null too when scores are constant or the wrong way round. */
   affine: CalibrationQuality | null;
   /** Intervals around the scores as given; null when there are too few items. */
   conformal: ConformalCheck | null;
@@ -96,7 +96,7 @@ export function heldOutCalibration(truth: ReadonlyMap<string, number>, predictio
     }
     return null;
   };
-  const fitted = (model: "isotonic" | "affine"): CalibrationQuality | null => attempt(model, () => qualityOf(crossFit(model, { x: scores, y: gold, ...dealing }).values, gold));
+  const fitted = (model: "isotonic" | "affine"): CalibrationQuality | null => attempt(model, () => qualityOf(crossFit(model, { x: scores, y: gold, ...dealing }).values.map(withinClasses), gold));
   const result = { n, folds, before: qualityOf(scores, gold), isotonic: fitted("isotonic"), affine: fitted("affine"), conformal: attempt("conformal", () => crossConformal(scores, gold, { ...dealing, alpha })) };
   for (const name of ["before", "isotonic", "affine"] as const) {
     for (const figure of ["mse", "bias", "pcc"] as const) if (result[name]?.[figure] === null) reasons[`${name}.${figure}`] = n === 0 ? "no-answers" : "too-few-or-constant";

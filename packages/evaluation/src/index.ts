@@ -5,6 +5,7 @@ export { baselines, type Baselines, type BaselineScore } from "./baselines.ts";
 export { bootstrapCi, pairedBootstrap, type BootstrapOptions, type Interval, type Intervals, type PairedDifference, type PairedInput } from "./bootstrap.ts";
 export type { CalibrationData } from "./calibration-data.ts";
 export { applyCalibration, calibration, calibrationFile, calibrationTable, fitCalibration, nameCalibration, parseCalibration, type Calibration, type CalibrationFile, type CalibrationSource } from "./calibration.ts";
+export { withinClasses } from "./classes.ts";
 export { compareSystems, type CompareOptions, type Comparison, type ComparisonRow, type ComparisonTable } from "./compare.ts";
 export { conformalClasses, conformalInterval, conformalQuantile, crossConformal, type ConformalCheck } from "./conformal.ts";
 export type { ClassMetrics } from "./confusion.ts";
@@ -15,7 +16,7 @@ export { evaluate, type AuthorsOptions, type AuthorsReport, type EvaluateOptions
 export { readFranchises, readPredictions, readSlices, readTargets, readTruth, type ReadFileOptions } from "./files.ts";
 export { heldOutCalibration, type CalibrationQuality, type CurvePoint, type HeldOutCalibration, type HeldOutOptions } from "./held-out-calibration.ts";
 export { fitIsotonic, type IsotonicModel } from "./isotonic.ts";
-export type { PredictionMap } from "./items.ts";
+export { compareIds, type PredictionMap } from "./items.ts";
 export { computeMetrics, undefinedMetrics, type Metrics } from "./metrics.ts";
 export type { FigureName, TrioMetric } from "./paper-figures.ts";
 export { scoreOf, type CoerceOptions, type Prediction, type ScoredPrediction } from "./predictions.ts";

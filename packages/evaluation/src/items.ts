@@ -12,10 +12,13 @@ export interface Items {
   gold: number[];
 }
 
+/** The order of items: shorter ids first, then by code unit, as decimal numbers sort. Folds of one seed are the same for items in this order. */
+export const compareIds = (a: string, b: string): number => a.length - b.length || (a < b ? -1 : a > b ? 1 : 0);
+
 /** Checks the true classes and orders them by id. */
 export function orderItems(truth: ReadonlyMap<string, number>): Items {
   if (truth.size === 0) throw new EvaluationError("there is no true class", { code: "NO_TRUTH", hint: "Give a truth with at least one item." });
-  const ids = [...truth.keys()].sort((a, b) => a.length - b.length || (a < b ? -1 : 1));
+  const ids = [...truth.keys()].sort(compareIds);
   return { ids, gold: ids.map((id) => parseLabel(truth.get(id), `the class of ${id}`)) };
 }
 

@@ -71,7 +71,7 @@ function parseScored(value: object): Prediction | null | { problem: string } {
  */
 export function parsePrediction(value: unknown, where: string, { coerce = false }: CoerceOptions = {}): Prediction | null {
   if (value === null || isScore(value)) return value;
-  const scored = typeof value === "object" && !Array.isArray(value) ? parseScored(value!) : undefined;
+  const scored = typeof value === "object" && !Array.isArray(value) ? parseScored(value) : undefined;
   if (scored !== undefined && (scored === null || typeof scored === "number" || !("problem" in scored))) return scored;
   if (coerce && typeof value === "string" && /^[1-5]$/u.test(value)) return Number(value);
   throw new EvaluationError(`${where} is ${scored?.problem ?? describe(value)}`, {

@@ -192,6 +192,14 @@ describe("held-out values", () => {
     expect(check.conformal).toMatchObject({ n: 200, alpha: 0.05 });
     expect(check.conformal!.coverage!).toBeGreaterThan(0.9);
     expect(check.before.curve.reduce((sum, { n }) => sum + n, 0)).toBe(200);
+    const line = { x: [2, 2.1, 2.2, 4, 4.5, 5], y: [1, 1, 1, 5, 5, 5] };
+    const many = Array.from({ length: 10 }, () => line);
+    const [x, y] = [many.flatMap((one) => one.x), many.flatMap((one) => one.y)];
+    const names = x.map((_, i) => `d${i}`);
+    const raw = crossFit("affine", { x, y }).values;
+    expect(Math.max(...raw)).toBeGreaterThan(5);
+    const kept = raw.map((value) => Math.min(5, Math.max(1, value)));
+    expect(heldOutCalibration(new Map(names.map((id, i) => [id, y[i]!])), new Map(names.map((id, i) => [id, x[i]!]))).affine!.mse).toBeCloseTo(kept.reduce((sum, value, i) => sum + (value - y[i]!) ** 2, 0) / 60, 12);
     const inverted = heldOutCalibration(truth, new Map(ids.map((id, i) => [id, 6 - gold[i]!])));
     expect(inverted).toMatchObject({ affine: null, undefined: { affine: "inverted" } });
     expect(heldOutCalibration(truth, new Map(ids.slice(0, 8).map((id) => [id, 3])))).toMatchObject({ n: 8, isotonic: null, conformal: null, undefined: { isotonic: "too-few-items", conformal: "too-few-items", "before.pcc": "too-few-or-constant" } });

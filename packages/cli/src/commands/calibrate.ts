@@ -1,10 +1,10 @@
 import {
-  applyCalibration, calibrationTable, crossFit, fitCalibration, nameCalibration, parseCalibration, readPredictions, readSlices, readTargets, readTruth, scoreOf,
+  applyCalibration, calibrationTable, compareIds, crossFit, fitCalibration, nameCalibration, parseCalibration, readFranchises, readPredictions, readTargets, readTruth, scoreOf, withinClasses,
   type Calibration,
 } from "@dramascope/evaluation";
-import { openBytes, writeFileAtomically, writeJsonl } from "@dramascope/schema";
+import { DramascopeError, openBytes, writeFileAtomically, writeJsonl } from "@dramascope/schema";
 import { Command } from "commander";
-import { defineCommand, parseCount, usageError, type CliIo, type SetExitCode } from "../context.ts";
+import { defineCommand, parseCount, usageError, type CliIo, type CommandContext, type SetExitCode } from "../context.ts";
 import { CliError } from "../errors.ts";
 
 interface FitOptions {
@@ -21,18 +21,18 @@ const METHODS = ["isotonic", "affine", "table"] as const;
 type Method = (typeof METHODS)[number];
 const isMethod = (text: string): text is Method => METHODS.includes(text as Method);
 
-/** Scores and targets of the items that have both, in the order of their ids. */
+/** Scores and targets of the items that have both, in the order that evaluate takes them in. */
 interface Pairs {
   ids: string[];
   x: number[];
   y: number[];
 }
 
-async function readPairs({ predictions, truth, target }: FitOptions): Promise<Pairs> {
+async function readPairs({ predictions, truth, target }: FitOptions, { say }: CommandContext): Promise<Pairs> {
   if ((truth === undefined) === (target === undefined)) throw usageError("calibrate fit wants either --truth or --target", "Give --truth for true classes, or --target for other values such as click rates.");
-  const targets = truth === undefined ? await readTargets(target!) : await readTruth(truth);
+  const targets = truth === undefined ? await readTargets(target!) : await readTruth(truth, { onWarning: (sentence) => say(`warning: ${sentence}`) });
   const scores = await readPredictions(predictions);
-  const ids = [...targets.keys()].filter((id) => (scores.get(id) ?? null) !== null).sort();
+  const ids = [...targets.keys()].filter((id) => (scores.get(id) ?? null) !== null).sort(compareIds);
   if (ids.length === 0) throw new CliError(`no id of ${predictions} has a target`, { code: "NO_OVERLAP", hint: "Check that both files use the same ids." });
   return { ids, x: ids.map((id) => scoreOf(scores.get(id)!)), y: ids.map((id) => targets.get(id)!) };
 }
@@ -40,8 +40,8 @@ async function readPairs({ predictions, truth, target }: FitOptions): Promise<Pa
 /** Franchise of each item, if a file names them; an item without one is its own. */
 async function readGroups(path: string | undefined, ids: readonly string[]): Promise<string[] | undefined> {
   if (path === undefined) return undefined;
-  const franchises = (await readSlices(path)).get("franchiseId");
-  if (!franchises) throw new CliError(`${path} names no franchiseId`, { code: "GROUPS_MISSING", hint: "Give JSONL with dramaId and franchiseId." });
+  const franchises = await readFranchises(path);
+  if (franchises.size === 0) throw new CliError(`${path} names no franchiseId`, { code: "GROUPS_MISSING", hint: "Give JSONL with dramaId and franchiseId." });
   return ids.map((id) => (franchises.has(id) ? `group ${franchises.get(id)!}` : `item ${id}`));
 }
 
@@ -52,15 +52,12 @@ async function readCalibration(path: string): Promise<ReturnType<typeof parseCal
   const chunks: Uint8Array[] = [];
   try {
     for await (const chunk of openBytes(path)) chunks.push(chunk as Uint8Array);
-    return parseCalibration(JSON.parse(Buffer.concat(chunks).toString("utf8")), path);
+    return parseCalibration(JSON.parse(new TextDecoder().decode(Buffer.concat(chunks))), path);
   } catch (error) {
-    if (!(error instanceof SyntaxError) && (error as { code?: string }).code !== "ENOENT") throw error;
+    if (DramascopeError.isInstance(error)) throw error;
     throw new CliError(`${path} cannot be read: ${(error as Error).message}`, { code: "CALIBRATION_INVALID", cause: error, hint: "Give a file that calibrate fit wrote." });
   }
 }
-
-/** Classes stay on their scale; a line may leave it at its ends. */
-const withinClasses = (value: number): number => Math.min(5, Math.max(1, value));
 
 /** `dramascope calibrate fit|apply` */
 export function addCalibrate(program: Command, io: CliIo, setExitCode: SetExitCode): void {
@@ -78,16 +75,19 @@ export function addCalibrate(program: Command, io: CliIo, setExitCode: SetExitCo
         .option("--groups <file>", "JSONL with dramaId and franchiseId: a franchise stays in one fold")
         .option("--folds <n>", "folds of the held-out figures", "5")
         .requiredOption("--out <file>", "where the calibration goes"),
-    run: async ({ seed = 0 }, options) => {
+    run: async (context, options) => {
+      const { seed = 0 } = context;
       const { method } = options;
       if (!isMethod(method)) throw usageError(`--method ${method} is unknown`, `Use ${METHODS.join(", ")}.`);
       const folds = parseCount("--folds", options.folds);
-      const { ids, x, y } = await readPairs(options);
+      if (folds < 2) throw usageError(`--folds wants at least 2, got ${folds}`);
+      const { ids, x, y } = await readPairs(options, context);
       const groups = await readGroups(options.groups, ids);
       const curve = method === "affine" ? "affine" : "isotonic";
       const model: Calibration = method === "table" ? calibrationTable(fitCalibration(curve, { x, y }), x) : fitCalibration(curve, { x, y });
-      const heldOut = squared(crossFit(curve, { x, y, folds, seed, groups }).values, y);
       const target = options.truth === undefined ? "values" : "classes";
+      const { values } = crossFit(curve, { x, y, folds, seed, groups });
+      const heldOut = squared(target === "classes" ? values.map(withinClasses) : values, y);
       const file = nameCalibration(model, { dataIds: ids, options: { method, target } });
       await writeFileAtomically(options.out, `${JSON.stringify(file, null, 2)}\n`);
       const before = target === "classes" ? { mseBefore: squared(x, y) } : {};

@@ -1,6 +1,6 @@
 import {
-  authorsFigures, compareSystems, evaluate, heldOutCalibration, PARTIAL_WARNING, readPredictions, readSlices, readTruth,
-  type ComparisonTable, type EvaluationReport, type Metrics, type SliceValues,
+  authorsFigures, compareSystems, evaluate, heldOutCalibration, PARTIAL_WARNING, readFranchises, readPredictions, readSlices, readTruth,
+  type ComparisonTable, type EvaluationReport, type SliceValues,
 } from "@dramascope/evaluation";
 import { sha256File, writeFileAtomically } from "@dramascope/schema";
 import type { Command } from "commander";
@@ -22,7 +22,9 @@ interface Options {
 }
 
 const TRIO = ["accuracy", "mse", "pcc"] as const;
-const LOWER_IS_BETTER = new Set(["mse", "mae", "rmse"]);
+/** Figures of which more is better, so that a least value makes sense. */
+const LIMITED = ["coverage", "accuracy", "pcc", "srcc", "kendall", "qwk", "linearKappa", "macroF1", "macroF1Present", "balancedAccuracy", "within1"] as const;
+type LimitedMetric = (typeof LIMITED)[number];
 
 const show = (value: number | null): string => (value === null ? "undefined" : value.toFixed(4));
 const chance = (p: number | null): string => (p !== null && p < 0.0001 ? "< 0.0001" : show(p));
@@ -31,23 +33,19 @@ const collect = (value: string, before: string[]): string[] => [...before, value
 
 /** A limit such as `pcc=0.3`. */
 interface Limit {
-  metric: string;
+  metric: LimitedMetric;
   least: number;
 }
 
 function parseLimit(text: string): Limit {
-  const [, metric = "", number = ""] = /^([A-Za-z0-9]+)=(-?\d+(?:\.\d+)?)$/u.exec(text) ?? [];
+  const [, name = "", number = ""] = /^([A-Za-z0-9]+)=(-?\d+(?:\.\d+)?)$/u.exec(text) ?? [];
   if (number === "") throw usageError(`--fail-under wants a metric and a number, got ${JSON.stringify(text)}`, "For example --fail-under pcc=0.3.");
-  if (LOWER_IS_BETTER.has(metric)) throw usageError(`--fail-under ${metric}: less is better for ${metric}`, "Limit a metric of which more is better, such as accuracy, pcc or qwk.");
+  const metric = LIMITED.find((one) => one === name);
+  if (metric === undefined) throw usageError(`--fail-under ${name}: this is no metric of which more is better`, `Use ${LIMITED.join(", ")}.`);
   return { metric, least: Number(number) };
 }
 
-/** A metric by its name; null where it does not exist. */
-function valueOf({ metrics, coverage }: EvaluationReport, metric: string): number | null {
-  const value = metric === "coverage" ? coverage.coverage : Object.hasOwn(metrics, metric) ? metrics[metric as keyof Metrics] : undefined;
-  if (typeof value !== "number" && value !== null) throw usageError(`--fail-under: there is no metric ${metric}`, "Use for example coverage, accuracy, pcc, srcc, kendall, qwk, macroF1 or balancedAccuracy.");
-  return value;
-}
+const valueOf = ({ metrics, coverage }: EvaluationReport, metric: LimitedMetric): number | null => (metric === "coverage" ? coverage.coverage : metrics[metric]);
 
 function headLines({ coverage, metrics, intervals, baselines, undefined: why }: EvaluationReport): string[] {
   const counts = { accuracy: coverage.n, mse: coverage.answered, pcc: coverage.answered };
@@ -131,18 +129,22 @@ export function addEvaluate(program: Command, io: CliIo, setExitCode: SetExitCod
       const { stratify = false, coerce = false } = options;
       const limits = options.failUnder.map(parseLimit);
       const minSlice = parseCount("--min-slice", options.minSlice);
-      const truth = await readTruth(options.truth);
+      const told: string[] = [];
+      const onWarning = (sentence: string): void => void told.push(sentence);
+      const truth = await readTruth(options.truth, { onWarning });
       const predictions = await readPredictions(options.predictions, { coerce });
-      const slices: SliceValues | undefined = options.slices === undefined ? undefined : await readSlices(options.slices);
+      const slices: SliceValues | undefined = options.slices === undefined ? undefined : await readSlices(options.slices, { onWarning });
       const report = evaluate(truth, predictions, { seed, stratify, minSlice, ...(slices && { slices }) });
-      const franchises = slices?.get("franchiseId");
+      const franchises = options.slices === undefined ? undefined : await readFranchises(options.slices);
       const result: EvaluationResult = {
         command: commandOf(options, seed),
         inputs: await inputsOf([options.truth, options.predictions, ...options.compare, ...(options.slices === undefined ? [] : [options.slices])]),
         ...report,
+        warnings: [...told, ...report.warnings],
         calibration: heldOutCalibration(truth, predictions, { seed, ...(franchises && { groups: franchises }) }),
         ...(options.compare.length > 0 && { comparison: await compareFiles(truth, [options.predictions, ...options.compare], { seed, stratify, coerce }) }),
       };
+      for (const { name, answered } of result.comparison?.rows.slice(1) ?? []) if (answered === 0) result.warnings.push(`no answer of ${name} matches an id of the truth`);
       if (options.compat === "authors") {
         result.compat = authorsFigures(truth, predictions).compat;
         if (report.coverage.answered < report.coverage.n) result.warnings = [...result.warnings, PARTIAL_WARNING];
