@@ -1,50 +1,61 @@
-import { once } from "node:events";
+import { closeSync, openSync, writeSync } from "node:fs";
 import { realpath, rm } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
-import { PassThrough } from "node:stream";
-import { writeJsonl, type RejectedLine } from "@dramascope/schema";
+import { gzipSync } from "node:zlib";
+import { writeAtomically, type RejectedLine } from "@dramascope/schema";
 import { usageError } from "./context.ts";
 
-/** A file of bad lines that is written while they come in. */
+/** A file of bad lines that is written while they come in, whole or absent. */
 export interface RejectedList {
+  /** Takes a line. The file is written at once rather than by and by: readers hand over bad lines without a pause, and a queue of them would grow. */
   add(line: RejectedLine): void;
-  /** Resolves when the list takes more lines; rejects when it cannot be written. */
-  drained(): Promise<void>;
-  /** Resolves when the file is there, whole. Without a bad line a file of an earlier run goes, or an empty one is written where a name was given. */
+  /** Resolves when the file is there. Without a bad line a file of an earlier run goes, or an empty one is written where a name was given. */
   finish(): Promise<void>;
   /** Leaves what stands at the path as it was, unless the list is finished. */
   discard(): Promise<void>;
 }
 
-/** @param isAsked Whether the path was given, rather than the default. */
-export function createRejectedList(path: string, isAsked: boolean): RejectedList {
-  const lines = new PassThrough({ objectMode: true });
-  lines.on("error", () => undefined); // reported by the promise below
-  let writing: Promise<unknown> | undefined;
-  const write = (): void => {
-    if (writing) return;
-    writing = writeJsonl(path, lines);
-    writing.catch((error: unknown) => lines.destroy(error as Error));
+/** Characters that are written in one go. */
+const CHUNK = 64 * 1024;
+
+/** @param isAsked Whether the path was given, rather than the default. A name that ends in `.gz` is packed. */
+export async function openRejectedList(path: string, isAsked: boolean): Promise<RejectedList> {
+  const opened = Promise.withResolvers<number>();
+  const ended: PromiseWithResolvers<void> = Promise.withResolvers();
+  const written = writeAtomically(path, async (temporary) => {
+    const file = openSync(temporary, "w");
+    opened.resolve(file);
+    await ended.promise.finally(() => closeSync(file));
+  });
+  written.catch(opened.reject);
+  const file = await opened.promise;
+  let isEmpty = true;
+  let pending = "";
+  const flush = (): void => {
+    for (let bytes: Buffer = path.endsWith(".gz") ? gzipSync(pending) : Buffer.from(pending); bytes.length > 0;) bytes = bytes.subarray(writeSync(file, bytes));
+    pending = "";
+  };
+  const discard = async (): Promise<void> => {
+    ended.reject(new Error("the list is not wanted"));
+    await written.catch(() => undefined);
   };
   return {
     add: (line) => {
-      write();
-      lines.write(line);
-    },
-    drained: async () => {
-      if (lines.destroyed) await writing;
-      if (lines.writableNeedDrain) await once(lines, "drain");
+      isEmpty = false;
+      pending += `${JSON.stringify(line)}\n`;
+      if (pending.length >= CHUNK) flush();
     },
     finish: async () => {
-      if (isAsked) write();
-      lines.end();
-      if (writing) await writing;
-      else await rm(path, { force: true });
+      if (isEmpty && !isAsked) {
+        await discard();
+        await rm(path, { force: true });
+        return;
+      }
+      flush();
+      ended.resolve();
+      await written;
     },
-    discard: async () => {
-      lines.destroy(new Error("not wanted"));
-      await writing?.catch(() => undefined);
-    },
+    discard,
   };
 }
 

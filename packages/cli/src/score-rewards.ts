@@ -2,7 +2,7 @@ import { scoreItem, solutionFault, toReference, type ReferenceWarning, type Rewa
 import { readJsonl, writeJsonl, type RejectedLine } from "@dramascope/schema";
 import type { CommandContext } from "./context.ts";
 import { CliError } from "./errors.ts";
-import { createRejectedList } from "./rejected-list.ts";
+import { openRejectedList } from "./rejected-list.ts";
 
 /** Options of {@link scoreRewards}. */
 export interface ScoreRewardsOptions {
@@ -72,7 +72,7 @@ function checkShare(counts: ScoreRewardsCounts, first: RejectedLine | undefined,
 export async function scoreRewards(options: ScoreRewardsOptions, pool: RewardPool, { signal, progress, say }: Pick<CommandContext, "signal" | "progress" | "say">): Promise<ScoreRewardsCounts> {
   const { input, output, rejected, isRejectedAsked, maxRejectedShare } = options;
   const counts: ScoreRewardsCounts = { items: 0, unscored: 0, rejected: 0, warnings: new Map() };
-  const list = createRejectedList(rejected, isRejectedAsked);
+  const list = await openRejectedList(rejected, isRejectedAsked);
   let first: RejectedLine | undefined;
   const lines = readJsonl(input, lineItem, {
     onRejected: (line) => {
@@ -98,7 +98,6 @@ export async function scoreRewards(options: ScoreRewardsOptions, pool: RewardPoo
       next.catch(() => undefined); // reported when its turn comes
       if (previous) yield* await previous;
       previous = next;
-      await list.drained();
     }
     if (previous) yield* await previous;
     await list.finish();

@@ -1,7 +1,7 @@
 import { mkdir, mkdtemp, readdir, readFile, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { gzipSync } from "node:zlib";
+import { gunzipSync, gzipSync } from "node:zlib";
 import { hardened, prepareReference, scoreCompletion } from "@dramascope/rewards";
 import { beforeAll, describe, expect, it } from "vitest";
 import { run, start } from "./cli.ts";
@@ -116,6 +116,13 @@ describe("bad lines of rewards score", () => {
     await writeFile(at("all-bad.jsonl"), "no\n".repeat(2000));
     expect((await score("all-bad.jsonl", "none.jsonl", "--quiet")).stderr).toContain("TOO_MANY_REJECTED: 2000 of 2000 lines");
     await expect(readFile(at("none.jsonl"))).rejects.toThrow();
+  });
+
+  it("are listed in a packed file, too", async () => {
+    await writeFile(at("many-bad.jsonl"), [...good, ..."no ".repeat(2000).trimEnd().split(" ")].join("\n"));
+    expect((await score("many-bad.jsonl", "many.jsonl", "--rejected", at("list.jsonl.gz"))).code).toBe(3);
+    expect(gunzipSync(await readFile(at("list.jsonl.gz"))).toString().trimEnd().split("\n").map((text) => (JSON.parse(text) as { line: number }).line)).toEqual(Array.from({ length: 2000 }, (_, i) => 301 + i));
+    expect((await readdir(folder)).filter((name) => name.includes(".tmp-"))).toEqual([]);
   });
 
   it("are those that name a shared reference", async () => {
