@@ -97,6 +97,9 @@ describe("experiment", () => {
     await writeFile(at("items.csv"), `dramaId,variant,clicks,impressions,seconds,genre\n${Array.from({ length: 40 }, (_, i) => `d${i >> 1},${i % 2 === 0 ? "A" : "B"},${i === 7 ? "x" : 5 + i},50,60,g\n`).join("")}`);
     const { code, stderr } = await run("experiment", "--data", at("users.csv.gz"), "--plan", at("plan.yaml"), "--items", at("items.csv"));
     expect([code, stderr]).toEqual([3, expect.stringMatching(/^TOO_MANY_REJECTED: 1 of 40 lines are bad, the first .*items\.csv:9: clicks is "x"/mu) as string]);
+    await writeFile(at("bad-items.csv"), "dramaId,variant,clicks,impressions,seconds,genre\nd,A,x,1,1,g\n");
+    const all = await run("experiment", "--data", at("users.csv.gz"), "--plan", at("plan.yaml"), "--items", at("bad-items.csv"));
+    expect([all.code, all.stderr]).toEqual([3, expect.stringContaining("TOO_MANY_REJECTED: 1 of 1 lines are bad") as string]);
   });
 
   it("ends on values of any size", async () => {

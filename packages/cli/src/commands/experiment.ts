@@ -1,5 +1,5 @@
 import { rm } from "node:fs/promises";
-import { dirname, join, resolve } from "node:path";
+import { dirname, join } from "node:path";
 import { analyseExperiment, analyseSummaries, parseExperimentPlan, readArmSummaries, readExperimentRows, readItemRows, type CompletePlan, type ExperimentReport } from "@dramascope/evaluation";
 import { writeFileAtomically, writeJsonl, type RejectedLine } from "@dramascope/schema";
 import type { Command } from "commander";
@@ -7,6 +7,7 @@ import { defineCommand, usageError, type CliIo, type CommandContext, type SetExi
 import { CliError } from "../errors.ts";
 import { experimentHtml, percent, size } from "../experiment-report.ts";
 import { readConfig } from "../model.ts";
+import { checkRejectedPath } from "../rejected-list.ts";
 
 /** Share of bad lines above which nothing is analysed: what is missing may not be missing at random. */
 const MAX_REJECTED_SHARE = 0.01;
@@ -39,11 +40,12 @@ async function* counted<T>(rows: AsyncIterable<T>, count: LineCount): AsyncGener
 }
 
 /** Where bad lines go: by default beside the output; nowhere without one. */
-function rejectedPath({ data, items, plan, rejected, out, report }: ExperimentOptions): string | undefined {
+async function rejectedPath({ data, items, plan, rejected, out, report }: ExperimentOptions): Promise<string | undefined> {
   const beside = out ?? report;
   const path = rejected ?? (beside === undefined ? undefined : join(dirname(beside), "rejected.jsonl"));
-  const taken = path === undefined ? undefined : Object.entries({ out, report, data, items, plan }).find(([, other]) => other !== undefined && resolve(other) === resolve(path));
-  if (taken) throw usageError(`the list of bad lines would go to ${path!}, the file of --${taken[0]}`, "Give --rejected FILE with another name.");
+  if (path === undefined) return undefined;
+  const others = Object.entries({ data, items, plan, out, report }).flatMap(([name, file]): [string, string][] => (file === undefined ? [] : [[`--${name}`, file]]));
+  await checkRejectedPath(path, Object.fromEntries(others));
   return path;
 }
 
@@ -63,7 +65,7 @@ async function report(rejected: readonly RejectedLine[], counts: readonly LineCo
 
 /** Analyses rows of users, with the bad lines left out and reported. */
 async function analyseFiles(data: string, plan: CompletePlan, options: ExperimentOptions, context: CommandContext): Promise<{ result: ExperimentReport; rejected: number }> {
-  const list = rejectedPath(options);
+  const list = await rejectedPath(options);
   const rejected: RejectedLine[] = [];
   const counts: LineCount[] = [];
   const read = <T>(path: string, rowsOf: (path: string, plan: CompletePlan, options: { onRejected: (line: RejectedLine) => void }) => AsyncIterable<T>): AsyncIterable<T> => {

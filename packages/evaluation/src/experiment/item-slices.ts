@@ -66,7 +66,7 @@ async function sumByDrama(items: AsyncIterable<ItemRow>, plan: CompletePlan, var
     columns.forEach(({ name }, c) => (sums[c]! += row[name] as number));
     index++;
   }
-  if (unseen.size > 0) throw new EvaluationError(`no item row has ${[...unseen].join(", ")}`, { code: "SLICES_MISSING", hint: "Give the columns that the plan's slices name; write null where a drama has no value." });
+  if (index > 0 && unseen.size > 0) throw new EvaluationError(`no item row has ${[...unseen].join(", ")}`, { code: "SLICES_MISSING", hint: "Give the columns that the plan's slices name; write null where a drama has no value." });
   return dramas;
 }
 
