@@ -73,7 +73,7 @@ function dataFaults({ arms, repeated }: UserCounts, ratio: Srm | null, plan: Com
 
 const EXPLAINED = {
   "zero-denominator": "its denominators add up to 0",
-  "zero-baseline": "its control mean is 0, so there is no relative lift",
+  "zero-baseline": "its control mean is 0 or too near it, so there is no relative lift",
   "no-variance": "it does not vary",
 } as const;
 
