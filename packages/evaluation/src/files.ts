@@ -10,20 +10,11 @@ type DataRecord = z.infer<typeof record>;
 
 const isJsonl = (path: string): boolean => /\.(?:jsonl|ndjson)(?:\.gz)?$/u.test(path);
 
-async function* linesOf(path: string): AsyncGenerator<NumberedLine> {
-  try {
-    yield* readLines(path);
-  } catch (error) {
-    const { code } = error as { code?: string };
-    if (code === undefined || !/^E[A-Z]+$/u.test(code)) throw error;
-    throw new EvaluationError(`${path} cannot be read: ${(error as Error).message}`, { code: "FILE_UNREADABLE", cause: error, hint: "Check the path." });
-  }
-}
-
-function parseLine(path: string, { line, text }: NumberedLine): DataRecord {
+function parseLine(path: string, { line, text, isUtf8 }: NumberedLine): DataRecord {
   const fail = (problem: string, cause?: unknown): never => {
     throw new DataError(`${path}:${line}: ${problem}`, { code: "BAD_LINE", cause, hint: "Mend or remove the line." });
   };
+  if (!isUtf8) return fail("not UTF-8 text; convert the file");
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -38,12 +29,15 @@ function parseLine(path: string, { line, text }: NumberedLine): DataRecord {
 async function readEntries(path: string, valueOf: (record: DataRecord, where: string) => unknown): Promise<JsonEntry[]> {
   if (!isJsonl(path)) {
     const texts: string[] = [];
-    for await (const { text } of linesOf(path)) texts.push(text);
+    for await (const { line, text, isUtf8 } of readLines(path)) {
+      if (!isUtf8) throw new EvaluationError(`${path}:${line} is not UTF-8 text`, { code: "FILE_INVALID", hint: "Convert the file." });
+      texts.push(text);
+    }
     return parseJsonMap(texts.join("\n"), path);
   }
   const entries: JsonEntry[] = [];
   const lines = new Map<string, number>();
-  for await (const numbered of linesOf(path)) {
+  for await (const numbered of readLines(path)) {
     if (numbered.text.trim() === "") continue;
     const parsed = parseLine(path, numbered);
     checkNew(lines, path, parsed.dramaId, numbered.line);
@@ -62,7 +56,7 @@ export interface ReadFileOptions {
 /**
  * True classes by id: a JSON object of ids, or JSONL with `dramaId` and `quality` (records without a class are left out); `.gz` is unpacked.
  *
- * @throws EvaluationError `FILE_UNREADABLE`, `FILE_INVALID`, `DUPLICATE_ID` with both lines, `GOLD_INVALID`, `NO_TRUTH` when no record has a class; DataError `BAD_LINE`.
+ * @throws EvaluationError `FILE_INVALID`, `DUPLICATE_ID` with both lines, `GOLD_INVALID`, `NO_TRUTH` when no record has a class; DataError `BAD_LINE`, `FILE_UNREADABLE`.
  */
 export async function readTruth(path: string, { onWarning }: ReadFileOptions = {}): Promise<Map<string, number>> {
   const entries = await readEntries(path, ({ quality }) => quality);
@@ -88,7 +82,7 @@ function answerOf(record: DataRecord, where: string): unknown {
  * Predictions by id: a JSON object of ids, or JSONL of assessments or of `{ dramaId, expected, p1 … p5 }`, the five shares being optional; `.gz` is unpacked.
  * A missing answer is null and must be written: a record without `score`, `quality` and `expected` is an error.
  *
- * @throws EvaluationError `FILE_UNREADABLE`, `FILE_INVALID`, `DUPLICATE_ID` with both lines, `PREDICTION_INVALID`; DataError `BAD_LINE`.
+ * @throws EvaluationError `FILE_INVALID`, `DUPLICATE_ID` with both lines, `PREDICTION_INVALID`; DataError `BAD_LINE`, `FILE_UNREADABLE`.
  */
 export async function readPredictions(path: string, options: CoerceOptions = {}): Promise<Map<string, Prediction | null>> {
   const entries = await readEntries(path, answerOf);
@@ -98,7 +92,7 @@ export async function readPredictions(path: string, options: CoerceOptions = {})
 /**
  * Targets by id, such as click rates: a JSON object of ids and numbers, or JSONL with `dramaId` and `target`; `.gz` is unpacked.
  *
- * @throws EvaluationError `FILE_UNREADABLE`, `FILE_INVALID`, `DUPLICATE_ID` with both lines, `TARGET_INVALID`; DataError `BAD_LINE`.
+ * @throws EvaluationError `FILE_INVALID`, `DUPLICATE_ID` with both lines, `TARGET_INVALID`; DataError `BAD_LINE`, `FILE_UNREADABLE`.
  */
 export async function readTargets(path: string): Promise<Map<string, number>> {
   const entries = await readEntries(path, ({ target }) => target);
@@ -136,7 +130,7 @@ function sliceName(value: unknown): string | undefined {
  * Texts, whole numbers and truth values are dimensions, dates by quarter; titles are not, nor are fields with more than 50 different values
  * or with one longer than 64 characters: those are free text or names of single items.
  *
- * @throws EvaluationError `FILE_UNREADABLE`, `FILE_INVALID`, `DUPLICATE_ID` with both lines; DataError `BAD_LINE`.
+ * @throws EvaluationError `FILE_INVALID`, `DUPLICATE_ID` with both lines; DataError `BAD_LINE`, `FILE_UNREADABLE`.
  */
 export async function readSlices(path: string, { onWarning }: ReadFileOptions = {}): Promise<SliceValues> {
   const slices = new Map<string, Map<string, string>>();
@@ -162,7 +156,7 @@ export async function readSlices(path: string, { onWarning }: ReadFileOptions = 
  * Franchises by id, for folds that keep a franchise together: JSONL with `dramaId` and `franchiseId`, or a JSON object of ids and objects; `.gz` is unpacked.
  * Empty when no record has one.
  *
- * @throws EvaluationError `FILE_UNREADABLE`, `FILE_INVALID`, `DUPLICATE_ID` with both lines; DataError `BAD_LINE`.
+ * @throws EvaluationError `FILE_INVALID`, `DUPLICATE_ID` with both lines; DataError `BAD_LINE`, `FILE_UNREADABLE`.
  */
 export async function readFranchises(path: string): Promise<Map<string, string>> {
   const entries = await readEntries(path, (record) => record);

@@ -19,7 +19,7 @@ async function* readRows(path: string, id: "userId" | "dramaId", plan: Experimen
  * Rows of users from CSV or JSONL, `.gz` accepted, for {@link analyseExperiment}: `userId`, `variant` and the columns that the plan names.
  * User ids are text: in JSONL a number is refused, because large ones have lost digits already.
  *
- * @throws EvaluationError `CONFIG_INVALID` for the plan, `FILE_FORMAT`, `FILE_UNREADABLE`, `CSV_HEADER`, `NO_ROWS`, and `BAD_LINE` unless `onRejected` takes bad lines.
+ * @throws EvaluationError `CONFIG_INVALID` for the plan, `FILE_FORMAT`, `CSV_HEADER`, `NO_ROWS`, and `BAD_LINE` unless `onRejected` takes bad lines; DataError `FILE_UNREADABLE`.
  */
 export async function* readExperimentRows(path: string, plan: ExperimentPlan, options: ReadRowsOptions = {}): AsyncGenerator<ExperimentRow> {
   yield* readRows(path, "userId", plan, options) as AsyncGenerator<ExperimentRow>;

@@ -1,4 +1,4 @@
-import { csvCells, DramascopeError, readLines, type RejectedLine } from "@dramascope/schema";
+import { csvCells, readLines, type RejectedLine } from "@dramascope/schema";
 import { EvaluationError } from "../errors.ts";
 
 /** A line of a table as fields by column, or why it is none. */
@@ -55,24 +55,19 @@ function jsonLine(line: number, text: string): TableLine {
 /**
  * Lines of a CSV or JSONL file (`.gz` accepted), streamed. Blank lines are passed over.
  *
- * @throws EvaluationError `FILE_FORMAT` for another name, `FILE_UNREADABLE`, `CSV_HEADER` when the header is absent, lacks a wanted column or has one twice, `NO_ROWS` for JSONL without a line.
+ * @throws EvaluationError `FILE_FORMAT` for another name, `CSV_HEADER` when the header is absent, lacks a wanted column or has one twice, `NO_ROWS` for JSONL without a line; DataError `FILE_UNREADABLE`.
  */
 export async function* readTable(path: string, wanted: WantedColumns): AsyncGenerator<TableLine> {
   const format = /\.(csv|jsonl|ndjson)(?:\.gz)?$/u.exec(path)?.[1];
   if (format === undefined) throw new EvaluationError(`${path}: the name does not end in .csv, .jsonl or .ndjson (with or without .gz)`, { code: "FILE_FORMAT", hint: "Convert the file, or name it by what it holds." });
   let read = format === "csv" ? undefined : jsonLine;
   let isEmpty = true;
-  try {
-    for await (const { line, text } of readLines(path)) {
-      if (text.trim() === "") continue;
-      isEmpty = false;
-      if (read === undefined) read = csvLines(path, text, wanted);
-      else if (text.includes("\uFFFD")) yield { line, problem: "not UTF-8 text; convert the file" };
-      else yield read(line, text);
-    }
-  } catch (error) {
-    if (DramascopeError.isInstance(error)) throw error;
-    throw new EvaluationError(`${path} cannot be read: ${(error as Error).message}`, { code: "FILE_UNREADABLE", cause: error, hint: "Check that the file is there and whole." });
+  for await (const { line, text, isUtf8 } of readLines(path)) {
+    if (text.trim() === "") continue;
+    isEmpty = false;
+    if (read === undefined) read = csvLines(path, text, wanted);
+    else if (!isUtf8) yield { line, problem: "not UTF-8 text; convert the file" };
+    else yield read(line, text);
   }
   if (isEmpty && format === "csv") throw new EvaluationError(`${path} is empty: it lacks a header`, { code: "CSV_HEADER", hint: "Give a first line with the names of the columns, in any order." });
   if (isEmpty) throw new EvaluationError(`${path} holds no row`, { code: "NO_ROWS", hint: "Give one JSON object a line." });
