@@ -21,11 +21,13 @@ const hasDoc = (node: ts.Node): boolean => ts.getJSDocCommentsAndTags(node).some
 /** A variable's comment stands on its statement. */
 const documentedNode = (node: ts.Declaration): ts.Node => (ts.isVariableDeclaration(node) ? node.parent.parent : node);
 
+/** The compiler lists the members of an enum as it met them, which differs between fresh and repeated builds: sorted, they are the same. */
+const sortedEnums = (text: string): string => text.replace(/ZodEnum<\{([^{}]*)\}>/gu, (_, members: string) => `ZodEnum<{ ${members.split(";").map((member) => member.trim()).filter((member) => member !== "").sort().join("; ")} }>`);
+
 /** A declaration without its comments, white space folded. */
 function signature(node: ts.Node): string {
   const printer = ts.createPrinter({ removeComments: true });
-  return printer
-    .printNode(ts.EmitHint.Unspecified, node, node.getSourceFile())
+  return sortedEnums(printer.printNode(ts.EmitHint.Unspecified, node, node.getSourceFile()))
     .replace(/^export (declare )?/u, "")
     .replace(/^declare /u, "")
     .trim();

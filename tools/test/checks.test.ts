@@ -62,4 +62,15 @@ describe("check-docs", () => {
     expect(undocumented).toEqual(["bare"]);
     expect(report).toBe("function add(a: number, b: number): number;\n\nconst bare: number;\n");
   });
+
+  it("reports an enum the same in whatever order the compiler met its members", () => {
+    const folder = mkdtempSync(join(tmpdir(), "dramascope-docs-"));
+    const reports = ['{ b: "b"; a: "a" }', '{\n    a: "a";\n    b: "b";\n}'].map((members, i) => {
+      const entry = join(folder, `${i}.d.ts`);
+      writeFileSync(entry, `interface ZodEnum<T> { of: T }\n/** Kinds. */\nexport declare const kinds: ZodEnum<${members}>;\n`);
+      return readApi(entry).report;
+    });
+    expect(reports[0]).toBe('const kinds: ZodEnum<{ a: "a"; b: "b" }>;\n');
+    expect(reports[1]).toBe(reports[0]);
+  });
 });
