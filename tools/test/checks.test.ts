@@ -70,7 +70,7 @@ describe("check-docs", () => {
       writeFileSync(entry, `interface ZodEnum<T> { of: T }\n/** Kinds. */\nexport declare const kinds: ZodEnum<${members}>;\n`);
       return readApi(entry).report;
     });
-    expect(reports[0]).toBe('const kinds: ZodEnum<{ a: "a"; b: "b" }>;\n');
+    expect(reports[0]).toContain('const kinds: ZodEnum<{ a: "a"; b: "b" }>;');
     expect(reports[1]).toBe(reports[0]);
   });
 });
