@@ -1,7 +1,6 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, renameSync, rmSync, statSync } from "node:fs";
 import { availableParallelism } from "node:os";
-import { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { clusterHotValues, fitHotValue, scoreRows } from "@dramascope/hot-value";
 import { createRandom, type IndicatorRow } from "@dramascope/schema";
@@ -63,17 +62,23 @@ async function smallFigures(): Promise<{ scoredRowsPerSecond: number; cluster250
   }));
   const weights = { dailyAvgWatchTime: 0.16, dailyAvgUv: 0.12, favorites: 0.08, likes: 0.06, sixMonthWatchTime: 0.18, sixMonthUv: 0.14, comments: 0.05, search: 0.07, completionRate: 0.14 };
   const { model } = fitHotValue(rows, { weights, asOf: "2026-06-30", reference: { mode: "pooled" } });
-  const from = process.cpuUsage();
-  let count = 0;
-  for await (const _score of scoreRows(model, Readable.from(rows))) count++;
-  const { user, system } = process.cpuUsage(from);
+  async function* source(): AsyncGenerator<IndicatorRow> {
+    yield* rows;
+  }
+  let least = Infinity;
+  for (let round = 0; round < 5; round++) {
+    const from = process.cpuUsage();
+    for await (const _score of scoreRows(model, source()));
+    const { user, system } = process.cpuUsage(from);
+    least = Math.min(least, (user + system) / 1e6);
+  }
   const values = Float64Array.from({ length: 25_000 }, () => 100 * Math.exp(random.normal()));
   const times = Array.from({ length: 5 }, () => {
     const start = performance.now();
     clusterHotValues(values);
     return performance.now() - start;
   });
-  return { scoredRowsPerSecond: Math.round(count / ((user + system) / 1e6)), cluster25000Ms: Math.round(Math.min(...times)) };
+  return { scoredRowsPerSecond: Math.round(rows.length / least), cluster25000Ms: Math.round(Math.min(...times)) };
 }
 
 /** The fit on a Parquet file, with validation, duplicates, clustering and report, against bare SQL for marks and scores alone. */
