@@ -61,10 +61,16 @@ export async function openRejectedList(path: string, isAsked: boolean): Promise<
 
 const whereItIs = (path: string): Promise<string> => realpath(path).catch(async () => join(await realpath(dirname(path)).catch(() => resolve(dirname(path))), basename(path)));
 
-/** Refuses a list of bad lines under the name of a file that it would destroy. Others are by the option that names them. */
-export async function checkRejectedPath(path: string, others: Readonly<Record<string, string>>): Promise<void> {
+/**
+ * Where bad lines go: the file that was given, else `rejected.jsonl` beside an output. Refuses the name of a file that the list would destroy.
+ *
+ * @param others The command's other files, each with the option that names it.
+ */
+export async function rejectedPath(given: string | undefined, beside: string, others: readonly (readonly [option: string, file: string])[]): Promise<string> {
+  const path = given ?? join(dirname(beside), "rejected.jsonl");
   const place = await whereItIs(path);
-  for (const [option, other] of Object.entries(others)) {
+  for (const [option, other] of others) {
     if ((await whereItIs(other)) === place) throw usageError(`the list of bad lines would go to ${path}, which is the file of ${option}`, "Give another name: --rejected FILE.");
   }
+  return path;
 }

@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
@@ -50,6 +50,17 @@ describe("hot-value fit", () => {
     expect([all.code, all.stderr]).toEqual([3, expect.stringContaining("TOO_MANY_REJECTED") as string]);
     expect(await readdir(folder)).not.toContain("l4.jsonl");
     expect(await readFile(at("worse.jsonl"), "utf8")).toContain("malformed-line");
+  });
+
+  it("lists refused rows under the name of no other file", async () => {
+    await writeFile(at("rejected.jsonl"), "kept");
+    const fit = (input: string, out: string) => run("hot-value", "fit", input, "--weights", "equal", "--as-of", "2026-06-30", "--model", at("m5.json"), "--out", at(out));
+    const score = await run("hot-value", "score", golden, "--model", at("model.json"), "--out", at("l5.csv"), "--rejected", at("model.json"));
+    for (const { code, stderr } of [await fit(golden, "rejected.jsonl"), await fit(at("rejected.jsonl"), "l5.jsonl"), score]) {
+      expect([code, stderr]).toEqual([2, expect.stringContaining("USAGE: the list of bad lines would go to") as string]);
+    }
+    expect(await readFile(at("rejected.jsonl"), "utf8")).toBe("kept");
+    await rm(at("rejected.jsonl"));
   });
 
   it.each([

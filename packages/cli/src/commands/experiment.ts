@@ -1,5 +1,4 @@
 import { rm } from "node:fs/promises";
-import { dirname, join } from "node:path";
 import { analyseExperiment, analyseSummaries, parseExperimentPlan, readArmSummaries, readExperimentRows, readItemRows, type CompletePlan, type ExperimentReport } from "@dramascope/evaluation";
 import { writeFileAtomically, writeJsonl, type RejectedLine } from "@dramascope/schema";
 import type { Command } from "commander";
@@ -7,7 +6,7 @@ import { defineCommand, usageError, type CliIo, type CommandContext, type SetExi
 import { CliError } from "../errors.ts";
 import { experimentHtml, percent, size } from "../experiment-report.ts";
 import { readConfig } from "../model.ts";
-import { checkRejectedPath } from "../rejected-list.ts";
+import { rejectedPath } from "../rejected-list.ts";
 
 /** Share of bad lines above which nothing is analysed: what is missing may not be missing at random. */
 const MAX_REJECTED_SHARE = 0.01;
@@ -39,14 +38,11 @@ async function* counted<T>(rows: AsyncIterable<T>, count: LineCount): AsyncGener
   }
 }
 
-/** Where bad lines go: by default beside the output; nowhere without one. */
-async function rejectedPath({ data, items, plan, rejected, out, report }: ExperimentOptions): Promise<string | undefined> {
-  const beside = out ?? report;
-  const path = rejected ?? (beside === undefined ? undefined : join(dirname(beside), "rejected.jsonl"));
-  if (path === undefined) return undefined;
-  const others = Object.entries({ data, items, plan, out, report }).flatMap(([name, file]): [string, string][] => (file === undefined ? [] : [[`--${name}`, file]]));
-  await checkRejectedPath(path, Object.fromEntries(others));
-  return path;
+/** Where bad lines go: nowhere without a name or an output beside which they could be. */
+async function listOf({ data, items, plan, rejected, out, report }: ExperimentOptions): Promise<string | undefined> {
+  const beside = rejected ?? out ?? report;
+  if (beside === undefined) return undefined;
+  return rejectedPath(rejected, beside, Object.entries({ data, items, plan, out, report }).flatMap(([name, file]): [string, string][] => (file === undefined ? [] : [[`--${name}`, file]])));
 }
 
 /** Writes the list of bad lines and names the first; throws when a file has too many to go on. */
@@ -65,7 +61,7 @@ async function report(rejected: readonly RejectedLine[], counts: readonly LineCo
 
 /** Analyses rows of users, with the bad lines left out and reported. */
 async function analyseFiles(data: string, plan: CompletePlan, options: ExperimentOptions, context: CommandContext): Promise<{ result: ExperimentReport; rejected: number }> {
-  const list = await rejectedPath(options);
+  const list = await listOf(options);
   const rejected: RejectedLine[] = [];
   const counts: LineCount[] = [];
   const read = <T>(path: string, rowsOf: (path: string, plan: CompletePlan, options: { onRejected: (line: RejectedLine) => void }) => AsyncIterable<T>): AsyncIterable<T> => {

@@ -1,10 +1,10 @@
 import { readFile, rm } from "node:fs/promises";
-import { dirname, join } from "node:path";
 import { emitSql, EQUAL_WEIGHTS, fitHotValueFilesTo, HotValueError, parseModel, readRows, scoreHotValueFiles, serializeModel, validateWeights, type FitOptions, type HotValueModel, type Weights } from "@dramascope/hot-value";
 import { writeFileAtomically } from "@dramascope/schema";
 import { Command, Option } from "commander";
 import { defineCommand, parseCount, usageError, type CliIo, type SetExitCode } from "../context.ts";
 import { hotValueReportHtml } from "../hot-value-report.ts";
+import { rejectedPath } from "../rejected-list.ts";
 
 const INPUT = "CSV, JSONL (.gz accepted) or Parquet files, or patterns";
 const SCORES = "where the scores go: .csv, .jsonl (.gz accepted) or .parquet";
@@ -31,9 +31,6 @@ async function lastDate(paths: readonly string[], signal: AbortSignal): Promise<
   if (last === "") throw usageError("the input holds no usable row, so there is no last date", "Give --as-of DATE.");
   return last;
 }
-
-/** Where refused rows go by default: beside the output. */
-const rejectedPath = (given: string | undefined, out: string): string => given ?? join(dirname(out), "rejected.jsonl");
 
 /** Refused rows as a line for people; a file without any is removed when nobody asked for it. */
 async function describeRejected(count: number, path: string, isAsked: boolean): Promise<string> {
@@ -109,11 +106,12 @@ export function addHotValue(program: Command, io: CliIo, setExitCode: SetExitCod
         .option("--table <name>", "name of the table in the SQL", "indicators"),
     run: async ({ say, signal, progress, seed }, flags, inputs) => {
       if (flags.weights === undefined) throw usageError("--weights is missing: the published method names none", "Give --weights FILE with nine numbers that sum to 1, or --weights equal.");
+      const written: [string, string][] = [["--out", flags.out], ["--model", flags.model], ...(flags.report === undefined ? [] : [["--report", flags.report] as [string, string]])];
+      const rejected = await rejectedPath(flags.rejected, flags.out, [...inputs.map((input): [string, string] => ["the input", input]), ...written]);
       const weights = await readWeights(flags.weights);
       const asOf = flags.asOf ?? (await lastDate(inputs, signal));
       say(`fitting as of ${asOf}`);
       const options = await fitOptions(flags, asOf, weights);
-      const rejected = rejectedPath(flags.rejected, flags.out);
       const stability = flags.stability === undefined ? {} : { stability: parseCount("--stability", flags.stability) };
       const { model, report } = await fitHotValueFilesTo(inputs, { labels: flags.out, rejected }, { ...options, ...stability, ...(seed !== undefined && { seed }), signal, onProgress: progress });
       await writeFileAtomically(flags.model, serializeModel(model));
@@ -139,7 +137,7 @@ export function addHotValue(program: Command, io: CliIo, setExitCode: SetExitCod
         .option("--table <name>", "name of the table in the SQL", "indicators"),
     run: async ({ say, signal, progress }, { model: modelPath, out, rejected: given, onUnknownDate, emitSql: wanted, table }, inputs) => {
       const model = parseModel(await readJson(modelPath));
-      const rejected = rejectedPath(given, out);
+      const rejected = await rejectedPath(given, out, [...inputs.map((input): [string, string] => ["the input", input]), ["--out", out], ["--model", modelPath]]);
       const result = await scoreHotValueFiles(model, inputs, { scores: out, rejected }, { signal, onProgress: progress, ...(onUnknownDate && { onUnknownDate }) });
       if (result.otherDate > 0) say(`${result.otherDate} rows were compared with an earlier date's cohort, see thresholdsDate`);
       if (result.extraColumns.length > 0) say(`columns that mean nothing here: ${result.extraColumns.join(", ")}`);

@@ -1,12 +1,12 @@
 import { access, mkdir } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { dirname } from "node:path";
 import { createRewardPool, hardened, type ReferenceWarning, type RewardPool, type RewardSettings } from "@dramascope/rewards";
 import { DramascopeError } from "@dramascope/schema";
 import { Command, Option } from "commander";
 import { defineCommand, parseCount, usageError, type CliIo, type SetExitCode } from "../context.ts";
 import { CliError } from "../errors.ts";
 import { readConfig } from "../model.ts";
-import { checkRejectedPath } from "../rejected-list.ts";
+import { rejectedPath } from "../rejected-list.ts";
 import { scoreRewards } from "../score-rewards.ts";
 import { serveRewards } from "../serve-rewards.ts";
 
@@ -82,11 +82,10 @@ function addScore(group: Command, io: CliIo, setExitCode: SetExitCode): void {
       ),
     run: async (context, options) => {
       const maxRejectedShare = shareOf("--max-rejected-share", options.maxRejectedShare);
-      const rejected = options.rejected ?? join(dirname(options.out), "rejected.jsonl");
       await access(options.in).catch((error: unknown) => {
         throw new CliError(`${options.in} cannot be read`, { code: "INPUT_NOT_FOUND", cause: error, hint: "Check the path." });
       });
-      await checkRejectedPath(rejected, { "--in": options.in, "--out": options.out });
+      const rejected = await rejectedPath(options.rejected, options.out, [["--in", options.in], ["--out", options.out]]);
       const pool = await openPool(options);
       try {
         await makeFolderOf("--out", options.out);
