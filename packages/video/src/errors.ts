@@ -2,11 +2,13 @@ import { DramascopeError, type ErrorDetails } from "@dramascope/schema";
 
 /** Why an episode is refused or fails. */
 export type VideoErrorCode =
+  | "CACHE_IO"
   | "FFMPEG_NOT_FOUND"
   | "FFMPEG_UNUSABLE"
   | "PLAN_BUDGET_TOO_SMALL"
   | "PLAN_EPISODES"
   | "VIDEO_CANCELLED"
+  | "VIDEO_CHANGED"
   | "VIDEO_CORRUPT"
   | "VIDEO_DAMAGED"
   | "VIDEO_DECODER_MISSING"
@@ -14,15 +16,18 @@ export type VideoErrorCode =
   | "VIDEO_DIMENSIONS"
   | "VIDEO_EMPTY"
   | "VIDEO_ENCRYPTED"
+  | "VIDEO_FETCH_FAILED"
   | "VIDEO_FORMAT_REFUSED"
   | "VIDEO_FRAMES_INVALID"
   | "VIDEO_NOT_A_FILE"
   | "VIDEO_NOT_FOUND"
   | "VIDEO_NO_FRAMES"
   | "VIDEO_NO_VIDEO_STREAM"
+  | "VIDEO_PATH_REFUSED"
   | "VIDEO_RESOURCE"
   | "VIDEO_TIMEOUT"
   | "VIDEO_TOO_LARGE"
+  | "VIDEO_TOO_LONG"
   | "VIDEO_TRUNCATED";
 
 /** Details of a {@link VideoError}. */
@@ -30,6 +35,8 @@ export interface VideoErrorDetails extends ErrorDetails {
   code: VideoErrorCode;
   /** As the caller gave it. */
   path?: string | undefined;
+  /** Position in the drama, from 0. */
+  episode?: number | undefined;
   /** What ffmpeg said, at most 8 KiB. */
   detail?: string | undefined;
 }
@@ -38,12 +45,15 @@ export interface VideoErrorDetails extends ErrorDetails {
 export class VideoError extends DramascopeError {
   /** As the caller gave it. */
   readonly path?: string;
+  /** Position in the drama, from 0. */
+  readonly episode?: number;
   /** What ffmpeg said, at most 8 KiB. */
   readonly detail?: string;
 
   constructor(message: string, details: VideoErrorDetails) {
     super(message, details);
     if (details.path !== undefined) this.path = details.path;
+    if (details.episode !== undefined) this.episode = details.episode;
     if (details.detail !== undefined) this.detail = details.detail.slice(0, 8192);
   }
 }
