@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { appendFile, cp, mkdir, mkdtemp, readdir, readFile, rm, stat, truncate, utimes, writeFile } from "node:fs/promises";
+import { appendFile, cp, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, truncate, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -8,6 +8,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { canonicalJson, createRandom, sha256, type FrameManifest } from "@dramascope/schema";
 import { beforeEach, describe, expect, it } from "vitest";
+import { leaveMark, ownIdentity } from "../src/cache-marks.ts";
 import { frameCacheKey, type FrameCacheKeyParts } from "../src/frame-cache-key.ts";
 import { FrameCache, type CachedFrames, type FrameCacheOptions } from "../src/frame-cache.ts";
 import { framesOf, writeFrames } from "./frame-writer.ts";
@@ -317,6 +318,21 @@ describe("eviction", () => {
     await leave(key, machine, "4194305", "1", mark); // above the largest process id
     await leave("no lease at all");
     expect(await prune()).toMatchObject({ evicted: [key], rubbish: 2 });
+  });
+
+  it("is waited for by a reader that comes when it has begun, unless the evicting process is gone", async () => {
+    const cache = new FrameCache(root);
+    const { folder } = await store(cache, "a");
+    const own = await ownIdentity();
+    await leaveMark(join(root, "evicting"), keyOf("a"), { ...own, pid: 4_194_305 }); // above the largest process id
+    await (await cache.get(keyOf("a")))!.release();
+    const intent = await leaveMark(join(root, "evicting"), keyOf("a"), own);
+    const hit = cache.get(keyOf("a"));
+    await pause(50);
+    await rename(folder, join(root, "tmp", "evicted"));
+    await rm(intent);
+    expect(await hit).toBeNull();
+    expect([await listed("leases"), await listed("bad")]).toEqual([[], []]);
   });
 
   it("never takes the files of a hit away", async () => {
