@@ -2,7 +2,7 @@ import { readdir, stat } from "node:fs/promises";
 import { basename, extname, join } from "node:path";
 import { CliError } from "./errors.ts";
 
-const VIDEO_ENDINGS = new Set([".mp4", ".mov", ".mkv", ".webm", ".ts", ".m4v"]);
+const VIDEO_ENDINGS = new Set([".mp4", ".m4v", ".mov", ".mkv", ".webm", ".ts", ".m2ts", ".mts", ".avi", ".flv"]);
 const MAX_EPISODES = 5;
 
 /** A drama given on the command line: a file, or a folder whose first five videos are its episodes. */

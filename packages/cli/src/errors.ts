@@ -8,7 +8,7 @@ export type ExitCode = 0 | 1 | 2 | 3 | 4 | 130 | 143;
 
 const USAGE = new Set(["USAGE", "CONFIG_INVALID", "CONFIG_UNKNOWN_KEY"]);
 const UNAVAILABLE = /^(FFMPEG_|TENSORFLOW_|TEACHER_UNAVAILABLE|LEDGER_LOCKED|FIXTURES_MISSING|CHAT_UNAVAILABLE)/u;
-const INTERNAL = /^(ADDRESS_UNAVAILABLE|BUDGET_REACHED|INTERNAL|OUTPUT_UNWRITABLE)/u;
+const INTERNAL = /^(ADDRESS_UNAVAILABLE|BUDGET_REACHED|CACHE_IO|INTERNAL|OUTPUT_UNWRITABLE)/u;
 
 /** The exit code that an error leads to. Errors without a code of ours are failures of the program: 1. */
 export function exitCodeOf(error: unknown): ExitCode {

@@ -38,7 +38,7 @@ describe("usage", () => {
   });
 
   it("writes no escape codes and no carriage returns without a terminal", async () => {
-    const { done } = start(["frames", fixture("clips/tears-of-steel-vertical-540x960.mp4"), "--out", at("plain"), "--budget", "300"]);
+    const { done } = start(["frames", fixture("clips/tears-of-steel-vertical-540x960.mp4"), "--out", at("plain"), "--budget", "300", "--no-cache"]);
     const { code, stderr } = await done;
     expect(code).toBe(0);
     expect(stderr).toContain("frames");

@@ -43,6 +43,7 @@ export interface VideoErrorDetails extends ErrorDetails {
 
 /** An episode or plan that cannot be used. */
 export class VideoError extends DramascopeError {
+  declare readonly code: VideoErrorCode;
   /** As the caller gave it. */
   readonly path?: string;
   /** Position in the drama, from 0. */
@@ -55,5 +56,10 @@ export class VideoError extends DramascopeError {
     if (details.path !== undefined) this.path = details.path;
     if (details.episode !== undefined) this.episode = details.episode;
     if (details.detail !== undefined) this.detail = details.detail.slice(0, 8192);
+  }
+
+  /** True for errors of this class from any copy of the package. */
+  static override isInstance(value: unknown): value is VideoError {
+    return DramascopeError.isInstance(value) && value.name === "VideoError";
   }
 }

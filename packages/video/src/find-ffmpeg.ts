@@ -13,6 +13,10 @@ export interface Ffmpeg {
   source: string;
   /** Places that were looked at before, with the reason. */
   tried: string[];
+  /** It can turn HDR into ordinary colours (filters zscale, tonemap). */
+  canToneMap: boolean;
+  /** It has a decoder for AV1, which some files need. */
+  canDecodeAv1: boolean;
 }
 
 /** Options of {@link findFfmpeg}. */
@@ -34,6 +38,8 @@ interface Place {
 const run = promisify(execFile);
 const FILTERS = ["fps", "trim", "scale"];
 const DECODERS = ["h264", "hevc", "vp9"];
+/** ffmpeg's own av1 decoder needs a graphics card. */
+const AV1_DECODER = /^ ?\S+ +lib(?:dav1d|aom-av1|gav1) /mu;
 
 const isFile = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isFile() === true;
 
@@ -58,19 +64,34 @@ function places({ ffmpegPath, env = process.env }: FindFfmpegOptions): Place[] {
   return [...fromPackage(), { source: "PATH", path: onPath, isAsked: false, missing: "no ffmpeg on it" }];
 }
 
-/** Version of a program, or what keeps it from being used. */
-async function examine(path: string): Promise<{ version: string } | { problem: string }> {
-  if (!isFile(path)) return { problem: "there is no such file" };
+type Examined = Pick<Ffmpeg, "version" | "canToneMap" | "canDecodeAv1"> | { problem: string };
+
+/** Version and abilities of a program, or what keeps it from being used. */
+async function examine(path: string): Promise<Examined> {
   try {
-    const ask = async (...args: string[]): Promise<string> => (await run(path, ["-hide_banner", ...args], { timeout: 5000, maxBuffer: 4 << 20 })).stdout;
-    const version = /^ffmpeg version (\S+)/u.exec(await ask("-version"))?.[1];
+    const ask = async (...args: string[]): Promise<string> => (await run(path, ["-hide_banner", ...args], { timeout: 5000, maxBuffer: 4 << 20, killSignal: "SIGKILL", env: { PATH: process.env["PATH"] ?? "" } })).stdout;
+    const version = /^ffmpeg version (?<version>\S+)/u.exec(await ask("-version"))?.groups?.["version"];
     if (version === undefined) return { problem: "it does not answer as ffmpeg" };
     const [filters, decoders] = [await ask("-filters"), await ask("-decoders")];
-    const lacking = [...FILTERS.filter((name) => !new RegExp(`\\s${name}\\s`, "u").test(filters)), ...DECODERS.filter((name) => !new RegExp(`\\s${name}\\s`, "u").test(decoders))];
-    return lacking.length > 0 ? { problem: `it lacks ${lacking.join(", ")}` } : { version };
+    const isMissing = (list: string) => (name: string): boolean => !new RegExp(`^ ?\\S+ +${name} `, "mu").test(list);
+    const needed = [...FILTERS.filter(isMissing(filters)), ...DECODERS.filter(isMissing(decoders))];
+    if (needed.length > 0) return { problem: `it lacks ${needed.join(", ")}` };
+    return { version, canToneMap: !["zscale", "tonemap"].some(isMissing(filters)), canDecodeAv1: AV1_DECODER.test(decoders) };
   } catch (error) {
     return { problem: (error as Error).message.split("\n")[0]! };
   }
+}
+
+/** Answers by path, time and size: a program is asked once. */
+const examined = new Map<string, Promise<Examined>>();
+
+async function examineOnce(path: string): Promise<Examined> {
+  const info = statSync(path, { throwIfNoEntry: false });
+  if (!info?.isFile()) return { problem: "there is no such file" };
+  const key = `${path}\0${info.mtimeMs}\0${info.size}`;
+  const answer = examined.get(key) ?? examine(path);
+  examined.set(key, answer);
+  return answer;
 }
 
 /**
@@ -86,8 +107,8 @@ export async function findFfmpeg(options: FindFfmpegOptions = {}): Promise<Ffmpe
       tried.push(`${source}: ${missing ?? "not there"}`);
       continue;
     }
-    const found = await examine(path);
-    if ("version" in found) return { path, version: found.version, source, tried };
+    const found = await examineOnce(path);
+    if ("version" in found) return { path, ...found, source, tried };
     if (isAsked) throw new VideoError(`${source} names ${path}: ${found.problem}`, { code: "FFMPEG_UNUSABLE", hint: "Point it at a working ffmpeg, or unset it." });
     tried.push(`${source}: ${found.problem}`);
   }

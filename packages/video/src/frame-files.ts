@@ -1,32 +1,22 @@
-import { readFile, writeFile } from "node:fs/promises";
-import { dirname, join, resolve } from "node:path";
-import { canonicalJson, frameManifest, parseRecord, sha256, writeFileAtomically, writeFolderAtomically, type FrameManifest } from "@dramascope/schema";
-import { decodeDrama, type DramaFrames, type DramaOptions, type EpisodeFrames, type EpisodeInput } from "./drama.ts";
+import { open, readFile, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { frameManifest, parseRecord, sha256, type FrameManifest } from "@dramascope/schema";
+import type { Frame } from "./decode.ts";
+import type { EpisodeFrames } from "./drama.ts";
 import { VideoError } from "./errors.ts";
 
 /** Form of frames on disk. */
 export type FrameFormat = "jpeg" | "png" | "raw";
 
-/** Options of {@link extractFrames}. */
-export interface ExtractOptions extends DramaOptions {
-  /** Folder that gets one folder an episode: `1`, `2`, … */
-  out: string;
-  /** `jpeg` is quality 90 without chroma subsampling, which would smear the red digits. Default `jpeg`. */
-  format?: FrameFormat;
-}
+/** JPEG quality of frames, 1 to 100. */
+export const JPEG_QUALITY = 90;
+const RAW_FILE = "frames.rgb";
 
-/** Frames in memory and where they were written. */
-export interface ExtractedFrames extends DramaFrames {
-  /** One manifest an episode, in order. */
-  manifests: string[];
-}
-
-const ENDINGS: Readonly<Record<Exclude<FrameFormat, "raw">, string>> = { jpeg: "jpg", png: "png" };
-
+/** JPEG without chroma subsampling, which would smear the red digits, and without metadata. */
 async function encode(frame: Uint8Array, width: number, height: number, format: "jpeg" | "png"): Promise<Uint8Array> {
   const { default: sharp } = await import("sharp");
   const image = sharp(frame, { raw: { width, height, channels: 3 } });
-  return format === "jpeg" ? image.jpeg({ quality: 90, chromaSubsampling: "4:4:4" }).toBuffer() : image.png().toBuffer();
+  return format === "jpeg" ? image.jpeg({ quality: JPEG_QUALITY, chromaSubsampling: "4:4:4" }).toBuffer() : image.png().toBuffer();
 }
 
 /** JPEG of each frame of an episode, quality 90. */
@@ -35,32 +25,53 @@ export async function encodeJpegs({ frames, frameCount, width, height }: Pick<Ep
   return Promise.all(Array.from({ length: frameCount }, (_, i) => encode(frames.subarray(i * size, (i + 1) * size), width, height, "jpeg")));
 }
 
-/** Writes one episode's frames and manifest as a folder, whole or absent. Returns the manifest's path. */
-export async function writeEpisodeFrames(folder: string, episode: EpisodeFrames, format: FrameFormat = "jpeg"): Promise<string> {
-  await writeFolderAtomically(folder, async (temporary) => {
-    const { width, height, frames } = episode;
-    const size = width * height * 3;
-    const manifest: FrameManifest = structuredClone(episode.manifest);
-    if (format === "raw") await writeFile(join(temporary, "frames.rgb"), frames);
-    for (const entry of manifest.frames) {
-      const rgb = frames.subarray(entry.i * size, (entry.i + 1) * size);
-      const data = format === "raw" ? rgb : await encode(rgb, width, height, format);
-      entry.file = format === "raw" ? "frames.rgb" : `${String(entry.i).padStart(6, "0")}.${ENDINGS[format]}`;
-      entry.bytes = data.length;
-      entry.sha256 = sha256(data);
-      if (format !== "raw") await writeFile(join(temporary, entry.file), data);
+type FrameEntry = FrameManifest["frames"][number];
+
+const entryOf = ({ index, second, label, repeat }: Frame): FrameEntry => ({ i: index, second, label, repeat });
+
+async function writeRaw(folder: string, frames: AsyncIterable<Frame>): Promise<FrameEntry[]> {
+  const file = await open(join(folder, RAW_FILE), "w");
+  try {
+    const entries: FrameEntry[] = [];
+    for await (const frame of frames) {
+      await file.writeFile(frame.data);
+      entries.push({ ...entryOf(frame), file: RAW_FILE, bytes: frame.data.length, sha256: sha256(frame.data) });
     }
-    await writeFileAtomically(join(temporary, "manifest.json"), `${canonicalJson(manifest)}\n`);
-  });
-  return join(resolve(folder), "manifest.json");
+    return entries;
+  } finally {
+    await file.close();
+  }
 }
 
-/** From episode files to numbered frames on disk and in memory: the one call for applications. */
-export async function extractFrames(episodes: readonly EpisodeInput[], options: ExtractOptions): Promise<ExtractedFrames> {
-  const drama = await decodeDrama(episodes, options);
-  const manifests: string[] = [];
-  for (const [i, episode] of drama.episodes.entries()) manifests.push(await writeEpisodeFrames(join(options.out, String(i + 1)), episode, options.format));
-  return { ...drama, manifests };
+async function writePictures(folder: string, frames: AsyncIterable<Frame>, format: "jpeg" | "png"): Promise<FrameEntry[]> {
+  const write = async (entry: FrameEntry, pixels: Uint8Array, width: number, height: number): Promise<FrameEntry> => {
+    const data = await encode(pixels, width, height, format);
+    const file = `${String(entry.i).padStart(6, "0")}.${format === "jpeg" ? "jpg" : "png"}`;
+    await writeFile(join(folder, file), data);
+    return { ...entry, file, bytes: data.length, sha256: sha256(data) };
+  };
+  const entries: FrameEntry[] = [];
+  // One frame is encoded while ffmpeg decodes the next.
+  let writing: Promise<FrameEntry> | undefined;
+  try {
+    for await (const frame of frames) {
+      if (writing) entries.push(await writing);
+      writing = undefined;
+      const before = entries.at(-1);
+      // A repeated frame is the file before it, unless it carries another number.
+      if (frame.repeat && before?.label === frame.label) entries.push({ ...before, ...entryOf(frame) });
+      else writing = write(entryOf(frame), frame.data.slice(), frame.width, frame.height);
+    }
+    if (writing) entries.push(await writing);
+    return entries;
+  } finally {
+    await writing?.catch(() => undefined);
+  }
+}
+
+/** Writes frames into a folder as they come. Returns what the manifest says of each. */
+export function writeFrames(folder: string, frames: AsyncIterable<Frame>, format: FrameFormat): Promise<FrameEntry[]> {
+  return format === "raw" ? writeRaw(folder, frames) : writePictures(folder, frames, format);
 }
 
 /**

@@ -63,6 +63,11 @@ const CELL = 28;
 const CELL_PIXELS = CELL * CELL;
 const DEFAULTS: Required<PlanOptions> = { tokenBudget: 16384, floorPairTokens: 64, maxPairTokens: 768, minFrameTokens: 16, maxFramesPerEpisode: 768, maxSecondsPerEpisode: 1800 };
 
+/** Seconds of an episode that a plan looks at. */
+export function maxSecondsOf(options: PlanOptions = {}): number {
+  return options.maxSecondsPerEpisode ?? DEFAULTS.maxSecondsPerEpisode;
+}
+
 function roundHalfEven(x: number): number {
   const floor = Math.floor(x);
   const rest = x - floor;

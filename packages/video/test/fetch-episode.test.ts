@@ -10,8 +10,8 @@ import { createServer as createTlsServer, type TLSSocket } from "node:tls";
 import { fileURLToPath } from "node:url";
 import { inspect } from "node:util";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { describeUrl } from "../src/checked-url.ts";
-import { fetchEpisode, type FetchOptions } from "../src/fetch-episode.ts";
+import { describeUrl } from "../src/fetch/checked-url.ts";
+import { fetchEpisode, type FetchOptions } from "../src/fetch/fetch-episode.ts";
 import { selfSigned } from "./self-signed.ts";
 
 const SECRET = "canary-7f3a";
@@ -248,7 +248,7 @@ describe("a fetch", () => {
     await once(proxy.listen(0, "127.0.0.1"), "listening");
     const at = `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`;
     const program = `
-      import { fetchEpisode } from ${JSON.stringify(fileURLToPath(new URL("../src/fetch-episode.ts", import.meta.url)))};
+      import { fetchEpisode } from ${JSON.stringify(fileURLToPath(new URL("../src/fetch/fetch-episode.ts", import.meta.url)))};
       const options = { allowAddress: () => true, temporaryFolder: ${JSON.stringify(temporaryFolder)}, lookup: async () => ["127.0.0.1"] };
       const { bytes, remove } = await fetchEpisode(${JSON.stringify(base)}, { ...options, ca: ${JSON.stringify(cert)} });
       await remove();

@@ -8,9 +8,9 @@ import { setTimeout as pause } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { canonicalJson, createRandom, sha256, type FrameManifest } from "@dramascope/schema";
 import { beforeEach, describe, expect, it } from "vitest";
-import { leaveMark, ownIdentity } from "../src/cache-marks.ts";
-import { frameCacheKey, type FrameCacheKeyParts } from "../src/frame-cache-key.ts";
-import { FrameCache, type CachedFrames, type FrameCacheOptions } from "../src/frame-cache.ts";
+import { leaveMark, ownIdentity } from "../src/cache/marks.ts";
+import { frameCacheKey, type FrameCacheKeyParts } from "../src/cache/frame-cache-key.ts";
+import { FrameCache, type CachedFrames, type FrameCacheOptions } from "../src/cache/frame-cache.ts";
 import { framesOf, writeFrames } from "./frame-writer.ts";
 
 const HOUR = 3_600_000;

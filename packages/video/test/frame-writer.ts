@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { setTimeout as pause } from "node:timers/promises";
 import { sha256, type FrameManifest } from "@dramascope/schema";
-import { FrameCache } from "../src/frame-cache.ts";
+import { FrameCache } from "../src/cache/frame-cache.ts";
 
 /** Stand-ins of encoded frames, the same for the same name. */
 export function framesOf(name: string): Buffer[] {

@@ -3,7 +3,7 @@ import { assessFrames, type ScoreMode } from "@dramascope/assessor";
 import { builtin, loadTemplate } from "@dramascope/prompts";
 import { assessmentSection, renderReport } from "@dramascope/report";
 import { hashJson, writeFileAtomically, writeJsonl, type Assessment } from "@dramascope/schema";
-import { contactSheet, decodeDrama, type DramaFrames, type PlanOptions } from "@dramascope/video";
+import { contactSheet, decodeDrama, eachFrame, type DramaFrames, type PlanOptions } from "@dramascope/video";
 import { Option, type Command } from "commander";
 import { defineCommand, parseCount, type CliIo, type CommandContext, type SetExitCode } from "../context.ts";
 import { dramaAt } from "../episodes.ts";
@@ -73,7 +73,7 @@ async function assessmentReport(assessed: readonly AssessedDrama[]): Promise<str
     assessed.map(async ({ assessment, drama }) =>
       assessmentSection(assessment, {
         title: assessment.dramaId,
-        contactSheets: await Promise.all(drama.episodes.map(async (episode, i) => ({ bytes: await contactSheet(episode), alt: `Frames of episode ${i + 1}`, caption: `Episode ${i + 1}: ${episode.frameCount} frames of ${episode.width} × ${episode.height} pixels, ${episode.manifest.plan.tokens} tokens` }))),
+        contactSheets: await Promise.all(drama.episodes.map(async (episode, i) => ({ bytes: await contactSheet(eachFrame(episode), { maxFrames: 40 }), alt: `Frames of episode ${i + 1}`, caption: `Episode ${i + 1}: ${episode.frameCount} frames of ${episode.width} × ${episode.height} pixels, ${episode.manifest.plan.tokens} tokens` }))),
       }),
     ),
   );

@@ -19,7 +19,7 @@ export function addDoctor(program: Command, io: CliIo, setExitCode: SetExitCode)
         ["Node.js", process.version],
         ...tensorflow.diagnostics.candidates.map(({ where, outcome, reason }) => [`TensorFlow: ${where}`, reason === undefined ? outcome : `${outcome}: ${reason}`]),
         ["TensorFlow in use", `${tensorflow.version} on ${tensorflow.backend} (${tensorflow.binding ?? "TensorFlow.js"}, ${tensorflow.device})`],
-        ["ffmpeg", ffmpeg instanceof Error ? `missing: ${ffmpeg.message}` : `${ffmpeg.version} from ${ffmpeg.source}`],
+        ["ffmpeg", ffmpeg instanceof Error ? `missing: ${ffmpeg.message}` : `${ffmpeg.version} from ${ffmpeg.source}${ffmpeg.canToneMap ? "" : "; without zscale, so HDR films keep their raw colours"}${ffmpeg.canDecodeAv1 ? "" : "; cannot decode AV1"}`],
         ["browser for page tests", chromium ?? "missing: install chromium, or set DRAMASCOPE_CHROMIUM"],
         ["free memory", `${(freemem() / 1e9).toFixed(1)} GB`],
         ...(tensorflow.backend === "wasm" ? [["to do", "a native TensorFlow is five times as fast: node tools/setup.mjs in the workspace, or pip install tensorflow-cpu"]] : []),

@@ -5,7 +5,7 @@ import { loadTemplate } from "@dramascope/prompts";
 import type { Prompt, QwenVl } from "@dramascope/qwen-vl";
 import { createRandom, readLines, writeFileAtomically, writeJsonl, type Assessment, type GrpoSample, type Message } from "@dramascope/schema";
 import { createSampleEncoder, trainGrpo, trainSft, type SampleEncoder } from "@dramascope/trainer";
-import { contactSheet, decodeDrama, findFfmpeg, type DramaFrames } from "@dramascope/video";
+import { contactSheet, decodeDrama, eachFrame, findFfmpeg, type DramaFrames } from "@dramascope/video";
 import type { CommandContext } from "../context.ts";
 import { hashWeights, loadModel } from "../model.ts";
 import { demoReport, type SeedRun } from "./demo-report.ts";
@@ -241,7 +241,7 @@ export async function runDemo({ out: outGiven, isQuick, seeds, context }: DemoOp
     }
     attached.dispose();
     await writeJsonl(join(out, "assessments.jsonl"), results.map(({ assessment }) => assessment));
-    return Promise.all(results.map(async ({ assessment, drama }) => ({ assessment, sheets: await Promise.all(drama.episodes.map((episode) => contactSheet(episode))) })));
+    return Promise.all(results.map(async ({ assessment, drama }) => ({ assessment, sheets: await Promise.all(drama.episodes.map((episode) => contactSheet(eachFrame(episode), { maxFrames: 40 }))) })));
   });
 
   const peakMemory = process.resourceUsage().maxRSS * 1024;

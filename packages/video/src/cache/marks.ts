@@ -2,7 +2,7 @@ import { mkdir, readdir, readFile, readlink, rm, writeFile } from "node:fs/promi
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { sha256 } from "@dramascope/schema";
-import { orAbsent, stateOf, uniqueName } from "./cache-io.ts";
+import { orAbsent, stateOf, uniqueName } from "./io.ts";
 
 /** A process as others on the same cache can tell whether it lives. */
 export interface ProcessIdentity {

@@ -1,8 +1,8 @@
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { sha256, sha256File, writeFileAtomically } from "@dramascope/schema";
-import { cacheIo, orAbsent, systemCode } from "./cache-io.ts";
-import { VideoError } from "./errors.ts";
+import { cacheIo, orAbsent, systemCode } from "./io.ts";
+import { VideoError } from "../errors.ts";
 
 interface SourceState {
   /** Hash of what tells this state of the file from others, 64 hex digits. */

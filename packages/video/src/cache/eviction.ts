@@ -1,10 +1,10 @@
 import { mkdir, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { checkEntry } from "./cache-entry.ts";
-import { orAbsent, stateOf, uniqueName } from "./cache-io.ts";
-import { isMarked, leaveMark, removeDeadMarks, type ProcessIdentity } from "./cache-marks.ts";
-import { readStamp, removeStamp } from "./cache-stamps.ts";
-import type { CacheFolders } from "./cache-folders.ts";
+import { checkEntry } from "./entry.ts";
+import { orAbsent, stateOf, uniqueName } from "./io.ts";
+import { isMarked, leaveMark, removeDeadMarks, type ProcessIdentity } from "./marks.ts";
+import { readStamp, removeStamp } from "./stamps.ts";
+import type { CacheFolders } from "./folders.ts";
 
 /** What a clean-up of the cache left and took away. */
 export interface PruneReport {

@@ -1,6 +1,6 @@
 import { mkdir, readFile, rm, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { orAbsent, stateOf } from "./cache-io.ts";
+import { orAbsent, stateOf } from "./io.ts";
 
 /** What the cache remembers of an entry beside it. */
 export interface EntryStamp {

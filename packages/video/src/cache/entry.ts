@@ -3,7 +3,7 @@ import { createReadStream } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describeIssues, frameManifest, sha256, sha256File, type FrameManifest } from "@dramascope/schema";
-import { orAbsent, stateOf } from "./cache-io.ts";
+import { orAbsent, stateOf } from "./io.ts";
 
 /** How far an entry is looked at: that each file has its size, or its contents too. */
 export type CacheVerification = "size" | "sha256";

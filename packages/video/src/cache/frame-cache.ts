@@ -2,13 +2,13 @@ import { mkdir, readdir, rename, rm, utimes, writeFile } from "node:fs/promises"
 import { dirname, join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { canonicalJson, frameManifest, parseRecord, sha256, type FrameManifest } from "@dramascope/schema";
-import { checkEntry, checkFrames, type CacheVerification, type CheckedEntry } from "./cache-entry.ts";
-import { pruneCache, type PruneReport } from "./cache-eviction.ts";
-import { cacheFolders, type CacheFolders } from "./cache-folders.ts";
-import { cacheIo, flush, orAbsent, stateOf, uniqueName } from "./cache-io.ts";
-import { isMarked, leaveMark, ownIdentity, type ProcessIdentity } from "./cache-marks.ts";
-import { readStamp, removeStamp, writeStamp } from "./cache-stamps.ts";
-import { VideoError } from "./errors.ts";
+import { checkEntry, checkFrames, type CacheVerification, type CheckedEntry } from "./entry.ts";
+import { pruneCache, type PruneReport } from "./eviction.ts";
+import { cacheFolders, type CacheFolders } from "./folders.ts";
+import { cacheIo, flush, orAbsent, stateOf, uniqueName } from "./io.ts";
+import { isMarked, leaveMark, ownIdentity, type ProcessIdentity } from "./marks.ts";
+import { readStamp, removeStamp, writeStamp } from "./stamps.ts";
+import { VideoError } from "../errors.ts";
 import { SourceHashes } from "./source-hashes.ts";
 
 /** Options of {@link FrameCache}. */

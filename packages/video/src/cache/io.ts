@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { lstat, open } from "node:fs/promises";
 import type { BigIntStats } from "node:fs";
 import { DramascopeError } from "@dramascope/schema";
-import { VideoError } from "./errors.ts";
+import { VideoError } from "../errors.ts";
 
 const NO_SPACE = new Set(["ENOSPC", "EDQUOT", "EFBIG"]);
 const ABSENT = new Set(["ENOENT"]);

@@ -1,6 +1,6 @@
 import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
-import { VideoError } from "./errors.ts";
+import { VideoError } from "../errors.ts";
 import { isPublicAddress } from "./public-address.ts";
 
 /** Which hosts may be asked. */

@@ -9,7 +9,7 @@ import { pipeline } from "node:stream/promises";
 import { getCACertificates } from "node:tls";
 import { DramascopeError } from "@dramascope/schema";
 import { checkHost, describeUrl, parseEpisodeUrl, plainCause, type CheckedUrl, type HostRules } from "./checked-url.ts";
-import { VideoError, type VideoErrorCode } from "./errors.ts";
+import { VideoError, type VideoErrorCode } from "../errors.ts";
 
 /** Options of {@link fetchEpisode}. */
 export interface FetchOptions extends HostRules {
