@@ -33,7 +33,7 @@ export async function cachedEpisode(cache: FrameCache, work: EpisodeWork, drama:
     const { frames, width, height } = episode.plan;
     const sha256 = await hashSource(episode, options.maxBytes, cache);
     const key = frameCacheKey({ sourceSha256: sha256, filter: episode.filter, frames, width, height, labels: episode.labels, overlay: overlayOf(options, episode), format, quality: format === "jpeg" ? JPEG_QUALITY : null });
-    let isDecoded = false;
+    let isDecoded = false as boolean; // set while the cache writes
     const found = await cache.put(key, (folder) => {
       isDecoded = true;
       return storeFrames(folder, work, drama, options, { format, sha256 });

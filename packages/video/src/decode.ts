@@ -142,9 +142,9 @@ class FrameReader {
   async #fetch(): Promise<boolean> {
     this.#isWaiting = true;
     try {
-      const { done, value } = await this.#chunks.next();
-      this.#chunk = done ? Buffer.alloc(0) : value;
-      return !done;
+      const next = await this.#chunks.next();
+      this.#chunk = next.done ? Buffer.alloc(0) : next.value;
+      return !next.done;
     } catch {
       // The pipe broke because the process was ended; its end tells why.
       return false;
@@ -181,18 +181,21 @@ async function* decodeFrames(path: string, plan: EpisodePlan, options: DecodeOpt
     stop ??= error;
     child?.kill();
   };
+  const throwIfStopped = (): void => {
+    if (stop) throw stop;
+  };
   const onAbort = (): void => halt(fail("VIDEO_CANCELLED", "the work was cancelled", "Run again to continue."));
   signal?.addEventListener("abort", onAbort, { once: true });
   try {
     if (signal?.aborted) onAbort();
-    if (stop) throw stop;
+    throwIfStopped();
     const ffmpeg = await findFfmpeg({ ffmpegPath: options.ffmpegPath });
     release = await slots.acquire(options.processes ?? availableParallelism(), signal);
     const source = { ...(await openSource(path, options)), fileId: probe.fileId };
     await assertUnchanged(source);
     const { filter, warnings } = filterOf(probe, plan, strideSeconds, ffmpeg.canToneMap);
     child = startFfmpeg(ffmpeg.path, ["-v", "level+warning", ...INPUT_GUARDS, "-i", `file:${source.realPath}`, "-map", "0:V:0", "-vf", filter, "-pix_fmt", "rgb24", "-f", "rawvideo", "pipe:1"], { cpuSeconds: 60 + 2 * plannedSeconds });
-    if (stop) throw stop; // eslint-disable-line @typescript-eslint/no-unnecessary-condition -- set by the signal meanwhile
+    throwIfStopped();
     const limitSeconds = 30 + plannedSeconds;
     reader = new FrameReader(child, width * height * 3, limitSeconds * 1000, () => halt(fail("VIDEO_TIMEOUT", `decoding kept us waiting for more than ${limitSeconds} s`, "The file is damaged, or the machine is overloaded.")));
 
@@ -215,7 +218,7 @@ async function* decodeFrames(path: string, plan: EpisodePlan, options: DecodeOpt
     }
     if (decoded === sampled) await reader.finish();
     const end = await child.end;
-    if (stop) throw stop; // eslint-disable-line @typescript-eslint/no-unnecessary-condition -- set by the signal or the clock meanwhile
+    throwIfStopped();
     await assertUnchanged(source);
     const { log } = child;
     if (!reader.overflow && (end.code !== 0 || end.startError)) {

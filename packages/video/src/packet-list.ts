@@ -107,9 +107,9 @@ export async function listPackets(file: SourceFile, ffmpegPath: string, signal?:
   try {
     child.stdout.setEncoding("latin1").on("data", (text: string) => {
       bytes += text.length;
-      if (bytes <= OUTPUT_LIMIT) return reader.add(text);
-      isCut = true;
-      child.kill();
+      isCut ||= bytes > OUTPUT_LIMIT;
+      if (isCut) child.kill();
+      else reader.add(text);
     });
     const end = await child.end;
     if (stop) throw stop;

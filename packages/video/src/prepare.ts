@@ -97,11 +97,11 @@ export interface PreparedDrama {
 
 const NO_PLAN: DramaPlan = { strideSeconds: 1, pairTokens: 0, totalTokens: 0, secondsPerGrid: 2, episodes: [] };
 
-/** The error with the episode's place and the path as the caller knows it. */
-export function inEpisode(error: unknown, episode: number, path: string): VideoError {
+/** The error with the episode's place and the path as the caller knows it, which is not the file where that was fetched. */
+export function inEpisode(error: unknown, { episode, path, file = path }: Pick<PreparedEpisode, "episode" | "path"> & { file?: string }): VideoError {
   if (!VideoError.isInstance(error)) return new VideoError(`${path}: ${error instanceof Error ? error.message : String(error)}`, { code: "VIDEO_DECODE_FAILED", path, episode, cause: error, hint: "Report this: it is not an expected failure." });
   const { message, code, hint, detail, cause } = error;
-  return new VideoError(message, { code, hint, detail, cause, path, episode });
+  return new VideoError(message.replaceAll(file, path), { code, hint, detail, cause, path, episode });
 }
 
 type LookedAt = Pick<PreparedEpisode, "episode" | "path" | "file" | "roots" | "probe" | "warnings">;
@@ -118,7 +118,9 @@ export async function prepareDrama(inputs: readonly EpisodeInput[], options: Dra
   if (inputs.length < 1 || inputs.length > 5) throw new VideoError(`${inputs.length} episodes were given`, { code: "PLAN_EPISODES", hint: "Give one to five episodes." });
   const ffmpeg = await findFfmpeg({ ffmpegPath: options.ffmpegPath });
   const disposals: (() => Promise<void>)[] = [];
-  const dispose = async (): Promise<void> => void (await Promise.allSettled(disposals.map((remove) => remove())));
+  const dispose = async (): Promise<void> => {
+    await Promise.allSettled(disposals.map((remove) => remove()));
+  };
   const localFile = async (path: string): Promise<Pick<LookedAt, "file" | "roots">> => {
     if (!isUrl(path)) return { file: path, roots: options.roots };
     if (!options.fetch) throw new VideoError(`${describeUrl(path)}: addresses are not opened`, { code: "VIDEO_PATH_REFUSED", hint: "Download the file, or allow addresses with the option fetch." });
@@ -130,15 +132,18 @@ export async function prepareDrama(inputs: readonly EpisodeInput[], options: Dra
   const failures: EpisodeFailure[] = [];
   const look = async ({ path: given }: EpisodeInput, episode: number): Promise<LookedAt | undefined> => {
     const path = isUrl(given) ? describeUrl(given) : given;
+    let file = given;
     try {
-      const { file, roots } = await localFile(given);
+      const local = await localFile(given);
+      const { roots } = local;
+      file = local.file;
       const probe = await probeEpisode(file, { ffmpegPath: ffmpeg.path, maxBytes: options.maxBytes, roots, signal });
       const isLong = probe.end > maxSeconds;
       if (isLong && maxDurationPolicy === "error") throw new VideoError(`${path}: it lasts ${Math.round(probe.end)} s, more than ${maxSeconds} s`, { code: "VIDEO_TOO_LONG", hint: "Give single episodes, or let the rest be left out." });
       options.onProgress?.({ type: "probe", phase: "probe", done: episode + 1, total: inputs.length, episode, ...(options.drama === undefined ? {} : { drama: options.drama }) } satisfies FrameProgress);
       return { episode, path, file, roots, probe, warnings: [...probe.warnings, ...(isLong ? ["DURATION_CAPPED"] : [])] };
     } catch (error) {
-      const known = inEpisode(error, episode, path);
+      const known = inEpisode(error, { episode, path, file });
       if (strict || known.code === "VIDEO_CANCELLED") throw known;
       failures.push({ episode, path, error: known });
       return undefined;

@@ -68,7 +68,7 @@ export async function runEpisodes<T>(drama: PreparedDrama, options: DramaOptions
       reporter.say("done", episode, episode.plan.frames);
       return [result];
     } catch (error) {
-      const known = inEpisode(error, episode.episode, episode.path);
+      const known = inEpisode(error, episode);
       reporter.say("error", episode, 0);
       if (!strict && !options.signal?.aborted) failures.push({ episode: episode.episode, path: episode.path, error: known });
       else {

@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readdir, readFile, stat, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { createServer, type Server } from "node:https";
 import { createServer as createTcpServer, type AddressInfo } from "node:net";
@@ -10,8 +10,10 @@ import { createServer as createTlsServer, type TLSSocket } from "node:tls";
 import { fileURLToPath } from "node:url";
 import { inspect } from "node:util";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { decodeDrama } from "@dramascope/video";
 import { describeUrl } from "../src/fetch/checked-url.ts";
 import { fetchEpisode, type FetchOptions } from "../src/fetch/fetch-episode.ts";
+import { makeFilm, SMALL } from "./real-ffmpeg.ts";
 import { selfSigned } from "./self-signed.ts";
 
 const SECRET = "canary-7f3a";
@@ -57,6 +59,18 @@ async function refused(url: string, options: FetchOptions = local(), signal?: Ab
   expect(await readdir(temporaryFolder)).toEqual([]);
   return { code, message };
 }
+
+it("decodes an address as the file that it is, and leaves nothing on the disk", async () => {
+  const film = await readFile(await makeFilm(join(temporaryFolder, "film.mp4"), 3));
+  await rm(join(temporaryFolder, "film.mp4"));
+  answer = ({ url }, response) => response.end(url!.includes("cut") ? film.subarray(0, 3000) : film);
+  const { episodes, failures } = await decodeDrama([{ path: `${base}/1.mp4?token=${SECRET}` }, { path: `${base}/cut.mp4?token=${SECRET}` }], { fetch: local(), strict: false, plan: SMALL });
+  expect(episodes.map(({ labels, manifest }) => [labels, manifest.source.bytes])).toEqual([[[0, 1, 2, 2], film.length]]);
+  expect(failures).toMatchObject([{ episode: 1, path: `${base}/cut.mp4`, error: { code: "VIDEO_CORRUPT" } }]);
+  expect(inspect(failures, { depth: null, showHidden: true })).not.toContain(SECRET);
+  expect(failures[0]!.error.message).not.toContain(temporaryFolder);
+  expect(await readdir(temporaryFolder)).toEqual([]);
+});
 
 describe("fetchEpisode", () => {
   it("brings the file into a private folder, and takes it away again", async () => {
