@@ -23,7 +23,7 @@ export interface FfmpegProcess {
 }
 
 /** stderr of ffmpeg, counted line by line; only its first part is kept. */
-export class FfmpegLog {
+class FfmpegLog {
   /** Lines that carry `[error]` or `[fatal]`. */
   errorLines = 0;
   /** Times that pictures changed their size. */
