@@ -4,6 +4,7 @@ import { drawNumber, type Overlay } from "./draw-number.ts";
 import { VideoError, type VideoErrorCode } from "./errors.ts";
 import { INPUT_GUARDS, startFfmpeg, type FfmpegProcess } from "./ffmpeg-process.ts";
 import { findFfmpeg } from "./find-ffmpeg.ts";
+import { openFramePipe } from "./frame-pipe.ts";
 import type { EpisodePlan } from "./plan.ts";
 import type { Probe } from "./probe.ts";
 import { Slots } from "./slots.ts";
@@ -95,7 +96,6 @@ class FrameReader {
   /** More came than was asked for. */
   overflow = false;
   readonly #child: FfmpegProcess;
-  readonly #chunks: AsyncIterator<Buffer>;
   readonly #frame: Uint8Array;
   #chunk: Buffer = Buffer.alloc(0);
   #isWaiting = false;
@@ -103,7 +103,6 @@ class FrameReader {
 
   constructor(child: FfmpegProcess, frameBytes: number, limitMs: number, onLate: () => void) {
     this.#child = child;
-    this.#chunks = child.stdout[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
     this.#frame = new Uint8Array(frameBytes);
     let waitedMs = 0;
     this.#timer = setInterval(() => {
@@ -142,7 +141,7 @@ class FrameReader {
   async #fetch(): Promise<boolean> {
     this.#isWaiting = true;
     try {
-      const next = await this.#chunks.next();
+      const next = await this.#child.output.next();
       this.#chunk = next.done ? Buffer.alloc(0) : next.value;
       return !next.done;
     } catch {
@@ -194,7 +193,7 @@ async function* decodeFrames(path: string, plan: EpisodePlan, options: DecodeOpt
     const source = { ...(await openSource(path, options)), fileId: probe.fileId };
     await assertUnchanged(source);
     const { filter, warnings } = filterOf(probe, plan, strideSeconds, ffmpeg.canToneMap);
-    child = startFfmpeg(ffmpeg.path, ["-v", "level+warning", ...INPUT_GUARDS, "-i", `file:${source.realPath}`, "-map", "0:V:0", "-vf", filter, "-pix_fmt", "rgb24", "-f", "rawvideo", "pipe:1"], { cpuSeconds: 60 + 2 * plannedSeconds });
+    child = startFfmpeg(ffmpeg.path, ["-v", "level+warning", ...INPUT_GUARDS, "-i", `file:${source.realPath}`, "-map", "0:V:0", "-vf", filter, "-pix_fmt", "rgb24", "-f", "rawvideo", "pipe:1"], { cpuSeconds: 60 + 2 * plannedSeconds, pipe: await openFramePipe() });
     throwIfStopped();
     const limitSeconds = 30 + plannedSeconds;
     reader = new FrameReader(child, width * height * 3, limitSeconds * 1000, () => halt(fail("VIDEO_TIMEOUT", `decoding kept us waiting for more than ${limitSeconds} s`, "The file is damaged, or the machine is overloaded.")));

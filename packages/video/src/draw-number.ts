@@ -40,7 +40,7 @@ export function drawNumber(rgb: Uint8Array, width: number, height: number, label
   const boxHeight = GLYPH_HEIGHT * dot;
   const left = position === "center" ? Math.floor((width - boxWidth) / 2) : position.endsWith("left") ? dot : width - dot - boxWidth;
   const top = position === "center" ? Math.floor((height - boxHeight) / 2) : position.startsWith("top") ? 2 * dot : height - 2 * dot - boxHeight;
-  const paint = (spread: number, ink: readonly [number, number, number]): void => {
+  const paint = (spread: number, [red, green, blue]: readonly [number, number, number]): void => {
     for (let place = 0; place < digits.length; place++) {
       const glyph = DIGIT_GLYPHS[Number(digits[place])]!;
       for (let row = 0; row < GLYPH_HEIGHT; row++) {
@@ -49,7 +49,14 @@ export function drawNumber(rgb: Uint8Array, width: number, height: number, label
           const x0 = left + (place * 7 + column) * dot - spread;
           const y0 = top + row * dot - spread;
           const side = dot + 2 * spread;
-          for (let y = Math.max(0, y0); y < Math.min(height, y0 + side); y++) for (let x = Math.max(0, x0); x < Math.min(width, x0 + side); x++) rgb.set(ink, (y * width + x) * 3);
+          const [right, bottom] = [Math.min(width, x0 + side), Math.min(height, y0 + side)];
+          for (let y = Math.max(0, y0); y < bottom; y++) {
+            for (let x = Math.max(0, x0), at = (y * width + x) * 3; x < right; x++) {
+              rgb[at++] = red;
+              rgb[at++] = green;
+              rgb[at++] = blue;
+            }
+          }
         }
       }
     }

@@ -1,6 +1,7 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { readFileSync } from "node:fs";
 import type { Readable } from "node:stream";
+import type { FramePipe } from "./frame-pipe.ts";
 
 /** How a process ended. */
 export interface ProcessEnd {
@@ -12,7 +13,8 @@ export interface ProcessEnd {
 
 /** A running ffmpeg. */
 export interface FfmpegProcess {
-  stdout: Readable;
+  /** What it writes, in chunks that are valid until the next one is asked for. */
+  output: AsyncIterator<Buffer>;
   end: Promise<ProcessEnd>;
   /** What it has written to stderr so far. */
   log: FfmpegLog;
@@ -59,12 +61,14 @@ class FfmpegLog {
   }
 }
 
-/** Limits of one ffmpeg process. */
-export interface ProcessLimits {
-  /** Processor seconds. */
+/** Options of {@link startFfmpeg}. */
+export interface ProcessOptions {
+  /** Limit of processor seconds. */
   cpuSeconds: number;
   /** Characters of stderr that are kept. Default 8192. */
   logCharacters?: number;
+  /** Takes the output; default an ordinary pipe. */
+  pipe?: FramePipe | undefined;
 }
 
 const MEMORY_KIB = 4_000_000;
@@ -111,19 +115,21 @@ export const INPUT_GUARDS: readonly string[] = ["-protocol_whitelist", "file,pip
  * Starts ffmpeg under limits of memory and processor time, in a process group of its own, with nothing but PATH in its environment:
  * no proxy, no token.
  */
-export function startFfmpeg(ffmpegPath: string, args: readonly string[], limits: ProcessLimits): FfmpegProcess {
+export function startFfmpeg(ffmpegPath: string, args: readonly string[], { cpuSeconds, logCharacters = 8192, pipe }: ProcessOptions): FfmpegProcess {
   const options = ["-nostdin", "-hide_banner", ...args];
   // One ulimit call with two options fails in dash, and everything after it would run without limits.
-  const script = `ulimit -v ${MEMORY_KIB} && ulimit -t ${limits.cpuSeconds} && exec "$0" "$@"`;
+  const script = `ulimit -v ${MEMORY_KIB} && ulimit -t ${cpuSeconds} && exec "$0" "$@"`;
   const [program, programArgs] = HAS_SHELL ? ["/bin/sh", ["-c", script, ffmpegPath, ...options]] : [ffmpegPath, options];
-  const child = spawn(program, programArgs, { stdio: ["ignore", "pipe", "pipe"], env: { PATH: process.env["PATH"] ?? "" }, detached: HAS_SHELL });
-  const log = new FfmpegLog(limits.logCharacters ?? 8192);
-  child.stderr.setEncoding("utf8").on("data", (text: string) => log.add(text));
+  const child = spawn(program, programArgs, { stdio: ["ignore", pipe?.childEnd ?? "pipe", "pipe"], env: { PATH: process.env["PATH"] ?? "" }, detached: HAS_SHELL });
+  pipe?.childEnd.destroy();
+  const log = new FfmpegLog(logCharacters);
+  child.stderr!.setEncoding("utf8").on("data", (text: string) => log.add(text));
   let lastCpuMs: number | undefined;
   const kill = (): void => {
     if (alive.delete(kill)) killGroup(child);
     // Unread output would keep the end from being noticed.
-    child.stdout.destroy();
+    child.stdout?.destroy();
+    pipe?.close();
   };
   endWithThisProcess(kill);
   const end = new Promise<ProcessEnd>((resolve) => {
@@ -141,5 +147,5 @@ export function startFfmpeg(ffmpegPath: string, args: readonly string[], limits:
     lastCpuMs = (child.exitCode === null ? cpuMsOf(child.pid) : undefined) ?? lastCpuMs;
     return lastCpuMs;
   };
-  return { stdout: child.stdout, end, log, kill, cpuMs };
+  return { output: pipe?.chunks ?? (child.stdout as Readable)[Symbol.asyncIterator](), end, log, kill, cpuMs };
 }

@@ -16,7 +16,7 @@ const RAW_FILE = "frames.rgb";
 async function encode(frame: Uint8Array, width: number, height: number, format: "jpeg" | "png"): Promise<Uint8Array> {
   const { default: sharp } = await import("sharp");
   const image = sharp(frame, { raw: { width, height, channels: 3 } });
-  return format === "jpeg" ? image.jpeg({ quality: JPEG_QUALITY, chromaSubsampling: "4:4:4" }).toBuffer() : image.png().toBuffer();
+  return format === "jpeg" ? image.jpeg({ quality: JPEG_QUALITY, chromaSubsampling: "4:4:4", optimiseCoding: false }).toBuffer() : image.png().toBuffer();
 }
 
 /** JPEG of each frame of an episode, quality 90. */

@@ -73,10 +73,13 @@ function variesIn(times: number[], timeBase: number): boolean {
   return steps.some((step) => step > 2 * smallest + 1e-9 && step > 0.05);
 }
 
-/** `yuv420p10le(tv, bt2020nc/bt2020/smpte2084, top first)` of the mapped input stream. */
+/**
+ * `yuv420p10le(tv, bt2020nc/bt2020/smpte2084, top first)` of the mapped input stream. The file's own words, which are untrusted, are
+ * indented by more than two spaces.
+ */
 function pixelTags(log: string): string[] {
-  const mapped = /Stream #0:(?<index>\d+) -> #0:0 \(copy\)/u.exec(log)?.groups?.["index"];
-  const line = log.split("\n").find((text) => new RegExp(`^\\s*Stream #0:${mapped ?? "\\d+"}\\D.*Video:`, "u").test(text));
+  const mapped = /^ {2}Stream #0:(?<index>\d+) -> #0:0 \(copy\)$/mu.exec(log)?.groups?.["index"];
+  const line = log.split("\n").find((text) => text.startsWith(`  Stream #0:${mapped}`) && /^\D/u.test(text.slice(`  Stream #0:${mapped}`.length)) && text.includes(": Video: "));
   return /, [a-z0-9]+\((?<tags>[^)]*(?:\(swapped\))?)\), \d+x\d+/u.exec(line ?? "")?.groups?.["tags"]?.split(",").map((tag) => tag.trim()) ?? [];
 }
 
@@ -105,12 +108,14 @@ export async function listPackets(file: SourceFile, ffmpegPath: string, signal?:
   const onAbort = (): void => halt(new VideoError(`${file.path}: the work was cancelled`, { code: "VIDEO_CANCELLED", path: file.path, hint: "Run again to continue." }));
   signal?.addEventListener("abort", onAbort, { once: true });
   try {
-    child.stdout.setEncoding("latin1").on("data", (text: string) => {
-      bytes += text.length;
-      isCut ||= bytes > OUTPUT_LIMIT;
+    for (;;) {
+      const { done, value } = (await child.output.next().catch(() => ({ done: true }))) as IteratorResult<Buffer, undefined>;
+      if (done) break;
+      bytes += value.length;
+      isCut = bytes > OUTPUT_LIMIT;
       if (isCut) child.kill();
-      else reader.add(text);
-    });
+      else reader.add(value.toString("latin1"));
+    }
     const end = await child.end;
     if (stop) throw stop;
     if (!isCut && (end.code !== 0 || reader.dimensions === undefined)) throw failureOf(file.path, end, child.log.text);
