@@ -6,7 +6,7 @@ export class CliError extends DramascopeError {}
 /** Exit codes: 0 done, 1 failed, 2 usage, 3 bad input, 4 a component is not available, 130 and 143 stopped by a signal. */
 export type ExitCode = 0 | 1 | 2 | 3 | 4 | 130 | 143;
 
-const USAGE = new Set(["USAGE", "CONFIG_INVALID", "CONFIG_UNKNOWN_KEY"]);
+const USAGE = new Set(["USAGE", "CONFIG_INVALID", "CONFIG_UNKNOWN_KEY", "PLAN_EPISODES", "PLAN_BUDGET_TOO_SMALL", "VIDEO_OPTIONS_INVALID"]);
 const UNAVAILABLE = /^(FFMPEG_|TENSORFLOW_|TEACHER_UNAVAILABLE|LEDGER_LOCKED|FIXTURES_MISSING|CHAT_UNAVAILABLE)/u;
 const INTERNAL = /^(ADDRESS_UNAVAILABLE|BUDGET_REACHED|CACHE_IO|INTERNAL|OUTPUT_UNWRITABLE)/u;
 

@@ -29,7 +29,8 @@ describe("usage", () => {
     [["train", "sft", "--config", "/nonexistent/config.yaml"], 2],
     [["assess", "/nonexistent/clip.mp4", "--model", BASE], 3],
     [["assess", "x.mp4", "--model", "/nonexistent/model"], 3],
-    [["frames", "/nonexistent/clip.mp4", "--out", "/tmp/x", "--ffmpeg", "/nonexistent/ffmpeg"], 3],
+    [["frames", "/nonexistent/clip.mp4", "--out", "x"], 3],
+    [["frames", "/nonexistent/clip.mp4", "--out", "x", "--ffmpeg", "/nonexistent/ffmpeg"], 4],
   ] as [string[], number][])("%j ends with %i, a code and what to do", async (args, code) => {
     const result = await run(...args);
     expect(result.code).toBe(code);

@@ -40,7 +40,7 @@ describe("frames", () => {
       episodes: [{ path: join(drama, "2.mp4"), ok: true, frames: 12, manifest: join(out, "1", "manifest.json") }, { path: join(drama, "10.mp4"), ok: false, code: "VIDEO_FORMAT_REFUSED", frames: 0, manifest: null }],
       plan: { strideSeconds: 6 },
     });
-    expect((await readdir(out)).sort()).toEqual(["1", "episode-1.png"]);
+    expect((await readdir(out)).sort()).toEqual(["1", "contact-sheet-1.png"]);
     expect(JSON.parse(await readFile(join(out, "1", "manifest.json"), "utf8"))).toMatchObject({ overlay: { position: "top_left" } });
   });
 
@@ -59,8 +59,8 @@ describe("frames", () => {
     [["frames", VERTICAL, "--out", "x", "--clock", "sundial"], 2, "sundial"],
     [["frames", VERTICAL, "--out", "x", "--processes", "0"], 2, "--processes"],
     [["frames", VERTICAL, "--out", "x", "--ffmpeg", "/nonexistent"], 4, "FFMPEG_UNUSABLE"],
-    [["frames", VERTICAL, VERTICAL, VERTICAL, VERTICAL, VERTICAL, VERTICAL, "--out", "x"], 3, "PLAN_EPISODES"],
-    [["frames", VERTICAL, "--out", "x", "--budget", "10"], 3, "PLAN_BUDGET_TOO_SMALL"],
+    [["frames", VERTICAL, VERTICAL, VERTICAL, VERTICAL, VERTICAL, VERTICAL, "--out", "x"], 2, "PLAN_EPISODES"],
+    [["frames", VERTICAL, "--out", "x", "--budget", "10"], 2, "PLAN_BUDGET_TOO_SMALL"],
     [["frames", "https://example.com/a.mp4?sig=canary-91", "--out", "x"], 3, "VIDEO_PATH_REFUSED"],
     [["frames", "https://127.0.0.1/a.mp4?sig=canary-91", "--out", "x", "--fetch"], 3, "VIDEO_PATH_REFUSED"],
   ])("%j ends with %i and says why", async (args, code, word) => {

@@ -4,7 +4,8 @@ import { VideoError } from "./errors.ts";
 import { frameCacheKey } from "./cache/frame-cache-key.ts";
 import type { CachedFrames, FrameCache } from "./cache/frame-cache.ts";
 import { JPEG_QUALITY, writeFrames, type FrameFormat } from "./frame-files.ts";
-import { hashSource, manifestOf, overlayOf, type DramaOptions, type PreparedDrama } from "./prepare.ts";
+import { orCancelled } from "./or-cancelled.ts";
+import { hashSource, manifestOf, overlayOf, planPart, type DramaOptions, type PreparedDrama } from "./prepare.ts";
 import type { EpisodeWork } from "./run-episodes.ts";
 
 /** Decodes one episode, whose file has this hash, into frame files and says what was done. */
@@ -31,13 +32,14 @@ export async function cachedEpisode(cache: FrameCache, work: EpisodeWork, drama:
   const { episode } = work;
   try {
     const { frames, width, height } = episode.plan;
-    const sha256 = await hashSource(episode, options.maxBytes, cache);
+    const sha256 = await orCancelled(hashSource(episode, options.maxBytes, cache), work.signal);
     const key = frameCacheKey({ sourceSha256: sha256, filter: episode.filter, frames, width, height, labels: episode.labels, overlay: overlayOf(options, episode), format, quality: format === "jpeg" ? JPEG_QUALITY : null });
     let isDecoded = false as boolean; // set while the cache writes
-    const found = await cache.put(key, (folder) => {
+    const put = cache.put(key, (folder) => {
       isDecoded = true;
       return storeFrames(folder, work, drama, options, { format, sha256 });
     });
+    const found = await orCancelled(put, work.signal, (late) => late.release());
     try {
       assertAllowed(episode, found.manifest, options);
     } catch (error) {
@@ -45,14 +47,15 @@ export async function cachedEpisode(cache: FrameCache, work: EpisodeWork, drama:
       throw error;
     }
     if (!isDecoded) work.sayCached();
-    return found;
+    // The frames are the same whatever plan led to them; the plan is today's.
+    return { ...found, manifest: { ...found.manifest, ...planPart(drama, episode) } };
   } catch (error) {
     if (options.cacheOptional && VideoError.isInstance(error) && error.code === "CACHE_IO") return undefined;
     throw error;
   }
 }
 
-/** Files of an episode in the cache, the manifest last. */
+/** Frame files of an episode in the cache. */
 export function filesOf({ folder, manifest }: Pick<CachedFrames, "folder" | "manifest">): string[] {
-  return [...new Set(manifest.frames.map(({ file }) => file!)), "manifest.json"].map((name) => join(folder, name));
+  return [...new Set(manifest.frames.map(({ file }) => file!))].map((name) => join(folder, name));
 }

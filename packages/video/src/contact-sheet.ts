@@ -1,6 +1,7 @@
 import type { Frame } from "./decode.ts";
 import { drawNumber } from "./draw-number.ts";
 import { VideoError } from "./errors.ts";
+import { assertCount } from "./options.ts";
 
 /** Options of {@link contactSheet}. */
 export interface ContactSheetOptions {
@@ -45,7 +46,8 @@ function spread<T>(items: readonly T[], count: number): readonly T[] {
  *         what the source throws comes through.
  */
 export async function contactSheet(frames: Iterable<SheetFrame> | AsyncIterable<SheetFrame>, options: ContactSheetOptions = {}): Promise<Uint8Array> {
-  const { columns = 10, thumbnailWidth = 160, maxFrames = Infinity } = options;
+  const { columns = 10, thumbnailWidth = 160, maxFrames = Number.MAX_SAFE_INTEGER } = options;
+  for (const [name, value] of Object.entries({ columns, thumbnailWidth, maxFrames })) assertCount(name, value);
   const { default: sharp } = await import("sharp");
   const thumbnails: Thumbnail[] = [];
   let [width, height, w, h] = [0, 0, 0, 0];

@@ -5,6 +5,7 @@ import { VideoError, type VideoErrorCode } from "./errors.ts";
 import { INPUT_GUARDS, startFfmpeg, type FfmpegProcess } from "./ffmpeg-process.ts";
 import { findFfmpeg } from "./find-ffmpeg.ts";
 import { openFramePipe } from "./frame-pipe.ts";
+import { assertCount, assertPositive } from "./options.ts";
 import type { EpisodePlan } from "./plan.ts";
 import type { Probe } from "./probe.ts";
 import { Slots } from "./slots.ts";
@@ -52,6 +53,8 @@ export interface DecodeLimits extends SourceOptions {
   processes?: number | undefined;
   /** The ffmpeg to use; default the one that {@link findFfmpeg} finds. */
   ffmpegPath?: string | undefined;
+  /** Seconds that ffmpeg may keep us waiting for its frames; the time of a slow consumer does not count. Default 30 and the planned seconds. */
+  timeoutSeconds?: number | undefined;
   signal?: AbortSignal | undefined;
 }
 
@@ -70,7 +73,7 @@ export interface DecodeOptions extends DecodeLimits {
 
 /** Frames of one episode in order, and how the decode went. */
 export interface FrameStream extends AsyncIterableIterator<Frame> {
-  /** Settles when the last frame was asked for, the iteration failed or was left. */
+  /** Settles when the last frame was asked for, or the iteration failed or was left; wait for it after the frames, not before. */
   report: Promise<DecodeReport>;
 }
 
@@ -140,16 +143,10 @@ class FrameReader {
 
   async #fetch(): Promise<boolean> {
     this.#isWaiting = true;
-    try {
-      const next = await this.#child.output.next();
-      this.#chunk = next.done ? Buffer.alloc(0) : next.value;
-      return !next.done;
-    } catch {
-      // The pipe broke because the process was ended; its end tells why.
-      return false;
-    } finally {
-      this.#isWaiting = false;
-    }
+    const chunk = await this.#child.read();
+    this.#isWaiting = false;
+    this.#chunk = chunk ?? Buffer.alloc(0);
+    return chunk !== undefined;
   }
 }
 
@@ -164,11 +161,17 @@ export function decodeEpisode(path: string, plan: EpisodePlan, options: DecodeOp
   const settled = Promise.withResolvers<DecodeReport>();
   settled.promise.catch(() => undefined);
   const frames = decodeFrames(path, plan, options, settled);
-  return Object.assign(frames, { report: settled.promise });
+  const leave = async (end: Promise<IteratorResult<Frame, undefined>>): Promise<IteratorResult<Frame, undefined>> => {
+    const result = await end;
+    settled.reject(new VideoError(`${path}: the frames were not asked for to the end`, { code: "VIDEO_CANCELLED", path, hint: "Iterate over all frames." }));
+    return result;
+  };
+  const stream: FrameStream = { next: () => frames.next(), return: () => leave(frames.return(undefined)), [Symbol.asyncIterator]: () => stream, report: settled.promise };
+  return stream;
 }
 
 async function* decodeFrames(path: string, plan: EpisodePlan, options: DecodeOptions, settled: PromiseWithResolvers<DecodeReport>): AsyncGenerator<Frame, undefined, undefined> {
-  const { probe, strideSeconds, firstLabel = 0, overlay = {}, signal } = options;
+  const { probe, strideSeconds, firstLabel = 0, overlay = {}, processes = availableParallelism(), signal } = options;
   const { width, height, sampled, frames } = plan;
   const plannedSeconds = plan.seconds;
   let stop: VideoError | undefined;
@@ -188,14 +191,16 @@ async function* decodeFrames(path: string, plan: EpisodePlan, options: DecodeOpt
   try {
     if (signal?.aborted) onAbort();
     throwIfStopped();
+    assertCount("processes", processes);
+    if (options.timeoutSeconds !== undefined) assertPositive("timeoutSeconds", options.timeoutSeconds);
     const ffmpeg = await findFfmpeg({ ffmpegPath: options.ffmpegPath });
-    release = await slots.acquire(options.processes ?? availableParallelism(), signal);
+    release = await slots.acquire(processes, signal);
     const source = { ...(await openSource(path, options)), fileId: probe.fileId };
     await assertUnchanged(source);
     const { filter, warnings } = filterOf(probe, plan, strideSeconds, ffmpeg.canToneMap);
     child = startFfmpeg(ffmpeg.path, ["-v", "level+warning", ...INPUT_GUARDS, "-i", `file:${source.realPath}`, "-map", "0:V:0", "-vf", filter, "-pix_fmt", "rgb24", "-f", "rawvideo", "pipe:1"], { cpuSeconds: 60 + 2 * plannedSeconds, pipe: await openFramePipe() });
     throwIfStopped();
-    const limitSeconds = 30 + plannedSeconds;
+    const limitSeconds = options.timeoutSeconds ?? 30 + plannedSeconds;
     reader = new FrameReader(child, width * height * 3, limitSeconds * 1000, () => halt(fail("VIDEO_TIMEOUT", `decoding kept us waiting for more than ${limitSeconds} s`, "The file is damaged, or the machine is overloaded.")));
 
     const shown = new Uint8Array(width * height * 3);
@@ -250,7 +255,6 @@ async function* decodeFrames(path: string, plan: EpisodePlan, options: DecodeOpt
     throw error;
   } finally {
     signal?.removeEventListener("abort", onAbort);
-    settled.reject(fail("VIDEO_CANCELLED", "the frames were not asked for to the end", "Iterate over all frames."));
     reader?.close();
     child?.kill();
     await child?.end;

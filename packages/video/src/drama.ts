@@ -2,6 +2,7 @@ import type { FrameManifest } from "@dramascope/schema";
 import { cachedEpisode } from "./cached-episode.ts";
 import type { Frame } from "./decode.ts";
 import { readFrames } from "./frame-files.ts";
+import { orCancelled } from "./or-cancelled.ts";
 import type { Clock, DramaPlan } from "./plan.ts";
 import { hashSource, manifestOf, overlayOf, prepareDrama, type DramaOptions, type EpisodeFailure, type EpisodeInput, type PreparedDrama } from "./prepare.ts";
 import { runEpisodes, type EpisodeWork } from "./run-episodes.ts";
@@ -23,12 +24,22 @@ export interface EpisodeFrames {
   manifest: FrameManifest;
 }
 
+/** One episode of a drama in memory. */
+export interface DramaEpisode extends EpisodeFrames {
+  /** Position in the drama, from 0. */
+  episode: number;
+  /** As the caller gave it; of an address only host and path. */
+  path: string;
+  /** The manifest's, and `CACHE_REPAIRED`. */
+  warnings: string[];
+}
+
 /** Stamped frames of a drama in memory. */
 export interface DramaFrames {
   plan: DramaPlan;
   clock: Clock;
   /** In order, without the ones that failed. */
-  episodes: EpisodeFrames[];
+  episodes: DramaEpisode[];
   /** Empty when `strict`. */
   failures: EpisodeFailure[];
 }
@@ -42,7 +53,7 @@ export function* eachFrame({ frames, width, height, manifest }: Pick<EpisodeFram
 async function collect(work: EpisodeWork, drama: PreparedDrama, options: DramaOptions): Promise<EpisodeFrames> {
   const { episode } = work;
   const { width, height, frames: planned } = episode.plan;
-  const sha256 = await hashSource(episode, options.maxBytes);
+  const sha256 = await orCancelled(hashSource(episode, options.maxBytes), work.signal);
   const size = width * height * 3;
   let frames = new Uint8Array(planned * size);
   const entries: FrameManifest["frames"] = [];
@@ -64,11 +75,15 @@ async function collect(work: EpisodeWork, drama: PreparedDrama, options: DramaOp
 export async function decodeDrama(episodes: readonly EpisodeInput[], options: DramaOptions = {}): Promise<DramaFrames> {
   const drama = await prepareDrama(episodes, options);
   try {
-    const { results, failures } = await runEpisodes(drama, options, async (work) => {
+    const { results, failures } = await runEpisodes(drama, options, async (work): Promise<DramaEpisode> => {
+      const { episode, path } = work.episode;
       const cached = options.cache && (await cachedEpisode(options.cache, work, drama, options, "raw"));
-      if (!cached) return collect(work, drama, options);
+      if (!cached) {
+        const frames = await collect(work, drama, options);
+        return { ...frames, episode, path, warnings: frames.manifest.warnings };
+      }
       try {
-        return await readFrames(cached.manifestPath);
+        return { ...(await readFrames(cached.manifestPath)), manifest: cached.manifest, episode, path, warnings: [...cached.manifest.warnings, ...cached.warnings] };
       } finally {
         await cached.release();
       }

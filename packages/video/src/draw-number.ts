@@ -1,4 +1,5 @@
 import { DIGIT_GLYPHS } from "./digit-glyphs.ts";
+import { assertCount } from "./options.ts";
 
 /** Where and how the number is drawn. */
 export interface Overlay {
@@ -30,9 +31,12 @@ export function dotSize(width: number, height: number, label: number): number {
  *
  * @param rgb   rgb24 bytes [height, width, 3].
  * @param label Non-negative integer, seconds.
+ * @throws VideoError `VIDEO_OPTIONS_INVALID`.
  */
 export function drawNumber(rgb: Uint8Array, width: number, height: number, label: number, overlay: Overlay = {}): void {
   if (overlay.enabled === false) return;
+  assertCount("label", label, 0);
+  if (overlay.dot !== undefined) assertCount("dot", overlay.dot);
   const { position = "bottom_right", colour = [255, 0, 0], outline = false } = overlay;
   const dot = overlay.dot ?? dotSize(width, height, label);
   const digits = String(label);

@@ -4,6 +4,8 @@ import { basename, join, resolve } from "node:path";
 import { canonicalJson, writeFileAtomically, writeFolderAtomically, type FrameManifest } from "@dramascope/schema";
 import { cachedEpisode, filesOf, storeFrames } from "./cached-episode.ts";
 import type { FrameFormat } from "./frame-files.ts";
+import { assertReplaceable, removeEarlierFrames } from "./frame-folder.ts";
+import { orCancelled } from "./or-cancelled.ts";
 import type { Clock, DramaPlan } from "./plan.ts";
 import { hashSource, prepareDrama, type DramaOptions, type EpisodeFailure, type EpisodeInput } from "./prepare.ts";
 import { runEpisodes } from "./run-episodes.ts";
@@ -40,12 +42,14 @@ export interface ExtractedFrames {
 
 /**
  * From episode files to numbered frames and a manifest on disk, one folder an episode: the one call for applications. Frames stream
- * through; memory does not grow with an episode's length. A folder is whole or absent, and replaces one that was there.
+ * through; memory does not grow with an episode's length. A folder is whole or absent, and replaces frames of an earlier run, nothing else.
  *
- * @throws VideoError naming the episode's file (the first that fails when `strict`), or `PLAN_EPISODES`, `PLAN_BUDGET_TOO_SMALL`.
+ * @throws VideoError naming the episode's file (the first that fails when `strict`); `FRAMES_FOLDER`, `OUTPUT_UNWRITABLE`, `PLAN_EPISODES`,
+ *         `PLAN_BUDGET_TOO_SMALL`, `VIDEO_OPTIONS_INVALID`.
  */
 export async function extractFrames(episodes: readonly EpisodeInput[], options: ExtractOptions): Promise<ExtractedFrames> {
   const { out, format = "jpeg" } = options;
+  for (const index of episodes.keys()) await assertReplaceable(resolve(out, String(index + 1)));
   const drama = await prepareDrama(episodes, options);
   try {
     const { results, failures } = await runEpisodes(drama, options, async (work): Promise<ExtractedEpisode> => {
@@ -53,23 +57,20 @@ export async function extractFrames(episodes: readonly EpisodeInput[], options: 
       const target = resolve(out, String(episode + 1));
       const manifestPath = join(target, "manifest.json");
       const cached = options.cache && (await cachedEpisode(options.cache, work, drama, options, format));
-      if (!cached) {
+      try {
+        await assertReplaceable(target);
         const manifest = await writeFolderAtomically(target, async (folder) => {
-          const written = await storeFrames(folder, work, drama, options, { format, sha256: await hashSource(work.episode, options.maxBytes) });
+          if (cached) for (const file of filesOf(cached)) await copyFile(file, join(folder, basename(file)), constants.COPYFILE_FICLONE);
+          const written = cached?.manifest ?? (await storeFrames(folder, work, drama, options, { format, sha256: await orCancelled(hashSource(work.episode, options.maxBytes), work.signal) }));
           await writeFileAtomically(join(folder, "manifest.json"), `${canonicalJson(written)}\n`);
           return written;
         });
-        return { episode, path, manifestPath, manifest, warnings: manifest.warnings };
-      }
-      try {
-        await writeFolderAtomically(target, async (folder) => {
-          for (const file of filesOf(cached)) await copyFile(file, join(folder, basename(file)), constants.COPYFILE_FICLONE);
-        });
-        return { episode, path, manifestPath, manifest: cached.manifest, warnings: [...cached.manifest.warnings, ...cached.warnings] };
+        return { episode, path, manifestPath, manifest, warnings: [...manifest.warnings, ...(cached?.warnings ?? [])] };
       } finally {
-        await cached.release();
+        await cached?.release();
       }
     });
+    await removeEarlierFrames(out, results.map(({ episode }) => String(episode + 1)));
     return { plan: drama.plan, clock: drama.clock, episodes: results, failures };
   } finally {
     await drama.dispose();

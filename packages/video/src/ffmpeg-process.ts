@@ -3,6 +3,9 @@ import { readFileSync } from "node:fs";
 import type { Readable } from "node:stream";
 import type { FramePipe } from "./frame-pipe.ts";
 
+const MEMORY_KIB = 4_000_000;
+const LOG_CHARACTERS = 8192;
+
 /** How a process ended. */
 export interface ProcessEnd {
   code: number | null;
@@ -13,8 +16,8 @@ export interface ProcessEnd {
 
 /** A running ffmpeg. */
 export interface FfmpegProcess {
-  /** What it writes, in chunks that are valid until the next one is asked for. */
-  output: AsyncIterator<Buffer>;
+  /** The next piece of its output, valid until the next one is asked for; undefined at the end. While none is asked for, it waits. */
+  read: () => Promise<Buffer | undefined>;
   end: Promise<ProcessEnd>;
   /** What it has written to stderr so far. */
   log: FfmpegLog;
@@ -32,18 +35,13 @@ class FfmpegLog {
   sizeChanges = 0;
   #text = "";
   #rest = "";
-  readonly #limit: number;
-
-  constructor(limit: number) {
-    this.#limit = limit;
-  }
 
   get text(): string {
     return this.#text;
   }
 
   add(chunk: string): void {
-    if (this.#text.length < this.#limit) this.#text += chunk.slice(0, this.#limit - this.#text.length);
+    if (this.#text.length < LOG_CHARACTERS) this.#text += chunk.slice(0, LOG_CHARACTERS - this.#text.length);
     const lines = (this.#rest + chunk).split("\n");
     this.#rest = lines.pop()!.slice(-4096);
     for (const line of lines) this.#count(line);
@@ -65,13 +63,12 @@ class FfmpegLog {
 export interface ProcessOptions {
   /** Limit of processor seconds. */
   cpuSeconds: number;
-  /** Characters of stderr that are kept. Default 8192. */
-  logCharacters?: number;
+  /** Gets all of stderr. */
+  onLog?: (text: string) => void;
   /** Takes the output; default an ordinary pipe. */
   pipe?: FramePipe | undefined;
 }
 
-const MEMORY_KIB = 4_000_000;
 const HAS_SHELL = process.platform !== "win32";
 const TICK_MS = 10;
 
@@ -115,15 +112,19 @@ export const INPUT_GUARDS: readonly string[] = ["-protocol_whitelist", "file,pip
  * Starts ffmpeg under limits of memory and processor time, in a process group of its own, with nothing but PATH in its environment:
  * no proxy, no token.
  */
-export function startFfmpeg(ffmpegPath: string, args: readonly string[], { cpuSeconds, logCharacters = 8192, pipe }: ProcessOptions): FfmpegProcess {
+export function startFfmpeg(ffmpegPath: string, args: readonly string[], { cpuSeconds, onLog, pipe }: ProcessOptions): FfmpegProcess {
   const options = ["-nostdin", "-hide_banner", ...args];
-  // One ulimit call with two options fails in dash, and everything after it would run without limits.
-  const script = `ulimit -v ${MEMORY_KIB} && ulimit -t ${cpuSeconds} && exec "$0" "$@"`;
+  // One ulimit call with two options fails in dash, and everything after it would run without limits. macOS knows no limit of memory.
+  const memoryLimit = process.platform === "darwin" ? "" : `ulimit -v ${MEMORY_KIB} && `;
+  const script = `${memoryLimit}ulimit -t ${cpuSeconds} && exec "$0" "$@"`;
   const [program, programArgs] = HAS_SHELL ? ["/bin/sh", ["-c", script, ffmpegPath, ...options]] : [ffmpegPath, options];
   const child = spawn(program, programArgs, { stdio: ["ignore", pipe?.childEnd ?? "pipe", "pipe"], env: { PATH: process.env["PATH"] ?? "" }, detached: HAS_SHELL });
   pipe?.childEnd.destroy();
-  const log = new FfmpegLog(logCharacters);
-  child.stderr!.setEncoding("utf8").on("data", (text: string) => log.add(text));
+  const log = new FfmpegLog();
+  child.stderr!.setEncoding("utf8").on("data", (text: string) => {
+    log.add(text);
+    onLog?.(text);
+  });
   let lastCpuMs: number | undefined;
   const kill = (): void => {
     if (alive.delete(kill)) killGroup(child);
@@ -147,5 +148,13 @@ export function startFfmpeg(ffmpegPath: string, args: readonly string[], { cpuSe
     lastCpuMs = (child.exitCode === null ? cpuMsOf(child.pid) : undefined) ?? lastCpuMs;
     return lastCpuMs;
   };
-  return { output: pipe?.chunks ?? (child.stdout as Readable)[Symbol.asyncIterator](), end, log, kill, cpuMs };
+  const chunks = pipe?.chunks ?? ((child.stdout as Readable)[Symbol.asyncIterator]() as AsyncIterator<Buffer, undefined>);
+  const read = async (): Promise<Buffer | undefined> => {
+    try {
+      return (await chunks.next()).value;
+    } catch {
+      return undefined; // the pipe broke because the process was ended; its end tells why
+    }
+  };
+  return { read, end, log, kill, cpuMs };
 }

@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { statSync } from "node:fs";
+import { statSync, type Stats } from "node:fs";
 import { createRequire } from "node:module";
 import { delimiter, dirname, join } from "node:path";
 import { promisify } from "node:util";
@@ -41,7 +41,17 @@ const DECODERS = ["h264", "hevc", "vp9"];
 /** ffmpeg's own av1 decoder needs a graphics card. */
 const AV1_DECODER = /^ ?\S+ +lib(?:dav1d|aom-av1|gav1) /mu;
 
-const isFile = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isFile() === true;
+/** The file that a path names; undefined when there is none or it may not be looked at. */
+function fileAt(path: string): Stats | undefined {
+  try {
+    const info = statSync(path, { throwIfNoEntry: false });
+    return info?.isFile() ? info : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+const isFile = (path: string): boolean => fileAt(path) !== undefined;
 
 function fromPackage(): Place[] {
   const require = createRequire(import.meta.url);
@@ -58,10 +68,11 @@ function fromPackage(): Place[] {
 }
 
 function places({ ffmpegPath, env = process.env }: FindFfmpegOptions): Place[] {
-  if (ffmpegPath !== undefined) return [{ source: "option ffmpegPath", path: ffmpegPath, isAsked: true }];
-  for (const name of ["DRAMASCOPE_FFMPEG", "FFMPEG_BIN"]) if (env[name]) return [{ source: name, path: env[name], isAsked: true }];
-  const onPath = (env["PATH"] ?? "").split(delimiter).filter((folder) => folder !== "").map((folder) => join(folder, "ffmpeg")).find(isFile);
-  return [...fromPackage(), { source: "PATH", path: onPath, isAsked: false, missing: "no ffmpeg on it" }];
+  const onPath = (name: string): string | undefined => (env["PATH"] ?? "").split(delimiter).filter((folder) => folder !== "").map((folder) => join(folder, name)).find(isFile);
+  const asked = (source: string, path: string): Place[] => [{ source, path: /[\\/]/u.test(path) ? path : (onPath(path) ?? path), isAsked: true }];
+  if (ffmpegPath !== undefined) return asked("option ffmpegPath", ffmpegPath);
+  for (const name of ["DRAMASCOPE_FFMPEG", "FFMPEG_BIN"]) if (env[name]) return asked(name, env[name]);
+  return [...fromPackage(), { source: "PATH", path: onPath("ffmpeg"), isAsked: false, missing: "no ffmpeg on it" }];
 }
 
 type Examined = Pick<Ffmpeg, "version" | "canToneMap" | "canDecodeAv1"> | { problem: string };
@@ -82,15 +93,16 @@ async function examine(path: string): Promise<Examined> {
   }
 }
 
-/** Answers by path, time and size: a program is asked once. */
+/** Good answers by path, time and size: a program that works is asked once. */
 const examined = new Map<string, Promise<Examined>>();
 
 async function examineOnce(path: string): Promise<Examined> {
-  const info = statSync(path, { throwIfNoEntry: false });
-  if (!info?.isFile()) return { problem: "there is no such file" };
+  const info = fileAt(path);
+  if (!info) return { problem: "there is no such file" };
   const key = `${path}\0${info.mtimeMs}\0${info.size}`;
   const answer = examined.get(key) ?? examine(path);
   examined.set(key, answer);
+  if ("problem" in (await answer)) examined.delete(key);
   return answer;
 }
 

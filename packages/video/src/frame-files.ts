@@ -11,6 +11,8 @@ export type FrameFormat = "jpeg" | "png" | "raw";
 /** JPEG quality of frames, 1 to 100. */
 export const JPEG_QUALITY = 90;
 const RAW_FILE = "frames.rgb";
+const MAX_PIXELS = 16_777_216;
+const MAX_BYTES = 2 ** 31;
 
 /** JPEG without chroma subsampling, which would smear the red digits, and without metadata. */
 async function encode(frame: Uint8Array, width: number, height: number, format: "jpeg" | "png"): Promise<Uint8Array> {
@@ -92,6 +94,7 @@ export async function readFrames(manifestPath: string): Promise<EpisodeFrames> {
   const manifest = parseRecord(frameManifest, json, manifestPath);
   const { width, height } = manifest.plan;
   const size = width * height * 3;
+  if (width * height > MAX_PIXELS || manifest.frames.length * size > MAX_BYTES) return invalid(`${manifest.frames.length} frames of ${width} x ${height} pixels are more than one drama has`);
   const frames = new Uint8Array(manifest.frames.length * size);
   const { default: sharp } = await import("sharp");
   let raw: Uint8Array | undefined;

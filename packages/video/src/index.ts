@@ -5,7 +5,7 @@ export { FrameCache, type CachedFrames, type FrameCacheOptions } from "./cache/f
 export { contactSheet, type ContactSheetOptions } from "./contact-sheet.ts";
 export type { Container } from "./container.ts";
 export { decodeEpisode, type DecodeLimits, type DecodeOptions, type DecodeReport, type Frame, type FrameStream } from "./decode.ts";
-export { decodeDrama, eachFrame, type DramaFrames, type EpisodeFrames } from "./drama.ts";
+export { decodeDrama, eachFrame, type DramaEpisode, type DramaFrames, type EpisodeFrames } from "./drama.ts";
 export { drawNumber, type Overlay } from "./draw-number.ts";
 export { VideoError, type VideoErrorCode, type VideoErrorDetails } from "./errors.ts";
 export { extractFrames, type ExtractedEpisode, type ExtractedFrames, type ExtractOptions } from "./extract.ts";

@@ -1,4 +1,5 @@
 import { VideoError } from "./errors.ts";
+import { assertCount, assertPositive } from "./options.ts";
 
 /** Limits of a plan. */
 export interface PlanOptions {
@@ -63,9 +64,20 @@ const CELL = 28;
 const CELL_PIXELS = CELL * CELL;
 const DEFAULTS: Required<PlanOptions> = { tokenBudget: 16384, floorPairTokens: 64, maxPairTokens: 768, minFrameTokens: 16, maxFramesPerEpisode: 768, maxSecondsPerEpisode: 1800 };
 
+/** The options with their defaults. */
+function completed(options: PlanOptions): Required<PlanOptions> {
+  const all = { ...DEFAULTS };
+  for (const name of Object.keys(DEFAULTS) as (keyof PlanOptions)[]) {
+    all[name] = options[name] ?? DEFAULTS[name];
+    if (name === "maxSecondsPerEpisode") assertPositive(name, all[name]);
+    else assertCount(name, all[name]);
+  }
+  return all;
+}
+
 /** Seconds of an episode that a plan looks at. */
 export function maxSecondsOf(options: PlanOptions = {}): number {
-  return options.maxSecondsPerEpisode ?? DEFAULTS.maxSecondsPerEpisode;
+  return completed(options).maxSecondsPerEpisode;
 }
 
 function roundHalfEven(x: number): number {
@@ -76,7 +88,7 @@ function roundHalfEven(x: number): number {
 }
 
 function frameSize({ displayWidth: w, displayHeight: h }: EpisodeShape, allowance: number, minTokens: number): [width: number, height: number] {
-  if (w < 1 || h < 1 || Math.max(w, h) / Math.min(w, h) > 200) {
+  if (!(w >= 1) || !(h >= 1) || Math.max(w, h) / Math.min(w, h) > 200) {
     throw new VideoError(`a picture of ${w} x ${h} pixels cannot be used`, { code: "VIDEO_DIMENSIONS", hint: "Use a video whose sides differ by at most 200 times." });
   }
   let height = Math.max(CELL, roundHalfEven(h / CELL) * CELL);
@@ -101,11 +113,12 @@ function frameSize({ displayWidth: w, displayHeight: h }: EpisodeShape, allowanc
  * Plans frame counts and sizes of up to five episodes in one token budget: frames are thinned out, evenly in all episodes, before
  * they become too small.
  *
- * @throws VideoError `PLAN_EPISODES`, `PLAN_BUDGET_TOO_SMALL`, `VIDEO_DIMENSIONS`.
+ * @throws VideoError `PLAN_EPISODES`, `PLAN_BUDGET_TOO_SMALL`, `VIDEO_DIMENSIONS`, `VIDEO_OPTIONS_INVALID`.
  */
 export function planDrama(episodes: readonly EpisodeShape[], options: PlanOptions = {}): DramaPlan {
-  const { tokenBudget, floorPairTokens, maxPairTokens, minFrameTokens, maxFramesPerEpisode, maxSecondsPerEpisode } = { ...DEFAULTS, ...options };
+  const { tokenBudget, floorPairTokens, maxPairTokens, minFrameTokens, maxFramesPerEpisode, maxSecondsPerEpisode } = completed(options);
   if (episodes.length < 1 || episodes.length > MAX_EPISODES) throw new VideoError(`${episodes.length} episodes were given`, { code: "PLAN_EPISODES", hint: "Give one to five episodes." });
+  for (const { end, displayWidth, displayHeight } of episodes) for (const [name, value] of Object.entries({ end, displayWidth, displayHeight })) if (Number.isNaN(value)) assertPositive(name, value);
   const seconds = episodes.map(({ end }) => Math.max(1, Math.ceil(Math.min(end, maxSecondsPerEpisode) - 1e-6)));
   const longest = Math.max(...seconds);
   for (let stride = 1; stride <= longest; stride++) {

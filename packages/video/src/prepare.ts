@@ -1,5 +1,5 @@
 import { createRequire } from "node:module";
-import { sha256File, type FrameManifest, type OnProgress, type Progress } from "@dramascope/schema";
+import { DramascopeError, sha256File, type FrameManifest, type OnProgress, type Progress } from "@dramascope/schema";
 import { filterOf, type DecodeLimits, type DecodeReport } from "./decode.ts";
 import { dotSize, type Overlay } from "./draw-number.ts";
 import { VideoError } from "./errors.ts";
@@ -97,11 +97,17 @@ export interface PreparedDrama {
 
 const NO_PLAN: DramaPlan = { strideSeconds: 1, pairTokens: 0, totalTokens: 0, secondsPerGrid: 2, episodes: [] };
 
+/** A failure that neither the episode nor the system explains: an error of a caller's function, or ours. It is thrown as it is. */
+export function isBug(error: unknown): boolean {
+  return !DramascopeError.isInstance(error) && (error as NodeJS.ErrnoException).syscall === undefined;
+}
+
 /** The error with the episode's place and the path as the caller knows it, which is not the file where that was fetched. */
 export function inEpisode(error: unknown, { episode, path, file = path }: Pick<PreparedEpisode, "episode" | "path"> & { file?: string }): VideoError {
-  if (!VideoError.isInstance(error)) return new VideoError(`${path}: ${error instanceof Error ? error.message : String(error)}`, { code: "VIDEO_DECODE_FAILED", path, episode, cause: error, hint: "Report this: it is not an expected failure." });
+  if (!VideoError.isInstance(error)) return new VideoError(`${path}: its frames cannot be written (${(error as Error).message})`, { code: "OUTPUT_UNWRITABLE", path, episode, cause: error, hint: "Look at the free space and your rights in the output folder." });
   const { message, code, hint, detail, cause } = error;
-  return new VideoError(message.replaceAll(file, path), { code, hint, detail, cause, path, episode });
+  const shown = (text: string): string => (file === path ? text : text.replaceAll(file, () => path));
+  return new VideoError(shown(message), { code, hint, path, episode, ...(detail === undefined ? {} : { detail: shown(detail) }), ...(file === path ? { cause } : {}) });
 }
 
 type LookedAt = Pick<PreparedEpisode, "episode" | "path" | "file" | "roots" | "probe" | "warnings">;
@@ -129,6 +135,7 @@ export async function prepareDrama(inputs: readonly EpisodeInput[], options: Dra
     return { file: fetched.path, roots: undefined };
   };
   const maxSeconds = maxSecondsOf(options.plan);
+  const named = options.drama === undefined ? {} : { drama: options.drama };
   const failures: EpisodeFailure[] = [];
   const look = async ({ path: given }: EpisodeInput, episode: number): Promise<LookedAt | undefined> => {
     const path = isUrl(given) ? describeUrl(given) : given;
@@ -140,9 +147,10 @@ export async function prepareDrama(inputs: readonly EpisodeInput[], options: Dra
       const probe = await probeEpisode(file, { ffmpegPath: ffmpeg.path, maxBytes: options.maxBytes, roots, signal });
       const isLong = probe.end > maxSeconds;
       if (isLong && maxDurationPolicy === "error") throw new VideoError(`${path}: it lasts ${Math.round(probe.end)} s, more than ${maxSeconds} s`, { code: "VIDEO_TOO_LONG", hint: "Give single episodes, or let the rest be left out." });
-      options.onProgress?.({ type: "probe", phase: "probe", done: episode + 1, total: inputs.length, episode, ...(options.drama === undefined ? {} : { drama: options.drama }) } satisfies FrameProgress);
+      options.onProgress?.({ type: "probe", phase: "probe", done: episode + 1, total: inputs.length, episode, ...named } satisfies FrameProgress);
       return { episode, path, file, roots, probe, warnings: [...probe.warnings, ...(isLong ? ["DURATION_CAPPED"] : [])] };
     } catch (error) {
+      if (isBug(error)) throw error;
       const known = inEpisode(error, { episode, path, file });
       if (strict || known.code === "VIDEO_CANCELLED") throw known;
       failures.push({ episode, path, error: known });
@@ -155,6 +163,7 @@ export async function prepareDrama(inputs: readonly EpisodeInput[], options: Dra
     if (failed) throw failed.reason;
     const usable = looked.flatMap((one) => (one.status === "fulfilled" && one.value ? [one.value] : []));
     const plan = usable.length === 0 ? NO_PLAN : planDrama(usable.map(({ probe }) => probe), options.plan);
+    options.onProgress?.({ type: "plan", phase: "plan", done: usable.length, total: inputs.length, ...named } satisfies FrameProgress);
     const episodes = usable.map((one, i): PreparedEpisode => {
       const { filter, warnings } = filterOf(one.probe, plan.episodes[i]!, plan.strideSeconds, ffmpeg.canToneMap);
       return { ...one, plan: plan.episodes[i]!, labels: labelsOf(plan, i, clock), filter, warnings: [...one.warnings, ...warnings] };
@@ -200,21 +209,24 @@ export function overlayOf({ overlay = {} }: Pick<DramaOptions, "overlay">, { pla
   return { enabled, position, colour: [...colour], outline, dot };
 }
 
+/** The manifest's part on the plan. */
+export function planPart({ plan, clock }: PreparedDrama, { plan: { frames, sampled, width, height, tokens, clockOffset } }: PreparedEpisode): Pick<FrameManifest, "plan"> {
+  return { plan: { strideSeconds: plan.strideSeconds, frames, sampled, width, height, pairTokens: plan.pairTokens, tokens, clock, clockOffset: clock === "continuous" ? clockOffset : 0 } };
+}
+
 /** What was done to one episode, without paths and dates: equal input gives equal bytes. */
 export function manifestOf(drama: PreparedDrama, episode: PreparedEpisode, details: { sha256: string; overlay: FrameManifest["overlay"]; frames: FrameManifest["frames"]; report: DecodeReport }): FrameManifest {
-  const { plan, clock } = drama;
+  const { strideSeconds, secondsPerGrid } = drama.plan;
   const { probe } = episode;
-  const { strideSeconds } = plan;
-  const { frames, sampled, width, height, tokens, clockOffset } = episode.plan;
   const { decoded, expected, errorLines } = details.report;
   const { version } = createRequire(import.meta.url)("../package.json") as { version: string };
   return {
     schema: 1,
     kind: "dramascope.frames",
     source: { sha256: details.sha256, bytes: probe.bytes, container: probe.container, codec: probe.codec, display: [probe.displayWidth, probe.displayHeight], rotation: probe.rotation, fileStart: probe.fileStart, end: probe.end },
-    plan: { strideSeconds, frames, sampled, width, height, pairTokens: plan.pairTokens, tokens, clock, clockOffset: clock === "continuous" ? clockOffset : 0 },
+    ...planPart(drama, episode),
     sampleFps: 1 / strideSeconds,
-    secondPerGrid: plan.secondsPerGrid,
+    secondPerGrid: secondsPerGrid,
     filter: episode.filter,
     overlay: details.overlay,
     frames: details.frames,

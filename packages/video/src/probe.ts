@@ -1,8 +1,8 @@
-import { FilePathSource, Input, MATROSKA, MP4, MPEG_TS, QTFF, WEBM, type InputTrack, type InputVideoTrack } from "mediabunny";
 import { containerOf, type Container } from "./container.ts";
 import { VideoError, type VideoErrorCode } from "./errors.ts";
 import { findFfmpeg } from "./find-ffmpeg.ts";
 import { readMovieHeader } from "./movie-header.ts";
+import { orCancelled } from "./or-cancelled.ts";
 import { listPackets, type PacketList } from "./packet-list.ts";
 import { Slots } from "./slots.ts";
 import { openSource, readHead, type SourceFile, type SourceOptions } from "./source-file.ts";
@@ -11,7 +11,7 @@ import { openSource, readHead, type SourceFile, type SourceOptions } from "./sou
 export interface Probe {
   /** By the first bytes, never by the name. */
   container: Container;
-  /** Name of the codec, for example `avc`, `hevc`, `vp9`. */
+  /** ffmpeg's name of the codec, for example `h264`, `hevc`, `vp9`. */
   codec: string;
   /** Pixels, rotation and sample aspect applied. */
   displayWidth: number;
@@ -52,126 +52,57 @@ export interface ProbeOptions extends SourceOptions {
 
 const MAX_PIXELS = 16_777_216;
 const MAX_ASPECT = 200;
-const INDEX_TIMEOUT_MS = 5000;
 const PROBES_AT_ONCE = 8;
 const slots = new Slots();
 
-function refuse(path: string, code: VideoErrorCode, what: string, hint: string, cause?: unknown): never {
-  throw new VideoError(`${path}: ${what}`, { code, hint, path, cause });
+function refuse(path: string, code: VideoErrorCode, what: string, hint: string): never {
+  throw new VideoError(`${path}: ${what}`, { code, hint, path });
 }
 
-/** What the file's index says, read without native code. */
-interface FileIndex {
-  codec: string;
-  displayWidth: number;
-  displayHeight: number;
-  codedWidth: number;
-  codedHeight: number;
-  rotation: Probe["rotation"];
-  fileStart: number;
-  end: number;
-  videoTracks: number;
+/** Pixels as a player shows them: narrow ones are made taller, wide ones wider. */
+function displaySize({ codedWidth, codedHeight, sampleAspect: [across, down], rotation }: PacketList): [width: number, height: number] {
+  const width = across > down ? Math.round((codedWidth * across) / down) : codedWidth;
+  const height = across < down ? Math.round((codedHeight * down) / across) : codedHeight;
+  return rotation % 180 === 0 ? [width, height] : [height, width];
 }
 
-const NO_VIDEO = Symbol("no video");
-const NO_SAMPLES = Symbol("no samples");
-
-/** Undefined for a track without a sample. */
-async function firstTime(track: InputTrack): Promise<number | undefined> {
-  const time = await track.getFirstTimestamp();
-  return Number.isFinite(time) ? time : undefined;
+function assertDimensions(path: string, { codedWidth, codedHeight }: PacketList, [width, height]: readonly [number, number]): void {
+  const isLarge = codedWidth * codedHeight > MAX_PIXELS;
+  if (!isLarge && width >= 1 && height >= 1 && Math.max(width, height) / Math.min(width, height) <= MAX_ASPECT) return;
+  const [shownWidth, shownHeight] = isLarge ? [codedWidth, codedHeight] : [width, height];
+  refuse(path, "VIDEO_DIMENSIONS", `a picture of ${shownWidth} x ${shownHeight} pixels cannot be used`, "Use at most 16.7 million pixels and sides within 200 times of each other.");
 }
 
-async function indexOf(input: Input, container: Container): Promise<FileIndex | typeof NO_VIDEO | typeof NO_SAMPLES | undefined> {
-  const tracks = await input.getTracks();
-  const videos = tracks.filter((track): track is InputVideoTrack => track.isVideoTrack());
-  const [track] = videos;
-  if (track === undefined) return tracks.length > 0 ? NO_VIDEO : undefined;
-  const own = await firstTime(track);
-  if (own === undefined) return NO_SAMPLES;
-  const others = container === "mpegts" ? [] : tracks.filter((other) => other !== track);
-  // A broken sound track does not matter.
-  const starts = [own, ...(await Promise.all(others.map(async (other) => firstTime(other).catch(() => undefined)))).filter((time) => time !== undefined)];
-  const isIsoMedia = container === "mp4" || container === "mov";
-  const fileStart = Math.min(...starts.map((time) => (isIsoMedia ? Math.max(0, time) : time)));
-  return {
-    codec: (await track.getCodec()) ?? "unknown",
-    displayWidth: await track.getDisplayWidth(),
-    displayHeight: await track.getDisplayHeight(),
-    codedWidth: await track.getCodedWidth(),
-    codedHeight: await track.getCodedHeight(),
-    rotation: await track.getRotation(),
-    fileStart,
-    end: (await track.computeDuration()) - fileStart,
-    videoTracks: videos.length,
-  };
-}
-
-/** The index, or undefined where it cannot be read: mediabunny throws plain errors on broken files, and does not know AVI and FLV. */
-async function readIndex(file: SourceFile, container: Container): Promise<FileIndex | typeof NO_VIDEO | typeof NO_SAMPLES | undefined> {
-  if (container === "avi" || container === "flv") return undefined;
-  const input = new Input({ source: new FilePathSource(file.realPath), formats: [MP4, QTFF, MATROSKA, WEBM, MPEG_TS] });
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<undefined>((resolve) => {
-    timer = setTimeout(() => resolve(undefined), INDEX_TIMEOUT_MS);
-  });
-  try {
-    return await Promise.race([indexOf(input, container), late]);
-  } catch {
-    return undefined;
-  } finally {
-    clearTimeout(timer);
-    input.dispose();
-  }
-}
-
-function assertDimensions(path: string, coded: readonly [number, number], display: readonly [number, number]): void {
-  const [width, height] = display;
-  if (coded[0] * coded[1] > MAX_PIXELS || width < 1 || height < 1 || Math.max(width, height) / Math.min(width, height) > MAX_ASPECT) {
-    const shown = coded[0] * coded[1] > MAX_PIXELS ? coded : display;
-    refuse(path, "VIDEO_DIMENSIONS", `a picture of ${shown[0]} x ${shown[1]} pixels cannot be used`, "Use at most 16.7 million pixels and sides within 200 times of each other.");
-  }
-}
-
-/** Display size and end by the packets, for files whose index cannot be read. */
-function indexByPackets(packets: PacketList, end: number): FileIndex {
-  const { codedWidth, codedHeight, sampleAspect, rotation, codec } = packets;
-  const width = Math.round((codedWidth * sampleAspect[0]) / sampleAspect[1]);
-  const [displayWidth, displayHeight] = rotation % 180 === 0 ? [width, codedHeight] : [codedHeight, width];
-  return { codec, displayWidth, displayHeight, codedWidth, codedHeight, rotation, fileStart: 0, end, videoTracks: 1 };
-}
-
-async function probe(file: SourceFile, options: ProbeOptions): Promise<Probe> {
-  const { path } = file;
-  const container = containerOf(await readHead(file.realPath, 4096)) ?? refuse(path, "VIDEO_FORMAT_REFUSED", "this is not an MP4, MOV, MKV, WebM, TS, AVI or FLV file", "Give a video file; playlists and pictures are not read.");
-  const header = container === "mp4" || container === "mov" ? await readMovieHeader(file.realPath, file.bytes) : undefined;
+async function probe(file: SourceFile, { ffmpegPath, signal }: ProbeOptions): Promise<Probe> {
+  const { path, bytes, fileId } = file;
+  const container = containerOf(await readHead(file, 4096)) ?? refuse(path, "VIDEO_FORMAT_REFUSED", "this is not an MP4, MOV, MKV, WebM, TS, AVI or FLV file", "Give a video file; playlists and pictures are not read.");
+  const header = container === "mp4" || container === "mov" ? await readMovieHeader(file.realPath, bytes) : undefined;
   if (header?.isEncrypted) refuse(path, "VIDEO_ENCRYPTED", "the video is encrypted", "Give a file without copy protection.");
-  const found = await readIndex(file, container);
-  if (found === NO_VIDEO) refuse(path, "VIDEO_NO_VIDEO_STREAM", "it holds no video, only other tracks", "Give the episode's video file.");
-  if (found === NO_SAMPLES) refuse(path, "VIDEO_NO_FRAMES", "it holds no picture", "Fetch or export the episode again.");
-  if (typeof found === "object") assertDimensions(path, [found.codedWidth, found.codedHeight], [found.displayWidth, found.displayHeight]);
-  const packets = await listPackets(file, (await findFfmpeg({ ffmpegPath: options.ffmpegPath })).path, options.signal);
-  const index = typeof found === "object" ? found : indexByPackets(packets, packets.end ?? refuse(path, "VIDEO_CORRUPT", "neither its index nor all its packets can be read", "The file is damaged: fetch it again."));
-  assertDimensions(path, [index.codedWidth, index.codedHeight], [index.displayWidth, index.displayHeight]);
-  if (!(index.end > 0) || packets.packets === 0) refuse(path, "VIDEO_NO_FRAMES", "it holds no picture", "Fetch or export the episode again.");
+  const list = await listPackets(file, (await findFfmpeg({ ffmpegPath })).path, signal);
+  const [displayWidth, displayHeight] = displaySize(list);
+  assertDimensions(path, list, [displayWidth, displayHeight]);
+  if (!(list.end > 0)) refuse(path, "VIDEO_NO_FRAMES", "it holds no picture", "Fetch or export the episode again.");
+  // The packets say how long the film is. Only where the file ends before its index does, the index says how long it was to be.
+  const claimed = header ? header.seconds : list.claimedSeconds;
+  const end = list.isCut ? Math.max(list.end, (header ? header.mediaSeconds : list.claimedSeconds) ?? 0) : list.end;
   const warnings: string[] = [];
-  if (index.videoTracks > 1) warnings.push("MULTIPLE_VIDEO_STREAMS");
-  if (packets.hasVariableRate) warnings.push("VARIABLE_FRAME_RATE");
-  if (header !== undefined && header.seconds !== 0 && Math.abs(header.seconds - index.end) > Math.max(2, 0.2 * index.end)) warnings.push("DURATION_MISMATCH");
-  const { sampleAspect, isHdr: hdr, isInterlaced: interlaced, hasColourMatrix } = packets;
-  return { container, ...index, sampleAspect, hdr, interlaced, hasColourMatrix, bytes: file.bytes, fileId: file.fileId, warnings };
+  if (list.videoTracks > 1) warnings.push("MULTIPLE_VIDEO_STREAMS");
+  if (list.hasVariableRate) warnings.push("VARIABLE_FRAME_RATE");
+  if (claimed !== undefined && Math.abs(claimed - end) > Math.max(2, 0.2 * end)) warnings.push("DURATION_MISMATCH");
+  const { codec, codedWidth, codedHeight, rotation, sampleAspect, fileStart, videoTracks, isHdr: hdr, isInterlaced: interlaced, hasColourMatrix } = list;
+  return { container, codec, displayWidth, displayHeight, codedWidth, codedHeight, rotation, sampleAspect, fileStart, end, videoTracks, hdr, interlaced, hasColourMatrix, bytes, fileId, warnings };
 }
 
 /**
- * Looks at an episode: kind by its first bytes, track, size and duration by its index, colours and frame rate by its packets. Nothing is
- * decoded, and what is not a video of a known kind is refused before any parser sees it. At most eight files at once.
+ * Looks at an episode: kind by its first bytes, the rest by the list of its packets, which a guarded ffmpeg makes. What is not a video of
+ * a known kind is refused before any parser or process sees it. At most eight files at once.
  *
  * @throws VideoError for everything that is not a regular file with a readable video track.
  */
 export async function probeEpisode(path: string, options: ProbeOptions = {}): Promise<Probe> {
   const release = await slots.acquire(PROBES_AT_ONCE, options.signal);
   try {
-    return await probe(await openSource(path, options), options);
+    return await orCancelled(openSource(path, options).then((file) => probe(file, options)), options.signal);
   } finally {
     release();
   }

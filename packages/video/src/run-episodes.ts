@@ -1,6 +1,6 @@
 import { decodeEpisode, type FrameStream } from "./decode.ts";
-import type { VideoError } from "./errors.ts";
-import { inEpisode, type DramaOptions, type EpisodeFailure, type FrameProgress, type PreparedDrama, type PreparedEpisode } from "./prepare.ts";
+import { assertCount } from "./options.ts";
+import { inEpisode, isBug, type DramaOptions, type EpisodeFailure, type FrameProgress, type PreparedDrama, type PreparedEpisode } from "./prepare.ts";
 
 /** What the work on one episode gets. */
 export interface EpisodeWork {
@@ -46,10 +46,11 @@ class DramaReporter {
  */
 export async function runEpisodes<T>(drama: PreparedDrama, options: DramaOptions, work: (one: EpisodeWork) => Promise<T>): Promise<{ results: T[]; failures: EpisodeFailure[] }> {
   const { strict = true } = options;
+  if (options.processes !== undefined) assertCount("processes", options.processes);
   const stop = new AbortController();
   const signal = options.signal ? AbortSignal.any([options.signal, stop.signal]) : stop.signal;
   const reporter = new DramaReporter(drama, options);
-  let first: VideoError | undefined;
+  let first: { error: unknown } | undefined;
   const failures = [...drama.failures];
   const one = async (episode: PreparedEpisode): Promise<T[]> => {
     const decode = (): FrameStream =>
@@ -68,18 +69,19 @@ export async function runEpisodes<T>(drama: PreparedDrama, options: DramaOptions
       reporter.say("done", episode, episode.plan.frames);
       return [result];
     } catch (error) {
-      const known = inEpisode(error, episode);
-      reporter.say("error", episode, 0);
-      if (!strict && !options.signal?.aborted) failures.push({ episode: episode.episode, path: episode.path, error: known });
-      else {
-        first ??= known;
+      const known = isBug(error) ? undefined : inEpisode(error, episode);
+      if (known && !strict && !options.signal?.aborted) {
+        failures.push({ episode: episode.episode, path: episode.path, error: known });
+        reporter.say("error", episode, 0);
+      } else {
+        first ??= { error: known ?? error };
         stop.abort();
       }
       return [];
     }
   };
   const results = (await Promise.all(drama.episodes.map(one))).flat();
-  if (first) throw first;
+  if (first) throw first.error;
   failures.sort((a, b) => a.episode - b.episode);
   return { results, failures };
 }

@@ -17,7 +17,7 @@ export interface SourceFile {
   /** Absolute, without links. */
   realPath: string;
   bytes: number;
-  /** Device, inode, size and times: tells whether a path still names the same content. */
+  /** Device, inode, size and time of the last change: tells whether a path still names the same content. */
   fileId: string;
 }
 
@@ -33,8 +33,8 @@ function isInside(root: string, path: string): boolean {
 }
 
 async function fileIdOf(path: string): Promise<string> {
-  const { dev, ino, size, mtimeNs, ctimeNs } = await stat(path, { bigint: true });
-  return [dev, ino, size, mtimeNs, ctimeNs].join(":");
+  const { dev, ino, size, mtimeNs } = await stat(path, { bigint: true });
+  return [dev, ino, size, mtimeNs].join(":");
 }
 
 /**
@@ -50,7 +50,9 @@ export async function openSource(path: string, options: SourceOptions = {}): Pro
     await lstat(path);
     realPath = await realpath(path);
   } catch (error) {
-    return refuse(path, "VIDEO_NOT_FOUND", "there is no such file", "Check the path.", error);
+    const { code = "" } = error as NodeJS.ErrnoException;
+    if (code === "EACCES" || code === "EPERM") return refuse(path, "VIDEO_PATH_REFUSED", "its folder may not be read", "Give this user the right to read it.", error);
+    return refuse(path, "VIDEO_NOT_FOUND", code === "ENOENT" || code === "ENOTDIR" ? "there is no such file" : `it cannot be found (${code})`, "Check the path.", error);
   }
   const info = await stat(realPath);
   if (!info.isFile()) refuse(path, "VIDEO_NOT_A_FILE", "this is not a regular file", "Give a video file.");
@@ -70,8 +72,8 @@ export async function assertUnchanged({ path, realPath, fileId }: Pick<SourceFil
 }
 
 /** The first bytes of a file. */
-export async function readHead(realPath: string, bytes: number): Promise<Buffer> {
-  const file = await open(realPath, "r");
+export async function readHead({ path, realPath }: SourceFile, bytes: number): Promise<Buffer> {
+  const file = await open(realPath, "r").catch((error: unknown) => refuse(path, "VIDEO_PATH_REFUSED", "the file may not be read", "Give this user the right to read it.", error));
   try {
     const head = Buffer.alloc(bytes);
     const { bytesRead } = await file.read(head, 0, bytes, 0);

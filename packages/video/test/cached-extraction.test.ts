@@ -51,6 +51,26 @@ it("decodes nothing the second time, wherever the file lies by then", async () =
   expect(await decodesIn(log)).toHaveLength(3);
 });
 
+it("tells of today's plan, not of the one that filled the cache", async () => {
+  const options = { cache: new FrameCache(join(folder, "plans")), out: join(folder, "planned") };
+  const plain = { out: join(folder, "unplanned") };
+  for (const one of [{ clock: "continuous", plan: PLAN }, { clock: "episode", plan: { ...PLAN, tokenBudget: 2000 } }] as const) {
+    const [cached, fresh] = [await extractFrames([{ path: film }], { ...options, ...one }), await extractFrames([{ path: film }], { ...plain, ...one })];
+    expect(cached.episodes[0]!.manifest).toEqual(fresh.episodes[0]!.manifest);
+    expect(await contents(join(options.out, "1"))).toEqual(await contents(join(plain.out, "1")));
+  }
+});
+
+it("stops waiting for another's entry when it is cancelled", async () => {
+  const slow = await wrapFfmpeg(folder, "sleep 3");
+  const options: DramaOptions = { plan: PLAN, cache: new FrameCache(join(folder, "waiting")), ffmpegPath: slow.path };
+  const first = decodeDrama([{ path: film }], options);
+  const start = performance.now();
+  await expect(decodeDrama([{ path: film }], { ...options, signal: AbortSignal.timeout(300) })).rejects.toThrow(code("VIDEO_CANCELLED"));
+  expect(performance.now() - start).toBeLessThan(1500);
+  expect((await first).episodes[0]!.frameCount).toBe(12);
+});
+
 it("repairs an entry with a changed byte, and says so", async () => {
   const dir = join(folder, "repair");
   const out = join(folder, "repaired");

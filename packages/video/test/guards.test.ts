@@ -1,10 +1,11 @@
-import { execFileSync, spawn } from "node:child_process";
+import { execFile, execFileSync, spawn } from "node:child_process";
 import { appendFile, copyFile, mkdir, readdir, readFile, symlink, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
+import { createServer, type AddressInfo } from "node:net";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { decodeDrama, decodeEpisode, extractFrames, findFfmpeg, planDrama, probeEpisode, VideoError, type DramaOptions, type FrameStream, type Probe } from "@dramascope/video";
 import { beforeAll, describe, expect, it } from "vitest";
+import { INPUT_GUARDS } from "../src/ffmpeg-process.ts";
 import { makeFilm, processesNaming, SMALL, temporaryFolder, VERTICAL, wrapFfmpeg } from "./real-ffmpeg.ts";
 
 let folder: string;
@@ -102,6 +103,78 @@ describe("findFfmpeg", () => {
 });
 
 describe("the ffmpeg process", () => {
+  it("is given every guard, and limits that hold", async () => {
+    const limitsFile = join(folder, "limits");
+    const { path, log } = await wrapFfmpeg(folder, `cat /proc/$$/limits > '${limitsFile}'`);
+    await decode({ ffmpegPath: path });
+    const calls = (await readFile(log, "utf8")).split("\n").filter((line) => line.includes(`file:${film}`));
+    expect(calls).toHaveLength(2);
+    for (const call of calls) for (const guard of ["-protocol_whitelist file,pipe", "-format_whitelist mov,matroska,mpegts,avi,flv", "-max_pixels 16777216", "-reinit_filter 0", "-threads 1 -i", "-map 0:V:0", "-nostdin"]) expect(call).toContain(guard);
+    const limits = await readFile(limitsFile, "utf8");
+    expect(limits).toMatch(/Max cpu time\s+100\s+100\s/u);
+    expect(limits).toMatch(/Max address space\s+4096000000\s/u);
+  });
+
+  it("opens no other file and no address, even if a playlist reached it", async () => {
+    const { path: ffmpeg } = await findFfmpeg();
+    let contacts = 0;
+    const server = createServer((socket) => {
+      contacts++;
+      socket.destroy();
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const address = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const playlists: Record<string, string> = {
+      "a.m3u8": `#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\nfile://${film}\n#EXT-X-ENDLIST\n`,
+      "b.m3u8": `#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\n${address}/x.ts\n#EXT-X-ENDLIST\n`,
+      "c.ffconcat": `ffconcat version 1.0\nfile '${film}'\n`,
+      "d.mpd": `<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" mediaPresentationDuration="PT10S" profiles="urn:mpeg:dash:profile:isoff-main:2011"><Period><AdaptationSet mimeType="video/mp4"><Representation id="1" bandwidth="1000"><BaseURL>${address}/secret.mp4</BaseURL><SegmentBase/></Representation></AdaptationSet></Period></MPD>`,
+    };
+    for (const [name, text] of Object.entries(playlists)) {
+      await writeFile(join(folder, name), text);
+      const args = (guards: readonly string[]): string[] => ["-nostdin", "-v", "error", ...guards, "-i", `file:${join(folder, name)}`, "-map", "0:V:0", "-frames:v", "1", "-f", "framecrc", "pipe:1"];
+      const run = (guards: readonly string[]): Promise<string> => new Promise((resolve) => execFile(ffmpeg, args(guards), (_, stdout) => resolve(stdout)));
+      expect(await run(INPUT_GUARDS)).toBe("");
+      // Without the guards, a list of files plays: the check can fail.
+      if (name === "c.ffconcat") expect(await run(["-safe", "0"])).toContain("#dimensions");
+    }
+    expect(contacts).toBe(0);
+    server.close();
+  });
+
+  it("is ended when it keeps us waiting, but not for a slow consumer", async () => {
+    const { path: hanging } = await wrapFfmpeg(folder, "sleep 30");
+    expect(await codeOf(decode({ ffmpegPath: hanging, timeoutSeconds: 1 }))).toBe("VIDEO_TIMEOUT");
+    const probe = await probeEpisode(film);
+    const plan = planDrama([probe], { maxPairTokens: 500, minFrameTokens: 500, floorPairTokens: 500 });
+    const stream = decodeEpisode(film, plan.episodes[0]!, { probe, strideSeconds: 1, timeoutSeconds: 1 });
+    await stream.next();
+    await pause(2500);
+    let count = 1;
+    for await (const _ of stream) count++;
+    expect(count).toBe(20);
+  });
+
+  it("leaves HDR as it is where it cannot tone map, and says so", async () => {
+    const hdr = join(folder, "hdr.mp4");
+    const { path: real } = await findFfmpeg();
+    execFileSync(real, ["-nostdin", "-v", "error", "-y", "-i", film, "-t", "3", "-vf", "format=yuv420p10le", "-color_trc", "smpte2084", "-colorspace", "bt2020nc", "-color_primaries", "bt2020", "-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=error:colorprim=bt2020:transfer=smpte2084:colormatrix=bt2020nc", hdr]);
+    const poor = join(folder, "no-zscale");
+    await writeFile(poor, `#!/bin/sh\ncase "$*" in *-filters*) '${real}' "$@" | grep -v zscale ;; *) exec '${real}' "$@" ;; esac\n`, { mode: 0o755 });
+    const treated = (await decodeDrama([{ path: hdr }], { plan: SMALL })).episodes[0]!;
+    const untreated = (await decodeDrama([{ path: hdr }], { plan: SMALL, ffmpegPath: poor })).episodes[0]!;
+    expect([treated.warnings, untreated.warnings]).toEqual([["HDR_TONEMAPPED"], ["HDR_UNTREATED"]]);
+    expect(treated.manifest["filter"]).toContain("tonemap=mobius");
+    expect(Buffer.from(treated.frames).equals(untreated.frames)).toBe(false);
+  });
+
+  it("is not trusted when the film changes in the middle", async () => {
+    const path = join(folder, "changing.mp4");
+    await copyFile(film, path);
+    const { path: ffmpegPath } = await wrapFfmpeg(folder, `echo more >> '${path}'`);
+    expect(await codeOf(decode({ ffmpegPath }, path))).toBe("VIDEO_CHANGED");
+  });
+
   it("sees nothing of the environment but PATH", async () => {
     const { path, log } = await wrapFfmpeg(folder);
     process.env["HTTP_PROXY"] = "http://canary-5512.example";
@@ -154,6 +227,24 @@ describe("the ffmpeg process", () => {
 });
 
 describe("cancelling and waiting", () => {
+  it("stops a look at a file, and refuses to start one when it is cancelled already", async () => {
+    const { path } = await wrapFfmpeg(folder);
+    const slow = join(folder, "slow-list");
+    await writeFile(slow, `#!/bin/sh\ncase "$*" in *framecrc*) sleep 20 ;; esac\nexec '${path}' "$@"\n`, { mode: 0o755 });
+    await findFfmpeg({ ffmpegPath: slow });
+    const start = performance.now();
+    expect(await codeOf(probeEpisode(film, { ffmpegPath: slow, signal: AbortSignal.timeout(100) }))).toBe("VIDEO_CANCELLED");
+    expect(performance.now() - start).toBeLessThan(1100);
+    expect(await codeOf(probeEpisode(film, { signal: AbortSignal.abort() }))).toBe("VIDEO_CANCELLED");
+    expect(await until(async () => (await processesNaming(film)).length === 0)).toBe(true);
+  });
+
+  it("settles the report of a stream that was never asked for a frame", async () => {
+    const { stream } = await openFilm();
+    await stream.return!();
+    expect(await codeOf(stream.report)).toBe("VIDEO_CANCELLED");
+  });
+
   it("stops at once at a random moment, leaves no process and no folder", async () => {
     for (let n = 0; n < 20; n++) {
       const out = join(folder, `cancelled-${n}`);
@@ -219,6 +310,50 @@ describe("cancelling and waiting", () => {
     const counts = [...(await readFile(log, "utf8")).matchAll(/^at once (\d+)$/gmu)].map(([, n]) => Number(n));
     expect(counts).toHaveLength(6);
     expect(Math.max(...counts)).toBeLessThanOrEqual(1);
+  });
+});
+
+describe("what callers do wrong", () => {
+  it("replaces nothing but earlier frames", async () => {
+    const out = join(folder, "season");
+    await mkdir(join(out, "1"), { recursive: true });
+    await copyFile(film, join(out, "1", "episode.mp4"));
+    expect(await codeOf(extractFrames([{ path: film }], { out, plan: SMALL }))).toBe("FRAMES_FOLDER");
+    expect(await readdir(join(out, "1"))).toEqual(["episode.mp4"]);
+    const again = join(folder, "again");
+    await extractFrames([{ path: film }, { path: film }], { out: again, plan: SMALL });
+    await extractFrames([{ path: film }], { out: again, plan: SMALL, format: "png" });
+    expect(await readdir(again)).toEqual(["1"]);
+    expect((await readdir(join(again, "1"))).filter((name) => name.endsWith(".jpg"))).toEqual([]);
+    await writeFile(join(folder, "a-file"), "");
+    expect(await codeOf(extractFrames([{ path: film }], { out: join(folder, "a-file"), plan: SMALL }))).toBe("FRAMES_FOLDER");
+  });
+
+  it.each<[string, DramaOptions]>([
+    ["processes", { processes: 0 }],
+    ["tokenBudget", { plan: { tokenBudget: NaN } }],
+    ["maxPairTokens", { plan: { maxPairTokens: 0 } }],
+    ["maxSecondsPerEpisode", { plan: { maxSecondsPerEpisode: -1 } }],
+    ["dot", { overlay: { dot: 1.5 } }],
+    ["timeoutSeconds", { timeoutSeconds: 0 }],
+  ])("names an impossible %s", async (name, options) => {
+    const error = await errorOf(decodeDrama([{ path: film }], options));
+    expect([error.code, error.message.includes(name)]).toEqual(["VIDEO_OPTIONS_INVALID", true]);
+  });
+
+  it("throws an error of the caller's function as it is, once all work has stopped", async () => {
+    const mine = new TypeError("mine");
+    const onProgress = ({ phase }: { phase: string }): void => {
+      if (phase === "frames") throw mine;
+    };
+    await expect(decodeDrama([{ path: film }, { path: film }], { plan: SMALL, strict: false, onProgress })).rejects.toBe(mine);
+    expect(await processesNaming(film)).toEqual([]);
+  });
+
+  it("shows names with signs of their own", async () => {
+    const path = join(folder, "bad$&x$$.mp4");
+    await writeFile(path, "no film");
+    expect((await errorOf(decodeDrama([{ path }]))).message).toContain(`${path}: this is not`);
   });
 });
 

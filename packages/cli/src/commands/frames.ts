@@ -1,6 +1,7 @@
+import { rm, stat } from "node:fs/promises";
 import { homedir } from "node:os";
 import { basename, join } from "node:path";
-import { contactSheet, eachFrame, extractFrames, FrameCache, planEpisodes, readFrames, type Clock, type DramaOptions, type DramaPlan, type EpisodeFailure, type EpisodeInput, type ExtractedEpisode, type FrameFormat, type Overlay, type PlannedDrama } from "@dramascope/video";
+import { contactSheet, eachFrame, extractFrames, FrameCache, planEpisodes, readFrames, type Clock, type DramaOptions, type DramaPlan, type EpisodeFailure, type EpisodeInput, type FrameFormat, type Overlay, type PlannedDrama } from "@dramascope/video";
 import { writeFileAtomically } from "@dramascope/schema";
 import { Option, type Command } from "commander";
 import { defineCommand, parseCount, usageError, type CliIo, type CommandResult, type SetExitCode } from "../context.ts";
@@ -59,10 +60,12 @@ interface EpisodeResult {
   manifest: string | null;
 }
 
+const sheetName = (episode: number): string => `contact-sheet-${episode}.png`;
+
 /** Episodes in the order they were given. */
-function resultOf(plan: DramaPlan, episodes: readonly Pick<ExtractedEpisode, "episode" | "path" | "manifestPath" | "manifest" | "warnings">[], failures: readonly EpisodeFailure[]): { episodes: EpisodeResult[]; plan: DramaPlan } {
+function resultOf(plan: DramaPlan, episodes: readonly { episode: number; path: string; frames: number; warnings: string[]; manifestPath: string | null }[], failures: readonly EpisodeFailure[]): { episodes: EpisodeResult[]; plan: DramaPlan } {
   const all = [
-    ...episodes.map(({ episode, path, manifestPath, manifest, warnings }) => ({ episode, result: { path, ok: true, frames: manifest.frames.length, warnings, manifest: manifestPath } })),
+    ...episodes.map(({ episode, path, frames, warnings, manifestPath }) => ({ episode, result: { path, ok: true, frames, warnings, manifest: manifestPath } })),
     ...failures.map(({ episode, path, error }) => ({ episode, result: { path, ok: false, code: error.code, frames: 0, warnings: [], manifest: null } })),
   ];
   return { episodes: all.sort((a, b) => a.episode - b.episode).map(({ result }) => result), plan };
@@ -97,7 +100,9 @@ export function addFrames(program: Command, io: CliIo, setExitCode: SetExitCode)
       if (!options.planOnly && options.out === undefined) throw usageError("--out is missing", "Name a folder for the frames, or ask for --plan-only.");
       const processes = options.processes === undefined ? undefined : parseCount("--processes", options.processes);
       if (processes === 0) throw usageError("--processes wants at least 1");
-      const episodes: EpisodeInput[] = inputs.length === 1 && !isUrl(inputs[0]!) ? (await dramaAt(inputs[0]!)).episodes : inputs.map((path) => ({ path }));
+      const [first] = inputs;
+      const isFolder = inputs.length === 1 && !isUrl(first!) && (await stat(first!).catch(() => undefined))?.isDirectory();
+      const episodes: EpisodeInput[] = isFolder ? (await dramaAt(first!)).episodes : inputs.map((path) => ({ path }));
       const dramaOptions: DramaOptions = {
         clock: options.clock,
         overlay: { enabled: options.number, position: options.position },
@@ -119,17 +124,19 @@ export function addFrames(program: Command, io: CliIo, setExitCode: SetExitCode)
       if (options.planOnly) {
         const planned = await planEpisodes(episodes, dramaOptions);
         sayFailures(planned.failures);
-        return { json: { plan: planned.plan, episodes: planned.episodes, failures: planned.failures.map(({ path, error }) => ({ path, code: error.code })) }, text: planTable(planned), ...exit(planned.failures) };
+        return { json: { ...resultOf(planned.plan, planned.episodes.map((one) => ({ ...one, frames: one.plan.frames, manifestPath: null })), planned.failures) }, text: planTable(planned), ...exit(planned.failures) };
       }
       const out = options.out!;
       const drama = await extractFrames(episodes, { ...dramaOptions, ...cacheOf(options, io.env), out, format: options.format });
-      if (options.sheet) for (const { episode, manifestPath } of drama.episodes) await writeFileAtomically(join(out, `episode-${episode + 1}.png`), await contactSheet(eachFrame(await readFrames(manifestPath))));
+      // Sheets of an earlier run show other frames.
+      for (let episode = 1; episode <= 5; episode++) await rm(join(out, sheetName(episode)), { force: true });
+      if (options.sheet) for (const { episode, manifestPath } of drama.episodes) await writeFileAtomically(join(out, sheetName(episode + 1)), await contactSheet(eachFrame(await readFrames(manifestPath))));
       for (const { episode, manifest, warnings } of drama.episodes) {
         const { width, height, tokens } = manifest.plan;
         say(`episode ${episode + 1}: ${manifest.frames.length} frames of ${width} x ${height}, ${tokens} tokens${warnings.length > 0 ? `, ${warnings.join(", ")}` : ""}`);
       }
       sayFailures(drama.failures);
-      return { json: { ...resultOf(drama.plan, drama.episodes, drama.failures) }, ...exit(drama.failures) };
+      return { json: { ...resultOf(drama.plan, drama.episodes.map((one) => ({ ...one, frames: one.manifest.frames.length })), drama.failures) }, ...exit(drama.failures) };
     },
   });
 }
