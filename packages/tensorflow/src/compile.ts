@@ -1,17 +1,24 @@
 import type * as tfjs from "@tensorflow/tfjs";
 import { TensorFlowError } from "./errors.ts";
 import { bindingOf, type NodeBackend } from "./native/backend.ts";
-import type { Binding } from "./native/binding.ts";
+import { TF_DTYPES, type Binding, type TensorMetadata } from "./native/binding.ts";
 import { GraphRecorder, type GraphValue } from "./native/graph.ts";
 import type { Body, TensorSpec } from "./ops.ts";
+import { RawTensor, type TensorLike } from "./raw-tensor.ts";
 import { tfjsOps } from "./tfjs-ops.ts";
 
 /** Tensors by name. */
 export type Tensors = Readonly<Record<string, tfjs.Tensor>>;
 
-/** A computation that can be called on tensors of the declared shapes. The results belong to the caller. */
-export interface Compiled {
-  (inputs: Tensors): Record<string, tfjs.Tensor>;
+/** Inputs of a compiled function by name: {@link Tensors}, with a {@link RawTensor} where bfloat16 is declared. */
+export type CompiledInputs = Readonly<Record<string, TensorLike>>;
+
+/**
+ * A computation that can be called on tensors of the declared shapes. The results belong to the caller. `Output` is TensorFlow.js's
+ * tensor unless the body has bfloat16 results, which come as {@link RawTensor}.
+ */
+export interface Compiled<Output extends TensorLike = tfjs.Tensor> {
+  (inputs: CompiledInputs): Record<string, Output>;
   /** `function`: one TensorFlow call; `eager`: operation by operation. */
   readonly mode: "function" | "eager";
   /** Frees the function; using it afterwards is an error. */
@@ -30,7 +37,7 @@ let functionCount = 0;
 const describeSpec = ({ shape, dtype }: { shape: readonly number[]; dtype: string }): string => `${dtype}[${shape.join(",")}]`;
 
 /** Compares the given tensors with the declared ones; TensorFlow itself would broadcast a wrong shape in silence. */
-function checkInputs(name: string, specs: Readonly<Record<string, TensorSpec>>, inputs: Tensors): void {
+function checkInputs(name: string, specs: Readonly<Record<string, TensorSpec>>, inputs: CompiledInputs): void {
   for (const [key, spec] of Object.entries(specs)) {
     const tensor = inputs[key];
     const problem =
@@ -56,20 +63,21 @@ function checkInputs(name: string, specs: Readonly<Record<string, TensorSpec>>, 
  * @param name   Names the function in errors.
  * @param inputs Shape and type of each input; at least one.
  */
-export function compile(tf: typeof tfjs, name: string, inputs: Readonly<Record<string, TensorSpec>>, body: Body, options: CompileOptions = {}): Compiled {
+export function compile<Output extends TensorLike = tfjs.Tensor>(tf: typeof tfjs, name: string, inputs: Readonly<Record<string, TensorSpec>>, body: Body, options: CompileOptions = {}): Compiled<Output> {
   const backend = tf.backend();
   const binding = bindingOf(backend);
   const wantsFunction = options.mode !== "eager" && process.env["DRAMASCOPE_COMPILE"] !== "off";
-  return binding && wantsFunction ? compileFunction(backend as unknown as NodeBackend, binding, name, inputs, body) : eager(tf, name, inputs, body);
+  const made = binding && wantsFunction ? compileFunction(backend as unknown as NodeBackend, binding, name, inputs, body) : eager(tf, name, inputs, body);
+  return made as Compiled<Output>;
 }
 
-function eager(tf: typeof tfjs, name: string, specs: Readonly<Record<string, TensorSpec>>, body: Body): Compiled {
+function eager(tf: typeof tfjs, name: string, specs: Readonly<Record<string, TensorSpec>>, body: Body): Compiled<TensorLike> {
   let disposed = false;
-  const call = (inputs: Tensors): Record<string, tfjs.Tensor> => {
+  const call = (inputs: CompiledInputs): Record<string, TensorLike> => {
     if (disposed) throw disposedError(name);
     checkInputs(name, specs, inputs);
     return tf.tidy(() => {
-      const outputs = body(tfjsOps(tf), inputs);
+      const outputs = body(tfjsOps(tf), inputs as Tensors);
       // A body may hand an input through; its caller owns inputs and results apart.
       const given = new Set(Object.values(inputs));
       return Object.fromEntries(Object.entries(outputs).map(([key, value]) => [key, given.has(value) ? tf.clone(value) : value]));
@@ -82,15 +90,16 @@ function disposedError(name: string): TensorFlowError {
   return new TensorFlowError(`${name} was disposed`, { code: "COMPILE_DISPOSED", hint: "Compile it again." });
 }
 
-function compileFunction(backend: NodeBackend, binding: Binding, name: string, specs: Readonly<Record<string, TensorSpec>>, body: Body): Compiled {
+function compileFunction(backend: NodeBackend, binding: Binding, name: string, specs: Readonly<Record<string, TensorSpec>>, body: Body): Compiled<TensorLike> {
   const { c, status, check, context } = binding.raw;
-  const keys = Object.keys(specs);
+  const plainKeys = Object.keys(specs).filter((key) => specs[key]!.dtype !== "bfloat16");
+  const rawKeys = Object.keys(specs).filter((key) => specs[key]!.dtype === "bfloat16");
   const functionName = `${name.replace(/[^A-Za-z0-9_]/gu, "_").replace(/^[^A-Za-z]/u, "F").replace(/^[a-z]/u, (first) => first.toUpperCase())}_${functionCount++}`;
   const recorder = new GraphRecorder(binding);
   let outputKeys: string[];
   let made: bigint;
   try {
-    const placeholders = keys.map((key): [string, GraphValue] => [key, recorder.placeholder(`input/${key}`, specs[key]!)]);
+    const placeholders = [...plainKeys, ...rawKeys].map((key): [string, GraphValue] => [key, recorder.placeholder(`input/${key}`, specs[key]!)]);
     const outputs = body(recorder.ops(), Object.fromEntries(placeholders));
     outputKeys = Object.keys(outputs);
     made = recorder.finish(functionName, placeholders.map(([, value]) => value), Object.values(outputs));
@@ -104,10 +113,14 @@ function compileFunction(backend: NodeBackend, binding: Binding, name: string, s
   const results = new BigUint64Array(Math.max(1, outputKeys.length));
   const count = new Int32Array(1);
 
-  const call = (inputs: Tensors): Record<string, tfjs.Tensor> => {
+  const resultOf = (metadata: TensorMetadata): TensorLike =>
+    metadata.dtype === TF_DTYPES.bfloat16 ? new RawTensor(binding, metadata.id, metadata.shape) : backend.createOutputTensor(metadata);
+
+  const call = (inputs: CompiledInputs): Record<string, TensorLike> => {
     if (disposed) throw disposedError(name);
     checkInputs(name, specs, inputs);
-    const ids = backend.getInputTensorIds(keys.map((key) => inputs[key]!));
+    const ids = backend.getInputTensorIds(plainKeys.map((key) => inputs[key] as tfjs.Tensor));
+    for (const key of rawKeys) ids.push((inputs[key] as RawTensor).id);
     if (op === 0n) op = c.TFE_NewOp(context, functionName, status) as bigint;
     else c.TFE_OpReset(op, functionName, null, status);
     try {
@@ -122,7 +135,7 @@ function compileFunction(backend: NodeBackend, binding: Binding, name: string, s
       op = 0n;
       throw new TensorFlowError(`${name}: ${(error as Error).message}`, { code: "COMPILE_RUN", cause: error, hint: "The message names the node inside the function." });
     }
-    return Object.fromEntries(outputKeys.map((key, i) => [key, backend.createOutputTensor(binding.adopt(results[i]!))]));
+    return Object.fromEntries(outputKeys.map((key, i) => [key, resultOf(binding.adopt(results[i]!))]));
   };
   const dispose = (): void => {
     if (disposed) return;

@@ -1,0 +1,22 @@
+import type { LoadedTensorFlow } from "@dramascope/tensorflow";
+import { bindingOf } from "../src/native/backend.ts";
+import type { Binding } from "../src/native/binding.ts";
+
+/** Skips a test where no TensorFlow is reached through koffi, and says why. */
+export function needsKoffi(loaded: LoadedTensorFlow, skip: (note?: string) => void): void {
+  if (loaded.binding === "koffi") return;
+  const reasons = loaded.diagnostics.candidates.map(({ where, reason }) => `${where}: ${reason ?? "chosen"}`).join("; ");
+  skip(`no TensorFlow through koffi (${reasons})`);
+}
+
+/** The binding behind the current back end. */
+export function bindingFor(tf: LoadedTensorFlow["tf"]): Binding {
+  const binding = bindingOf(tf.backend());
+  if (!binding) throw new Error("no binding behind this back end");
+  return binding;
+}
+
+/** Tensors that the native side holds: what only disposal brings down. */
+export function nativeTensors(tf: LoadedTensorFlow["tf"]): number {
+  return bindingFor(tf).getNumOfTensors();
+}
