@@ -4,6 +4,7 @@ export { compile, type Compiled, type CompiledInputs, type CompileOptions, type 
 export { createCompileCache, type CompileCache, type CompileCacheOptions } from "./compile-cache.ts";
 export { TensorFlowError } from "./errors.ts";
 export { loadTensorFlow, type CandidateOutcome, type Diagnostics, type LoadedTensorFlow, type LoadTensorFlowOptions } from "./load.ts";
+export { mapTensorFile, type TensorFileEntry } from "./map-tensor-file.ts";
 export type { Body, Inputs, MatmulOptions, Ops, OpsDtype, TensorSpec } from "./ops.ts";
 export { RawTensor, type RawTensorOwner, type TensorLike } from "./raw-tensor.ts";
 export { tfjsOps } from "./tfjs-ops.ts";

@@ -82,6 +82,12 @@ export function createBinding(c: CFunctions, options: BindingOptions = {}) {
     return handle;
   };
 
+  const take = (id: number): bigint => {
+    const handle = handleOf(id);
+    handles.delete(id);
+    return handle;
+  };
+
   const metadataOf = (handle: bigint): TensorMetadata => {
     const rank = Number(c.TFE_TensorHandleNumDims(handle, status));
     check();
@@ -122,19 +128,24 @@ export function createBinding(c: CFunctions, options: BindingOptions = {}) {
     return tensor;
   };
 
-  const createTensor = (shape: readonly number[], dtype: number, values: Values): number => {
-    const tensor = hostTensor(shape, dtype, values);
-    let handle = c.TFE_NewTensorHandle(tensor, status) as bigint;
+  /** A handle of a host tensor, which is deleted: the handle shares its memory. */
+  const hostHandle = (tensor: bigint): bigint => {
+    const handle = c.TFE_NewTensorHandle(tensor, status) as bigint;
     c.TF_DeleteTensor(tensor);
     check();
-    if (gpu !== undefined && dtype !== TF_DTYPES.int32 && dtype !== TF_DTYPES.string) {
-      const onDevice = c.TFE_TensorHandleCopyToDevice(handle, context, gpu, status) as bigint;
-      c.TFE_DeleteTensorHandle(handle);
-      check();
-      handle = onDevice;
-    }
-    return adopt(handle);
+    return handle;
   };
+
+  /** Moves a host tensor to the GPU where there is one; the given handle is used up. */
+  const toDevice = (handle: bigint, dtype: number): bigint => {
+    if (gpu === undefined || dtype === TF_DTYPES.int32 || dtype === TF_DTYPES.string) return handle;
+    const onDevice = c.TFE_TensorHandleCopyToDevice(handle, context, gpu, status) as bigint;
+    c.TFE_DeleteTensorHandle(handle);
+    check();
+    return onDevice;
+  };
+
+  const createTensor = (shape: readonly number[], dtype: number, values: Values): number => adopt(toDevice(hostHandle(hostTensor(shape, dtype, values)), dtype));
 
   const readStrings = (data: bigint, count: number): Uint8Array[] =>
     Array.from({ length: count }, (_, i) => {
@@ -200,12 +211,13 @@ export function createBinding(c: CFunctions, options: BindingOptions = {}) {
   };
 
   /** Runs `build` and the operation on a pooled op; an op that failed is deleted, not pooled. */
-  const run = (name: string, inputs: readonly bigint[], attributes: readonly OpAttribute[], outputs: number): TensorMetadata[] => {
+  const run = (name: string, inputs: readonly bigint[], attributes: readonly OpAttribute[], outputs: number, device: string | null = null): TensorMetadata[] => {
     let op = opPool.pop();
     if (op === undefined) op = c.TFE_NewOp(context, name, status) as bigint;
     else c.TFE_OpReset(op, name, null, status);
     try {
       check();
+      if (device !== null) c.TFE_OpSetDevice(op, device, status);
       for (const attribute of attributes) setAttribute(op, attribute);
       for (const input of inputs) c.TFE_OpAddInput(op, input, status);
       check();
@@ -213,7 +225,8 @@ export function createBinding(c: CFunctions, options: BindingOptions = {}) {
       const count = Int32Array.of(outputs);
       c.TFE_Execute(op, results, count, status);
       check();
-      opPool.push(op);
+      if (device === null) opPool.push(op);
+      else c.TFE_DeleteOp(op);
       return Array.from(results.subarray(0, count[0]), (handle) => metadataOf(handle));
     } catch (error) {
       if (op) c.TFE_DeleteOp(op);
@@ -244,11 +257,7 @@ export function createBinding(c: CFunctions, options: BindingOptions = {}) {
     TF_Version: String(c.TF_Version()),
     createTensor,
     tensorDataSync,
-    deleteTensor: (id: number): void => {
-      const handle = handleOf(id);
-      handles.delete(id);
-      c.TFE_DeleteTensorHandle(handle);
-    },
+    deleteTensor: (id: number): void => void c.TFE_DeleteTensorHandle(take(id)),
     executeOp: (name: string, attributes: readonly OpAttribute[], inputIds: readonly number[], outputs: number): TensorMetadata[] =>
       run(name, inputIds.map(handleOf), attributes, outputs),
     isUsingGpuDevice: (): boolean => gpu !== undefined,
@@ -257,8 +266,12 @@ export function createBinding(c: CFunctions, options: BindingOptions = {}) {
     loadSavedModel: refuseSavedModel,
     deleteSavedModel: refuseSavedModel,
     runSavedModel: refuseSavedModel,
-    /** What the graph recorder needs. */
-    raw: { c, status, check, context, hostTensor },
+    /** Gives ownership of the handle behind an id back. */
+    take,
+    /** Runs an operation beside the host's memory, wherever the others run. */
+    executeOnHost: (name: string, attributes: readonly OpAttribute[], inputs: readonly bigint[]): TensorMetadata => run(name, inputs, attributes, 1, "CPU:0")[0]!,
+    /** What the graph recorder, compiled functions and mapped files need. */
+    raw: { c, status, check, context, hostTensor, hostHandle, toDevice },
   };
 }
 

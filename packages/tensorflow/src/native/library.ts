@@ -42,6 +42,7 @@ const SIGNATURES = {
   TF_NewStatus: [P, []],
   TF_GetCode: ["int", [P]],
   TF_Message: ["const char*", [P]],
+  TF_NewTensor: [P, ["int", P, "int", P, "size_t", P, P]],
   TF_AllocateTensor: [P, ["int", P, "int", "size_t"]],
   TF_DeleteTensor: ["void", [P]],
   TF_TensorData: [P, [P]],
@@ -69,6 +70,7 @@ const SIGNATURES = {
   TFE_TensorHandleCopyToDevice: [P, [P, P, "const char*", P]],
   TFE_NewOp: [P, [P, "const char*", P]],
   TFE_OpReset: ["void", [P, "const char*", P, P]],
+  TFE_OpSetDevice: ["void", [P, "const char*", P]],
   TFE_DeleteOp: ["void", [P]],
   TFE_OpAddInput: ["void", [P, P, P]],
   TFE_OpSetAttrString: ["void", [P, "const char*", P, "size_t"]],
@@ -103,8 +105,14 @@ const SIGNATURES = {
   TF_DeleteFunction: ["void", [P]],
 } as const satisfies Record<string, Signature | readonly [string, readonly string[]]>;
 
-/** TensorFlow's C functions by name, and libc's memcpy. */
-export type CFunctions = Record<keyof typeof SIGNATURES | "memcpy", KoffiFunction>;
+const LIBC_SIGNATURES = {
+  memcpy: [P, [P, P, "size_t"]],
+  mmap: [P, [P, "size_t", "int", "int", "int", "int64_t"]],
+  dlsym: [P, [P, "const char*"]],
+} as const satisfies Record<string, Signature | readonly [string, readonly string[]]>;
+
+/** TensorFlow's C functions by name, and some of libc. */
+export type CFunctions = Record<keyof typeof SIGNATURES | keyof typeof LIBC_SIGNATURES, KoffiFunction>;
 
 /**
  * Opens the libraries for the rest of the process and looks up every function.
@@ -135,5 +143,6 @@ export function openLibrary(koffi: Koffi, { files }: LibraryFiles): CFunctions {
     throw new TensorFlowError(`${files.join(", ")}: no function ${name}`, { code: "TENSORFLOW_UNUSABLE", hint: "Use the libraries of one TensorFlow 2.x release." });
   };
   const entries = Object.entries(SIGNATURES).map(([name, signature]) => [name, lookUp(name, signature)] as const);
-  return { ...Object.fromEntries(entries), memcpy: libc.func("memcpy", P, [P, P, "size_t"]) } as CFunctions;
+  const libcEntries = Object.entries(LIBC_SIGNATURES).map(([name, [result, parameters]]) => [name, libc.func(name, result, [...parameters])] as const);
+  return Object.fromEntries([...entries, ...libcEntries]) as CFunctions;
 }
