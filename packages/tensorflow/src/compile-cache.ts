@@ -1,6 +1,7 @@
 import type * as tfjs from "@tensorflow/tfjs";
 import { compile, type Compiled, type CompileOptions } from "./compile.ts";
 import type { Body, TensorSpec } from "./ops.ts";
+import type { TensorLike } from "./raw-tensor.ts";
 
 /** Compiled functions by name and input shapes, the least recently used freed first. */
 export interface CompileCache {
@@ -9,7 +10,7 @@ export interface CompileCache {
    *
    * @param name Must tell bodies apart: the same name and shapes mean the same computation.
    */
-  get(name: string, inputs: Readonly<Record<string, TensorSpec>>, body: Body): Compiled;
+  get<Output extends TensorLike = tfjs.Tensor>(name: string, inputs: Readonly<Record<string, TensorSpec>>, body: Body): Compiled<Output>;
   /** Functions held. */
   readonly size: number;
   /** Frees all functions. */
@@ -25,20 +26,20 @@ export interface CompileCacheOptions extends CompileOptions {
 /** Makes a bounded cache of compiled functions. */
 export function createCompileCache(tf: typeof tfjs, options: CompileCacheOptions = {}): CompileCache {
   const { limit = 64 } = options;
-  const functions = new Map<string, Compiled>();
+  const functions = new Map<string, Compiled<TensorLike>>();
   return {
-    get(name, inputs, body) {
+    get<Output extends TensorLike = tfjs.Tensor>(name: string, inputs: Readonly<Record<string, TensorSpec>>, body: Body) {
       const key = `${name}(${Object.entries(inputs).map(([input, { shape, dtype }]) => `${input}:${dtype}[${shape.join(",")}]`).join(";")})`;
       let found = functions.get(key);
       if (found) functions.delete(key);
-      else found = compile(tf, name, inputs, body, options);
+      else found = compile<TensorLike>(tf, name, inputs, body, options);
       functions.set(key, found);
       if (functions.size > limit) {
         const [oldest, unused] = functions.entries().next().value!;
         functions.delete(oldest);
         unused.dispose();
       }
-      return found;
+      return found as Compiled<Output>;
     },
     get size() {
       return functions.size;

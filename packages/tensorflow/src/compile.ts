@@ -2,7 +2,8 @@ import type * as tfjs from "@tensorflow/tfjs";
 import { TensorFlowError } from "./errors.ts";
 import { bindingOf, type NodeBackend } from "./native/backend.ts";
 import { TF_DTYPES, type Binding, type TensorMetadata } from "./native/binding.ts";
-import { GraphRecorder, type GraphValue } from "./native/graph.ts";
+import { compileFunction } from "./native/compiled-function.ts";
+import { runEagerly } from "./native/eager-function.ts";
 import type { Body, TensorSpec } from "./ops.ts";
 import { RawTensor, type TensorLike } from "./raw-tensor.ts";
 import { tfjsOps } from "./tfjs-ops.ts";
@@ -13,15 +14,26 @@ export type Tensors = Readonly<Record<string, tfjs.Tensor>>;
 /** Inputs of a compiled function by name: {@link Tensors}, with a {@link RawTensor} where bfloat16 is declared. */
 export type CompiledInputs = Readonly<Record<string, TensorLike>>;
 
+/** Options of one call that does not block. */
+export interface AsyncCallOptions {
+  /** Rejects the call with its reason, at once; results of what still runs are freed when it ends. Default: runs to its end. */
+  signal?: AbortSignal;
+}
+
 /**
  * A computation that can be called on tensors of the declared shapes. The results belong to the caller. `Output` is TensorFlow.js's
  * tensor unless the body has bfloat16 results, which come as {@link RawTensor}.
  */
 export interface Compiled<Output extends TensorLike = tfjs.Tensor> {
   (inputs: CompiledInputs): Record<string, Output>;
+  /**
+   * The same on another thread, so that the event loop goes on; any number of calls may run at once. In eager mode it computes before it returns.
+   * Inputs may be disposed as soon as it returned. Results belong to no `tf.tidy`.
+   */
+  async(inputs: CompiledInputs, options?: AsyncCallOptions): Promise<Record<string, Output>>;
   /** `function`: one TensorFlow call; `eager`: operation by operation. */
   readonly mode: "function" | "eager";
-  /** Frees the function; using it afterwards is an error. */
+  /** Frees the function when no call runs any more; using it afterwards is an error. */
   dispose(): void;
 }
 
@@ -31,13 +43,20 @@ export interface CompileOptions {
   mode?: "auto" | "eager";
 }
 
-/** Functions of one context need names of their own. */
-let functionCount = 0;
+/** One way to run a body; inputs were checked. */
+interface Runner {
+  mode: "function" | "eager";
+  run(inputs: CompiledInputs): Record<string, TensorLike>;
+  runAsync(inputs: CompiledInputs, signal: AbortSignal | undefined): Promise<Record<string, TensorLike>>;
+  dispose(): void;
+}
+
+type Specs = Readonly<Record<string, TensorSpec>>;
 
 const describeSpec = ({ shape, dtype }: { shape: readonly number[]; dtype: string }): string => `${dtype}[${shape.join(",")}]`;
 
 /** Compares the given tensors with the declared ones; TensorFlow itself would broadcast a wrong shape in silence. */
-function checkInputs(name: string, specs: Readonly<Record<string, TensorSpec>>, inputs: CompiledInputs): void {
+function checkInputs(name: string, specs: Specs, inputs: CompiledInputs): void {
   for (const [key, spec] of Object.entries(specs)) {
     const tensor = inputs[key];
     const problem =
@@ -51,7 +70,7 @@ function checkInputs(name: string, specs: Readonly<Record<string, TensorSpec>>, 
     if (problem !== undefined) throw new TensorFlowError(`${name}: input ${key} ${problem}`, { code: "COMPILE_INPUT", hint: "Give tensors of the shapes that the function was compiled for." });
   }
   for (const key of Object.keys(inputs)) {
-    if (!(key in specs)) throw new TensorFlowError(`${name}: there is no input ${key}`, { code: "COMPILE_INPUT", hint: `Its inputs are ${Object.keys(specs).join(", ")}.` });
+    if (!Object.hasOwn(specs, key)) throw new TensorFlowError(`${name}: there is no input ${key}`, { code: "COMPILE_INPUT", hint: `Its inputs are ${Object.keys(specs).join(", ")}.` });
   }
 }
 
@@ -62,87 +81,98 @@ function checkInputs(name: string, specs: Readonly<Record<string, TensorSpec>>, 
  * @param tf     TensorFlow.js with its back end active.
  * @param name   Names the function in errors.
  * @param inputs Shape and type of each input; at least one.
+ * @param body   Called once for a compiled function, at every call in eager mode.
+ * @throws TensorFlowError `COMPILE_BODY` when the body's operations do not fit together; calls throw `COMPILE_INPUT` for an input that is missing, unknown, disposed
+ *         or of another shape or type, `COMPILE_DISPOSED` after `dispose`, and `COMPILE_RUN` when TensorFlow fails.
  */
-export function compile<Output extends TensorLike = tfjs.Tensor>(tf: typeof tfjs, name: string, inputs: Readonly<Record<string, TensorSpec>>, body: Body, options: CompileOptions = {}): Compiled<Output> {
+export function compile<Output extends TensorLike = tfjs.Tensor>(tf: typeof tfjs, name: string, inputs: Specs, body: Body, options: CompileOptions = {}): Compiled<Output> {
+  const runner = createRunner(tf, name, inputs, body, options.mode !== "eager" && process.env["DRAMASCOPE_COMPILE"] !== "off" ? "function" : "eager");
+  let isDisposed = false;
+  const checkCall = (given: CompiledInputs): void => {
+    if (isDisposed) throw new TensorFlowError(`${name} was disposed`, { code: "COMPILE_DISPOSED", hint: "Compile it again." });
+    checkInputs(name, inputs, given);
+  };
+  const call = (given: CompiledInputs): Record<string, TensorLike> => {
+    checkCall(given);
+    return runner.run(given);
+  };
+  return Object.assign(call, {
+    mode: runner.mode,
+    async: async (given: CompiledInputs, { signal }: AsyncCallOptions = {}): Promise<Record<string, TensorLike>> => {
+      checkCall(given);
+      signal?.throwIfAborted();
+      return runner.runAsync(given, signal);
+    },
+    dispose: (): void => {
+      if (isDisposed) return;
+      isDisposed = true;
+      runner.dispose();
+    },
+  }) as Compiled<Output>;
+}
+
+function createRunner(tf: typeof tfjs, name: string, specs: Specs, body: Body, wanted: "function" | "eager"): Runner {
   const backend = tf.backend();
   const binding = bindingOf(backend);
-  const wantsFunction = options.mode !== "eager" && process.env["DRAMASCOPE_COMPILE"] !== "off";
-  const made = binding && wantsFunction ? compileFunction(backend as unknown as NodeBackend, binding, name, inputs, body) : eager(tf, name, inputs, body);
-  return made as Compiled<Output>;
+  if (!binding) return tfjsRunner(tf, body);
+  return wanted === "function" ? functionRunner(backend as unknown as NodeBackend, binding, name, specs, body) : nativeEagerRunner(backend as unknown as NodeBackend, binding, name, specs, body);
 }
 
-function eager(tf: typeof tfjs, name: string, specs: Readonly<Record<string, TensorSpec>>, body: Body): Compiled<TensorLike> {
-  let disposed = false;
-  const call = (inputs: CompiledInputs): Record<string, TensorLike> => {
-    if (disposed) throw disposedError(name);
-    checkInputs(name, specs, inputs);
-    return tf.tidy(() => {
+/** What runs at once, where nothing can run beside JavaScript. */
+function eagerRunner(run: Runner["run"]): Runner {
+  return { mode: "eager", run, runAsync: (inputs) => Promise.resolve(run(inputs)), dispose: () => undefined };
+}
+
+function tfjsRunner(tf: typeof tfjs, body: Body): Runner {
+  return eagerRunner((inputs) =>
+    tf.tidy(() => {
       const outputs = body(tfjsOps(tf), inputs as Tensors);
       // A body may hand an input through; its caller owns inputs and results apart.
-      const given = new Set(Object.values(inputs));
+      const given = new Set<TensorLike>(Object.values(inputs));
       return Object.fromEntries(Object.entries(outputs).map(([key, value]) => [key, given.has(value) ? tf.clone(value) : value]));
-    });
+    }),
+  );
+}
+
+/** Native ids of tensors in, tensors of native results out. */
+interface Crossing {
+  /** Inputs in the order of {@link Crossing.ids}. */
+  keys: readonly string[];
+  ids(inputs: CompiledInputs): number[];
+  tensors(results: ReadonlyMap<string, TensorMetadata>): Record<string, TensorLike>;
+}
+
+function crossing(backend: NodeBackend, binding: Binding, specs: Specs): Crossing {
+  const raw = Object.keys(specs).filter((key) => specs[key]!.dtype === "bfloat16");
+  const plain = Object.keys(specs).filter((key) => specs[key]!.dtype !== "bfloat16");
+  return {
+    keys: [...plain, ...raw],
+    ids: (inputs) => [...backend.getInputTensorIds(plain.map((key) => inputs[key] as tfjs.Tensor)), ...raw.map((key) => (inputs[key] as RawTensor).id)],
+    tensors: (results) =>
+      Object.fromEntries(Array.from(results, ([key, metadata]) => [key, metadata.dtype === TF_DTYPES.bfloat16 ? new RawTensor(binding, metadata.id, metadata.shape) : backend.createOutputTensor(metadata)])),
   };
-  return Object.assign(call, { mode: "eager" as const, dispose: () => void (disposed = true) });
 }
 
-function disposedError(name: string): TensorFlowError {
-  return new TensorFlowError(`${name} was disposed`, { code: "COMPILE_DISPOSED", hint: "Compile it again." });
-}
-
-function compileFunction(backend: NodeBackend, binding: Binding, name: string, specs: Readonly<Record<string, TensorSpec>>, body: Body): Compiled<TensorLike> {
-  const { c, status, check, context } = binding.raw;
-  const plainKeys = Object.keys(specs).filter((key) => specs[key]!.dtype !== "bfloat16");
-  const rawKeys = Object.keys(specs).filter((key) => specs[key]!.dtype === "bfloat16");
-  const functionName = `${name.replace(/[^A-Za-z0-9_]/gu, "_").replace(/^[^A-Za-z]/u, "F").replace(/^[a-z]/u, (first) => first.toUpperCase())}_${functionCount++}`;
-  const recorder = new GraphRecorder(binding);
-  let outputKeys: string[];
-  let made: bigint;
-  try {
-    const placeholders = [...plainKeys, ...rawKeys].map((key): [string, GraphValue] => [key, recorder.placeholder(`input/${key}`, specs[key]!)]);
-    const outputs = body(recorder.ops(), Object.fromEntries(placeholders));
-    outputKeys = Object.keys(outputs);
-    made = recorder.finish(functionName, placeholders.map(([, value]) => value), Object.values(outputs));
-  } catch (error) {
-    if (TensorFlowError.isInstance(error)) throw error;
-    throw new TensorFlowError(`${name}: ${(error as Error).message}`, { code: "COMPILE_BODY", cause: error, hint: "The message names the operation and its shapes." });
-  }
-
-  let op = 0n;
-  let disposed = false;
-  const results = new BigUint64Array(Math.max(1, outputKeys.length));
-  const count = new Int32Array(1);
-
-  const resultOf = (metadata: TensorMetadata): TensorLike =>
-    metadata.dtype === TF_DTYPES.bfloat16 ? new RawTensor(binding, metadata.id, metadata.shape) : backend.createOutputTensor(metadata);
-
-  const call = (inputs: CompiledInputs): Record<string, TensorLike> => {
-    if (disposed) throw disposedError(name);
-    checkInputs(name, specs, inputs);
-    const ids = backend.getInputTensorIds(plainKeys.map((key) => inputs[key] as tfjs.Tensor));
-    for (const key of rawKeys) ids.push((inputs[key] as RawTensor).id);
-    if (op === 0n) op = c.TFE_NewOp(context, functionName, status) as bigint;
-    else c.TFE_OpReset(op, functionName, null, status);
+function nativeEagerRunner(backend: NodeBackend, binding: Binding, name: string, specs: Specs, body: Body): Runner {
+  const { keys, ids, tensors } = crossing(backend, binding, specs);
+  return eagerRunner((inputs) => {
+    const given = ids(inputs);
     try {
-      check();
-      for (const id of ids) c.TFE_OpAddInput(op, binding.handleOf(id), status);
-      check();
-      count[0] = outputKeys.length;
-      c.TFE_Execute(op, results, count, status);
-      check();
+      return tensors(runEagerly(binding, body, new Map(keys.map((key, i) => [key, { id: given[i]!, shape: [...specs[key]!.shape], dtype: TF_DTYPES[specs[key]!.dtype] }]))));
     } catch (error) {
-      c.TFE_DeleteOp(op);
-      op = 0n;
-      throw new TensorFlowError(`${name}: ${(error as Error).message}`, { code: "COMPILE_RUN", cause: error, hint: "The message names the node inside the function." });
+      if (TensorFlowError.isInstance(error)) throw error;
+      throw new TensorFlowError(`${name}: ${(error as Error).message}`, { code: "COMPILE_RUN", cause: error, hint: "The message names the operation and its shapes." });
     }
-    return Object.fromEntries(outputKeys.map((key, i) => [key, resultOf(binding.adopt(results[i]!))]));
+  });
+}
+
+function functionRunner(backend: NodeBackend, binding: Binding, name: string, specs: Specs, body: Body): Runner {
+  const { keys, ids, tensors } = crossing(backend, binding, specs);
+  const made = compileFunction(binding, name, new Map(keys.map((key) => [key, specs[key]!])), body);
+  return {
+    mode: "function",
+    run: (inputs) => tensors(made.run(ids(inputs))),
+    runAsync: async (inputs, signal) => tensors(await made.runAsync(ids(inputs), signal)),
+    dispose: made.dispose,
   };
-  const dispose = (): void => {
-    if (disposed) return;
-    disposed = true;
-    if (op !== 0n) c.TFE_DeleteOp(op);
-    c.TFE_ContextRemoveFunction(context, functionName, status);
-    c.TF_DeleteFunction(made);
-  };
-  return Object.assign(call, { mode: "function" as const, dispose });
 }

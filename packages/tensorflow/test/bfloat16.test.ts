@@ -17,7 +17,7 @@ const bits = (...values: number[]): Uint16Array => Uint16Array.from(new Uint32Ar
 const widen: Record<string, TensorSpec> = { w: { shape: [2, 2], dtype: "bfloat16" } };
 
 describe("bfloat16 tensors", () => {
-  it("keep their values through upload, product and cast, and free what they hold", async ({ skip }) => {
+  it.for(["auto", "eager"] as const)("keep their values through upload, product and cast, and free what they hold (%s)", async (mode, { skip }) => {
     needsKoffi(loaded, skip);
     const { tf } = loaded;
     const before = nativeTensors(tf);
@@ -27,12 +27,12 @@ describe("bfloat16 tensors", () => {
     const product = compile<TensorLike>(tf, "product", { ...widen, x: { shape: [2, 2], dtype: "float32" } }, (ops, { x, w }) => {
       const narrow = ops.matmul(ops.cast(x!, "bfloat16"), w!);
       return { narrow, wide: ops.cast(narrow, "float32") };
-    });
+    }, { mode });
     const x = tf.tensor2d([[1, 1], [2, 0]]);
     const { narrow, wide } = product({ x, w });
     expect(Array.from(await (wide as typeof x).data())).toEqual([1.5, 1, 2, -4]);
     expect(narrow).toBeInstanceOf(RawTensor);
-    const again = compile(tf, "widen", widen, (ops, { w }) => ({ y: ops.cast(w!, "float32") }));
+    const again = compile(tf, "widen", widen, (ops, { w }) => ({ y: ops.cast(w!, "float32") }), { mode });
     const { y } = again({ w: narrow as RawTensor });
     expect(Array.from(await y!.data())).toEqual([1.5, 1, 2, -4]);
     for (const one of [w, x, narrow!, wide!, y!]) one.dispose();

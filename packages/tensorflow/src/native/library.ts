@@ -40,6 +40,7 @@ const P = "void*";
 const SIGNATURES = {
   TF_Version: ["const char*", []],
   TF_NewStatus: [P, []],
+  TF_DeleteStatus: ["void", [P]],
   TF_GetCode: ["int", [P]],
   TF_Message: ["const char*", [P]],
   TF_NewTensor: [P, ["int", P, "int", P, "size_t", P, P]],
@@ -85,6 +86,10 @@ const SIGNATURES = {
   TFE_OpSetAttrTypeList: ["void", [P, "const char*", P, "int"]],
   TFE_OpSetAttrStringList: ["void", [P, "const char*", P, P, "int"]],
   TFE_Execute: ["void", [P, P, P, P]],
+  TFE_NewCancellationManager: [P, []],
+  TFE_CancellationManagerStartCancel: ["void", [P]],
+  TFE_DeleteCancellationManager: ["void", [P]],
+  TFE_OpSetCancellationManager: ["void", [P, P, P]],
   TFE_ContextAddFunction: ["void", [P, P, P]],
   TFE_ContextRemoveFunction: ["void", [P, "const char*", P]],
   TF_NewGraph: [P, []],
