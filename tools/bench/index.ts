@@ -11,6 +11,7 @@ const benches = new Map<string, () => Promise<Bench>>([
   ["hot-value", async () => (await import("./hot-value.ts")).bench],
   ["evaluation", async () => (await import("./evaluation.ts")).bench],
   ["experiment", async () => (await import("./experiment.ts")).bench],
+  ["model", async () => (await import("./model.ts")).bench],
   ["video", async () => (await import("./video.ts")).bench],
 ]);
 
