@@ -8,6 +8,7 @@ export { resizeBicubic } from "./image/resize.ts";
 export { smartResize, type SmartResizeOptions } from "./image/smart-resize.ts";
 export { loadQwenVl } from "./model.ts";
 export { prepare, type Processor } from "./processor.ts";
+export { planPull, pullModel, type PullOptions, type PullPlan, type PullResult } from "./pull.ts";
 export { openSafetensors, writeSafetensors, type NamedArray, type SafetensorsDtype, type SafetensorsFile, type SafetensorsInfo, type SafetensorsTensor } from "./safetensors.ts";
 export { createChatTemplate, readChatTemplate, type ChatTemplate, type RenderOptions } from "./template.ts";
 export { positionIds, type PositionOptions, type Positions } from "./text/positions.ts";

@@ -1,0 +1,102 @@
+import { createHash, type Hash } from "node:crypto";
+import { constants } from "node:fs";
+import { open, type FileHandle } from "node:fs/promises";
+import { QwenVlError } from "./errors.ts";
+import type { PullFile } from "./pull-files.ts";
+
+const PIECE = 1024 * 1024;
+
+/** Hash of a file's announced kind, ready for its contents. */
+export function createFileHash({ algorithm, bytes }: PullFile): Hash {
+  return algorithm === "sha256" ? createHash("sha256") : createHash("sha1").update(`blob ${bytes}\0`);
+}
+
+function unwritable(path: string, error: unknown): QwenVlError {
+  return new QwenVlError(`${path} cannot be written: ${(error as Error).message}`, { code: "OUTPUT_UNWRITABLE", cause: error, hint: "Check the disk's space and the folder's rights; the same command goes on where it stopped." });
+}
+
+/** Feeds the first bytes of a file to a hash. */
+async function hashBytes(handle: FileHandle, bytes: number, hash: Hash, signal: AbortSignal | undefined): Promise<void> {
+  const buffer = new Uint8Array(Math.min(PIECE, bytes));
+  for (let done = 0; done < bytes; ) {
+    signal?.throwIfAborted();
+    const { bytesRead } = await handle.read(buffer, 0, Math.min(buffer.length, bytes - done), done);
+    if (bytesRead === 0) return;
+    hash.update(buffer.subarray(0, bytesRead));
+    done += bytesRead;
+  }
+}
+
+/** Whether a file stands at a path with the announced length and hash. */
+export async function isWhole(path: string, file: PullFile, signal: AbortSignal | undefined): Promise<boolean> {
+  const handle = await open(path, "r").catch((error: unknown) => {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw unwritable(path, error);
+  });
+  if (handle === undefined) return false;
+  try {
+    if ((await handle.stat()).size !== file.bytes) return false;
+    const hash = createFileHash(file);
+    await hashBytes(handle, file.bytes, hash, signal);
+    return hash.digest("hex") === file.digest;
+  } finally {
+    await handle.close();
+  }
+}
+
+/** The beginning of a file that is being fetched, with its hash so far. */
+export interface PartFile {
+  /** Bytes that are there. */
+  readonly bytes: number;
+  append: (chunk: Uint8Array) => Promise<void>;
+  /** Empties the file. */
+  restart: () => Promise<void>;
+  /** Whether the whole file has come and is the announced one. */
+  isRight: () => boolean;
+  /** Brings the bytes onto the disk. */
+  flush: () => Promise<void>;
+  close: () => Promise<void>;
+}
+
+/** Opens what is there of a file, or an empty one, and reads its hash. */
+export async function openPart(path: string, file: PullFile, signal: AbortSignal | undefined): Promise<PartFile> {
+  const handle = await open(path, constants.O_RDWR | constants.O_CREAT, 0o644).catch((error: unknown) => {
+    throw unwritable(path, error);
+  });
+  let bytes = 0;
+  let hash = createFileHash(file);
+  const restart = async (): Promise<void> => {
+    await handle.truncate(0);
+    bytes = 0;
+    hash = createFileHash(file);
+  };
+  try {
+    const { size } = await handle.stat();
+    if (size > file.bytes) await restart();
+    else {
+      await hashBytes(handle, size, hash, signal);
+      bytes = size;
+    }
+  } catch (error) {
+    await handle.close();
+    throw error;
+  }
+  return {
+    get bytes() {
+      return bytes;
+    },
+    append: async (chunk) => {
+      try {
+        for (let done = 0; done < chunk.length; ) done += (await handle.write(chunk, done, chunk.length - done, bytes + done)).bytesWritten;
+      } catch (error) {
+        throw unwritable(path, error);
+      }
+      hash.update(chunk);
+      bytes += chunk.length;
+    },
+    restart,
+    isRight: () => bytes === file.bytes && hash.copy().digest("hex") === file.digest,
+    flush: () => handle.sync(),
+    close: () => handle.close(),
+  };
+}
