@@ -1,4 +1,5 @@
 import { basename } from "node:path";
+import type { TensorLike } from "@dramascope/tensorflow";
 import { QwenVlError } from "./errors.ts";
 import type { ParameterView } from "./parameters.ts";
 import type { Runtime } from "./runtime.ts";
@@ -7,7 +8,7 @@ import { foldedWeight } from "./train/fold.ts";
 import { disposeLora, freshLora, loadedLora, loraParameters, readLora } from "./train/lora.ts";
 import type { LoraState } from "./train/lora.ts";
 import type { TrainableParameter } from "./train/trainable.ts";
-import type { AdapterChoice, LoraAdapter, LoraConfig, Tensor } from "./types.ts";
+import type { AdapterChoice, LoraAdapter, LoraConfig } from "./types.ts";
 import type { Weights } from "./weights.ts";
 
 /** The adapters of one model, which of them is active, and which one is merged into the weights. */
@@ -16,7 +17,7 @@ export class Adapters {
   readonly #weights: Weights;
   readonly #states = new Map<string, LoraState>();
   #active = "none";
-  #merged: { name: string; originals: Map<string, Tensor> } | undefined;
+  #merged: { name: string; originals: Map<string, TensorLike> } | undefined;
 
   constructor(runtime: Runtime, weights: Weights) {
     this.#runtime = runtime;
@@ -76,7 +77,7 @@ export class Adapters {
   merge(name: string = this.#active): void {
     if (this.#merged !== undefined) throw new QwenVlError(`the adapter ${JSON.stringify(this.#merged.name)} is merged already`, { code: "MERGED", hint: "Call unmergeLora() first." });
     const { modules } = this.#state(name);
-    const made = new Map<string, Tensor>();
+    const made = new Map<string, TensorLike>();
     try {
       for (const [module, pair] of modules) made.set(module, foldedWeight(this.#runtime, this.#weights.module(module).weight, pair));
     } catch (error) {

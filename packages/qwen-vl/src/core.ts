@@ -11,6 +11,8 @@ export interface Core {
   readonly logitsChunk: number;
   /** Bytes of inner results that a gradient call may keep. */
   readonly keepBytes: number;
+  /** How matrices are kept. */
+  readonly dtype: "float32" | "bfloat16";
   /** Pixel value by channel and byte, [channels·256]. */
   readonly pixelTable: Float32Array;
 }

@@ -1,46 +1,19 @@
-import { readFile } from "node:fs/promises";
-import { basename, join } from "node:path";
-import { Adapters } from "./adapters.ts";
-import { Arena } from "./arena.ts";
+import { join } from "node:path";
+import { bfloat16Support } from "@dramascope/tensorflow";
+import { openCheckpoint } from "./checkpoint.ts";
 import { parseConfig } from "./config.ts";
 import type { Core } from "./core.ts";
 import { QwenVlError } from "./errors.ts";
-import { generateTexts } from "./generate/texts.ts";
 import { normalisationTable } from "./image/normalise.ts";
 import { loadWeights } from "./load-weights.ts";
-import { prepare } from "./processor.ts";
-import type { Processor } from "./processor.ts";
+import { LoadedModel } from "./loaded-model.ts";
+import { checkMemory } from "./memory-plan.ts";
+import { readJson, readJsonIfThere } from "./optional-files.ts";
 import { Runtime } from "./runtime.ts";
-import { saveWeights } from "./save-weights.ts";
-import type { SaveWeightsOptions } from "./save-weights.ts";
 import { readChatTemplate } from "./template.ts";
-import { forwardLogits } from "./text/logits.ts";
 import { readTokenizer } from "./tokenizer.ts";
-import { foldedView } from "./train/fold.ts";
-import { scoreGroups } from "./train/score.ts";
-import type { ScoreGroupsOptions, Scores } from "./train/score.ts";
-import { ParameterSet } from "./train/trainable.ts";
-import type {
-  AdapterChoice, ChatMessage, CompletionGroup, GenerateOptions, GradientOptions, GroupGradientOptions, LoadOptions, LoraAdapter, LoraConfig, PrepareOptions, Prompt, QwenTokenizer, QwenVl, QwenVlConfig, Sample,
-  ScoreOptions, Tensor2D, TrainableSet, VisionFeatures, VisionItem,
-} from "./types.ts";
-import { runTower } from "./vision/tower.ts";
+import type { LoadOptions, QwenTokenizer, QwenVl, QwenVlConfig, Tf } from "./types.ts";
 import type { Weights } from "./weights.ts";
-
-async function readJson(path: string, required: boolean): Promise<unknown> {
-  let text: string;
-  try {
-    text = await readFile(path, "utf8");
-  } catch (error) {
-    if (!required && (error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-    throw new QwenVlError(`${path} cannot be read: ${(error as Error).message}`, { code: "CHECKPOINT_FILES", cause: error, hint: "Give a checkpoint folder with config.json and weights." });
-  }
-  try {
-    return JSON.parse(text) as unknown;
-  } catch (error) {
-    throw new QwenVlError(`${path} is not JSON: ${(error as Error).message}`, { code: "CHECKPOINT_FILES", cause: error, hint: "Fetch the file again." });
-  }
-}
 
 function parseGenerationConfig(json: unknown, config: QwenVlConfig): QwenVl["generationConfig"] {
   const fields = (typeof json === "object" && json !== null ? json : {}) as Record<string, unknown>;
@@ -64,206 +37,38 @@ function missingTokenizer(dir: string): QwenTokenizer {
   return { encode: refuse, decode: () => "", idOf: () => undefined, size: Number.POSITIVE_INFINITY, specialIds: new Set() };
 }
 
+async function requireBfloat16(tf: Tf): Promise<void> {
+  const { usable } = await bfloat16Support(tf);
+  if (usable) return;
+  throw new QwenVlError(`the back end ${tf.getBackend()} has no bfloat16 products`, {
+    code: "BFLOAT16_UNAVAILABLE", hint: "Load with dtype float32, or on a native TensorFlow through koffi; `dramascope doctor` says what is here.",
+  });
+}
+
 /**
  * Reads a Qwen2.5-VL checkpoint folder.
  *
  * @param dir Folder with config.json and safetensors files; tokenizer.json and a chat template for text.
- * @throws QwenVlError naming the file, tensor or field that does not fit.
+ * @throws QwenVlError naming the file, tensor or field that does not fit; `MEMORY_PLAN` with the plan when weights and work need more
+ *   memory than there is; `BFLOAT16_UNAVAILABLE` when the back end cannot keep bfloat16.
  */
 export async function loadQwenVl(dir: string, options: LoadOptions): Promise<QwenVl> {
-  const config = parseConfig(await readJson(join(dir, "config.json"), true));
+  const config = parseConfig(await readJson(join(dir, "config.json")));
   const tokenizer = (await readTokenizer(dir)) ?? missingTokenizer(dir);
   const template = await readChatTemplate(dir);
-  const generation = parseGenerationConfig(await readJson(join(dir, "generation_config.json"), false), config);
-  const pixels = pixelTable(await readJson(join(dir, "preprocessor_config.json"), false));
-  const weights = await loadWeights(dir, config, options);
-  const core: Core = {
-    config, runtime: new Runtime(options.tf), queryChunk: options.queryChunk ?? 512, logitsChunk: options.logitsChunk ?? 256, keepBytes: options.keepBytes ?? 2 ** 28, pixelTable: pixels,
-  };
+  const generation = parseGenerationConfig(await readJsonIfThere(join(dir, "generation_config.json")), config);
+  const pixels = pixelTable(await readJsonIfThere(join(dir, "preprocessor_config.json")));
+  const { dtype = "float32", products = "bfloat16", queryChunk = 512, logitsChunk = 256, keepBytes = 2 ** 28 } = options;
+  if (dtype === "bfloat16") await requireBfloat16(options.tf);
+  const runtime = new Runtime(options.tf, products);
+  const core: Core = { config, runtime, queryChunk, logitsChunk, keepBytes, dtype, pixelTable: pixels };
+  const checkpoint = await openCheckpoint(dir, config, { strict: options.strict ?? true });
+  let weights: Weights;
+  try {
+    await checkMemory(dir, config, checkpoint, options);
+    weights = await loadWeights(checkpoint, runtime, options);
+  } finally {
+    await checkpoint.close();
+  }
   return new LoadedModel(dir, core, weights, { config, tokenizer, template, mrope: options.mrope ?? "qwen" }, generation);
-}
-
-function scoring(options: ScoreOptions): Omit<ScoreGroupsOptions, "training"> {
-  return { temperature: options.temperature ?? 1, entropy: options.entropy ?? false, signal: options.signal };
-}
-
-function firstGroup({ logProbs, entropy }: Scores): { logProbs: Float32Array[]; entropy?: Float32Array[] } {
-  return { logProbs: logProbs[0]!, ...(entropy === undefined ? {} : { entropy: entropy[0]! }) };
-}
-
-class LoadedModel implements QwenVl {
-  readonly config: QwenVlConfig;
-  readonly generationConfig: QwenVl["generationConfig"];
-  readonly tokenizer: QwenTokenizer;
-  readonly info: QwenVl["info"];
-  readonly #dir: string;
-  readonly #core: Core;
-  readonly #weights: Weights;
-  readonly #adapters: Adapters;
-  readonly #processor: Processor;
-  readonly #sets = new Set<ParameterSet>();
-  #current: ParameterSet | undefined;
-  #disposed = false;
-
-  constructor(dir: string, core: Core, weights: Weights, processor: Processor, generation: QwenVl["generationConfig"]) {
-    this.#dir = dir;
-    this.#core = core;
-    this.#weights = weights;
-    this.#processor = processor;
-    this.#adapters = new Adapters(core.runtime, weights);
-    this.config = core.config;
-    this.generationConfig = generation;
-    this.tokenizer = processor.tokenizer;
-    const totals = weights.totals();
-    this.info = { parameters: totals.parameters, weightBytes: totals.bytes, tensors: weights.names.length, dtype: "float32" };
-  }
-
-  prepare(messages: readonly ChatMessage[], options: PrepareOptions = {}): Prompt {
-    this.#alive();
-    return prepare(this.#processor, messages, options);
-  }
-
-  async encodeVideos(items: readonly VisionItem[], options: { signal?: AbortSignal } = {}): Promise<VisionFeatures[]> {
-    this.#alive();
-    const arena = new Arena();
-    try {
-      const { features } = await runTower(this.#core, arena, this.#adapters.view(), items, { keep: false, signal: options.signal });
-      return features.map((tensor) => {
-        arena.release(tensor);
-        let disposed = false;
-        const dispose = (): void => {
-          if (!disposed) tensor.dispose();
-          disposed = true;
-        };
-        return { tensor, tokens: tensor.shape[0], dispose };
-      });
-    } finally {
-      arena.dispose();
-    }
-  }
-
-  async forward(
-    prompt: Prompt, options: { completion?: ArrayLike<number>; rows?: "last" | "all" | ArrayLike<number>; positionIds?: Int32Array; adapter?: AdapterChoice } = {},
-  ): Promise<{ logits: Tensor2D; dispose(): void }> {
-    this.#alive();
-    const logits = await forwardLogits(this.#core, this.#adapters.view(options.adapter), prompt, options);
-    return { logits, dispose: () => { logits.dispose(); } };
-  }
-
-  async logProbs(prompt: Prompt, completions: readonly ArrayLike<number>[], options: ScoreOptions = {}): Promise<{ logProbs: Float32Array[]; entropy?: Float32Array[] }> {
-    return firstGroup(await this.groupLogProbs([{ prompt, completions }], options));
-  }
-
-  async logProbsWithGradient(
-    prompt: Prompt, completions: readonly ArrayLike<number>[], options: ScoreOptions & GradientOptions,
-  ): Promise<{ loss: number; logProbs: Float32Array[]; entropy?: Float32Array[] }> {
-    const result = await this.groupLogProbsWithGradient([{ prompt, completions }], {
-      ...options,
-      gradient: (logProbs, entropy) => {
-        const { loss, dLogProbs } = options.gradient(logProbs[0]!, entropy?.[0]);
-        return { loss, dLogProbs: [dLogProbs] };
-      },
-    });
-    return { loss: result.loss, ...firstGroup(result) };
-  }
-
-  async groupLogProbs(groups: readonly CompletionGroup[], options: ScoreOptions = {}): Promise<{ logProbs: Float32Array[][]; entropy?: Float32Array[][] }> {
-    this.#alive();
-    return (await scoreGroups(this.#core, this.#adapters.view(options.adapter), groups, scoring(options))).scores;
-  }
-
-  async groupLogProbsWithGradient(
-    groups: readonly CompletionGroup[], options: ScoreOptions & GroupGradientOptions,
-  ): Promise<{ loss: number; logProbs: Float32Array[][]; entropy?: Float32Array[][] }> {
-    this.#alive();
-    const training = { sink: this.#sink(options.adapter), gradient: ({ logProbs, entropy }: Scores) => options.gradient(logProbs, entropy) };
-    const { scores, loss = 0 } = await scoreGroups(this.#core, this.#adapters.view(options.adapter), groups, { ...scoring(options), training });
-    return { loss, ...scores };
-  }
-
-  async generate(prompts: readonly Prompt[], options: GenerateOptions): Promise<Sample[][]> {
-    this.#alive();
-    const arena = new Arena();
-    try {
-      const view = foldedView(this.#core.runtime, arena, this.#adapters.view(options.adapter));
-      return await generateTexts(this.#core, view, this.tokenizer, this.generationConfig, prompts, options);
-    } finally {
-      arena.dispose();
-    }
-  }
-
-  async attachLora(source: string | LoraConfig, options: { name?: string; trainable?: boolean; seed?: number } = {}): Promise<LoraAdapter> {
-    this.#alive();
-    return this.#adapters.attach(source, options);
-  }
-
-  setActiveAdapter(name: string): void {
-    this.#alive();
-    this.#adapters.setActive(name);
-  }
-
-  mergeLora(name?: string): Promise<void> {
-    this.#alive();
-    this.#adapters.merge(name);
-    return Promise.resolve();
-  }
-
-  unmergeLora(): Promise<void> {
-    this.#alive();
-    this.#adapters.unmerge();
-    return Promise.resolve();
-  }
-
-  trainable(select: "lora" | RegExp = "lora"): TrainableSet {
-    this.#alive();
-    const weights = this.#weights;
-    const parameters =
-      select === "lora"
-        ? this.#adapters.parameters()
-        : weights.names
-            .filter((name) => select.test(name))
-            .map((name) => ({ name, shape: weights.shape(name), read: () => weights.read(name), write: (value: Parameters<Weights["write"]>[1]) => { weights.write(name, value); } }));
-    if (parameters.length === 0) throw new QwenVlError(`no weight matches ${String(select)}`, { code: "UNKNOWN_PARAMETER", hint: "Names are new-style, such as model.language_model.norm.weight." });
-    const set = new ParameterSet(this.#core.runtime, parameters, select === "lora" ? this.#adapters.active : undefined);
-    this.#sets.add(set);
-    this.#current = set;
-    return set;
-  }
-
-  async saveLora(dir: string, name?: string): Promise<void> {
-    this.#alive();
-    await this.#adapters.save(dir, name, basename(this.#dir));
-  }
-
-  async saveMerged(dir: string, options: SaveWeightsOptions = {}): Promise<void> {
-    this.#alive();
-    await saveWeights(this.#dir, dir, this.#weights, options);
-  }
-
-  dispose(): void {
-    if (this.#disposed) return;
-    this.#disposed = true;
-    for (const set of this.#sets) set.dispose();
-    this.#adapters.dispose();
-    this.#weights.dispose();
-    this.#core.runtime.dispose();
-  }
-
-  /** The set that gradients of a call are added to. */
-  #sink(adapter: AdapterChoice | undefined): ParameterSet {
-    const sink = this.#current;
-    if (sink === undefined) throw new QwenVlError("nothing is trainable", { code: "NOT_TRAINABLE", hint: "Call trainable() first and keep the set." });
-    const used = this.#adapters.nameOf(adapter);
-    if (sink.adapter !== undefined && sink.adapter !== used) {
-      throw new QwenVlError(`the trainable set belongs to adapter ${JSON.stringify(sink.adapter)}, the call uses ${JSON.stringify(used)}`, {
-        code: "NOT_TRAINABLE", hint: "Make that adapter active, or call trainable() again.",
-      });
-    }
-    if (this.#adapters.merged !== undefined) throw new QwenVlError("gradients need unmerged weights", { code: "MERGED", hint: "Call unmergeLora() first." });
-    return sink;
-  }
-
-  #alive(): void {
-    if (this.#disposed) throw new QwenVlError("the model was disposed", { code: "DISPOSED", hint: "Load it again." });
-  }
 }

@@ -21,3 +21,10 @@ export async function readJsonIfThere(path: string): Promise<unknown> {
     throw new QwenVlError(`${path} is not JSON: ${(error as Error).message}`, { code: "CHECKPOINT_FILES", cause: error, hint: "Fetch the file again." });
   }
 }
+
+/** Contents of a JSON file that must be there. */
+export async function readJson(path: string): Promise<unknown> {
+  const json = await readJsonIfThere(path);
+  if (json === undefined) throw new QwenVlError(`${path} cannot be read: there is no such file`, { code: "CHECKPOINT_FILES", hint: "Give a checkpoint folder with config.json and weights." });
+  return json;
+}

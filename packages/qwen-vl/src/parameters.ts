@@ -1,10 +1,11 @@
+import type { TensorLike } from "@dramascope/tensorflow";
 import type { Tensor } from "./types.ts";
 
 /** Tensors of one linear under the chosen adapter. */
 export interface ModuleTensors {
   /** [in, out]. */
-  weight: Tensor;
-  bias?: Tensor | undefined;
+  weight: TensorLike;
+  bias?: TensorLike | undefined;
   /** Low-rank part that is not folded into the weight. */
   lora?: { a: Tensor; b: Tensor; scale: number } | undefined;
 }
@@ -12,7 +13,7 @@ export interface ModuleTensors {
 /** The parameters a call works with; names are new-style. */
 export interface ParameterView {
   /** Norm weight, embedding or patch embedding by full tensor name. */
-  tensor(name: string): Tensor;
+  tensor(name: string): TensorLike;
   /** A linear by module name. */
   module(name: string): ModuleTensors;
 }
@@ -29,14 +30,14 @@ export interface BlockNames {
 
 /** Parameters of one block as inputs of its body. */
 export interface BlockInputs {
-  tensors: Record<string, Tensor>;
+  tensors: Record<string, TensorLike>;
   /** Scale of the low-rank part by local linear name. */
   loraScales: Record<string, number>;
 }
 
 /** Collects the inputs of a block. */
 export function blockInputs(view: ParameterView, names: BlockNames): BlockInputs {
-  const tensors: Record<string, Tensor> = {};
+  const tensors: Record<string, TensorLike> = {};
   const loraScales: Record<string, number> = {};
   for (const norm of names.norms) tensors[`${norm}.weight`] = view.tensor(`${names.prefix}.${norm}.weight`);
   for (const [local, suffix] of Object.entries(names.linears)) {

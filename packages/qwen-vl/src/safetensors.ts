@@ -1,22 +1,16 @@
-import { open, type FileHandle } from "node:fs/promises";
+import { open } from "node:fs/promises";
 import { writeAtomically } from "@dramascope/schema";
 import { QwenVlError } from "./errors.ts";
-import { narrowBrain, narrowHalf, widenBrain, widenHalf } from "./float-bits.ts";
+import { narrowBrain, narrowHalf } from "./float-bits.ts";
+import { PIECE, readAt, readBytes, readValues, refuse, WIDTH } from "./safetensors-values.ts";
+import type { SafetensorsDtype, SafetensorsInfo, SafetensorsTensor } from "./safetensors-values.ts";
 
-/** Element types of the format. */
-export type SafetensorsDtype = "F64" | "F32" | "F16" | "BF16" | "I64" | "I32" | "I16" | "I8" | "U8" | "BOOL";
-
-/** Where a tensor stands and what it holds. */
-export interface SafetensorsInfo {
-  dtype: SafetensorsDtype;
-  shape: readonly number[];
-  /** Bytes of its values. */
-  bytes: number;
-}
-
-/** Values of a tensor: floats as Float32Array (F64 as Float64Array), integers as numbers. */
-export interface SafetensorsTensor extends SafetensorsInfo {
-  values: Float32Array | Float64Array | Int32Array | Uint8Array;
+/** Options of reading one tensor. */
+export interface SafetensorsReadOptions {
+  /** Entries of the first axis to read. Default all. */
+  rows?: { first: number; count: number };
+  /** Ends the reading between pieces. */
+  signal?: AbortSignal | undefined;
 }
 
 /** An open file. */
@@ -25,10 +19,14 @@ export interface SafetensorsFile {
   readonly names: readonly string[];
   readonly metadata: Readonly<Record<string, string>>;
   info(name: string): SafetensorsInfo;
-  /** Reads and converts one tensor in pieces of at most 64 MiB; only its values and one piece are held. `signal` ends it between pieces. */
-  read(name: string, options?: { signal?: AbortSignal | undefined }): Promise<SafetensorsTensor>;
+  /** Reads and converts one tensor, or some of its rows, in pieces of at most 64 MiB; only its values and one piece are held. */
+  read(name: string, options?: SafetensorsReadOptions): Promise<SafetensorsTensor>;
+  /** Bit patterns of a BF16 or F16 tensor, or of some of its rows. */
+  readBits(name: string, options?: SafetensorsReadOptions): Promise<Uint16Array>;
   close(): Promise<void>;
 }
+
+const MAX_HEADER = 100_000_000;
 
 /** A tensor to write: float32 values unless `dtype` says otherwise. */
 export interface NamedArray {
@@ -39,15 +37,7 @@ export interface NamedArray {
   dtype?: "F32" | "BF16" | "F16";
 }
 
-const WIDTH: Readonly<Record<SafetensorsDtype, number>> = { F64: 8, F32: 4, F16: 2, BF16: 2, I64: 8, I32: 4, I16: 2, I8: 1, U8: 1, BOOL: 1 };
-const MAX_HEADER = 100_000_000;
-const PIECE = 64 * 1024 * 1024;
-
 const isDtype = (value: unknown): value is SafetensorsDtype => typeof value === "string" && Object.hasOwn(WIDTH, value);
-
-function refuse(path: string, what: string): never {
-  throw new QwenVlError(`${path}: ${what}`, { code: "SAFETENSORS_INVALID", hint: "The file is damaged or is not safetensors: fetch it again." });
-}
 
 interface Entry extends SafetensorsInfo {
   start: number;
@@ -94,74 +84,16 @@ function readHeader(path: string, text: string, dataBytes: number): { entries: M
   return { entries, metadata };
 }
 
-/** Fills the target from a place of the file. */
-async function readInto(file: FileHandle, path: string, position: number, target: Uint8Array): Promise<void> {
-  for (let done = 0; done < target.length; ) {
-    const piece = target.subarray(done, done + PIECE);
-    const { bytesRead } = await file.read(piece, 0, piece.length, position + done);
-    if (bytesRead === 0) refuse(path, `it ends at byte ${position + done}, ${position + target.length} were promised`);
-    done += bytesRead;
+/** The chosen rows of an entry: their info, and where they stand behind the header. */
+function partOf(path: string, name: string, { dtype, shape, bytes, start }: Entry, rows: SafetensorsReadOptions["rows"]): SafetensorsInfo & { position: number } {
+  if (rows === undefined) return { dtype, shape, bytes, position: start };
+  const { first, count } = rows;
+  const [length = 0, ...rest] = shape;
+  if (!Number.isSafeInteger(first) || !Number.isSafeInteger(count) || first < 0 || count < 0 || first + count > length) {
+    throw new QwenVlError(`${path}: tensor ${JSON.stringify(name)} of shape [${shape.join(", ")}] has no rows ${first} to ${first + count}`, { code: "BAD_OPTION", hint: "Rows are entries of the first axis." });
   }
-}
-
-async function readAt(file: FileHandle, path: string, position: number, bytes: number): Promise<Uint8Array> {
-  const target = new Uint8Array(bytes);
-  await readInto(file, path, position, target);
-  return target;
-}
-
-/** Room for a tensor's values. */
-function createValues(dtype: SafetensorsDtype, count: number): SafetensorsTensor["values"] {
-  switch (dtype) {
-    case "F32":
-    case "BF16":
-    case "F16":
-      return new Float32Array(count);
-    case "F64":
-    case "I64":
-      return new Float64Array(count);
-    case "I32":
-    case "I16":
-    case "I8":
-      return new Int32Array(count);
-    case "U8":
-    case "BOOL":
-      return new Uint8Array(count);
-  }
-}
-
-/** Converts a piece of a tensor, from the start of a buffer, into its places among the values. */
-function convert(path: string, name: string, dtype: SafetensorsDtype, buffer: ArrayBuffer, target: SafetensorsTensor["values"]): void {
-  const count = target.length;
-  if (dtype === "BF16") widenBrain(new Uint16Array(buffer, 0, count), target as Float32Array);
-  else if (dtype === "F16") widenHalf(new Uint16Array(buffer, 0, count), target as Float32Array);
-  else if (dtype === "I16") target.set(new Int16Array(buffer, 0, count));
-  else if (dtype === "I8") target.set(new Int8Array(buffer, 0, count));
-  else if (dtype === "I64") {
-    new BigInt64Array(buffer, 0, count).forEach((value, i) => {
-      const number = Number(value);
-      if (!Number.isSafeInteger(number)) refuse(path, `tensor ${JSON.stringify(name)}: ${String(value)} does not fit a number`);
-      target[i] = number;
-    });
-  }
-}
-
-/** Types whose bytes are the values. */
-const AS_STORED: readonly SafetensorsDtype[] = ["F32", "F64", "I32", "U8", "BOOL"];
-
-/** Values of one tensor; what is held beside them is one piece. */
-async function readValues(file: FileHandle, path: string, name: string, { dtype, bytes }: SafetensorsInfo, position: number, signal: AbortSignal | undefined): Promise<SafetensorsTensor["values"]> {
-  const width = WIDTH[dtype];
-  const values = createValues(dtype, bytes / width);
-  const isStored = AS_STORED.includes(dtype);
-  const piece = new Uint8Array(isStored ? values.buffer : new ArrayBuffer(Math.min(bytes, PIECE)));
-  for (let done = 0; done < bytes; done += PIECE) {
-    signal?.throwIfAborted();
-    const end = Math.min(bytes, done + PIECE);
-    await readInto(file, path, position + done, isStored ? piece.subarray(done, end) : piece.subarray(0, end - done));
-    if (!isStored) convert(path, name, dtype, piece.buffer as ArrayBuffer, values.subarray(done / width, end / width));
-  }
-  return values;
+  const rowBytes = rest.reduce((a, b) => a * b, WIDTH[dtype]);
+  return { dtype, shape: [count, ...rest], bytes: count * rowBytes, position: start + first * rowBytes };
 }
 
 /**
@@ -197,9 +129,14 @@ export async function openSafetensors(path: string): Promise<SafetensorsFile> {
         const { dtype, shape, bytes } = entryOf(name);
         return { dtype, shape, bytes };
       },
-      read: async (name, { signal } = {}) => {
-        const { dtype, shape, bytes, start } = entryOf(name);
-        return { dtype, shape, bytes, values: await readValues(file, path, name, { dtype, shape, bytes }, dataStart + start, signal) };
+      read: async (name, { rows, signal } = {}) => {
+        const { position, ...info } = partOf(path, name, entryOf(name), rows);
+        return { ...info, values: await readValues(file, path, name, info, dataStart + position, signal) };
+      },
+      readBits: async (name, { rows, signal } = {}) => {
+        const { position, dtype, bytes } = partOf(path, name, entryOf(name), rows);
+        if (dtype !== "BF16" && dtype !== "F16") throw new QwenVlError(`${path}: tensor ${JSON.stringify(name)} is ${dtype}, bit patterns are read from BF16 and F16`, { code: "SAFETENSORS_DTYPE", hint: "Use read()." });
+        return new Uint16Array((await readBytes(file, path, bytes, dataStart + position, signal)).buffer);
       },
       close: () => file.close(),
     };

@@ -9,8 +9,8 @@ import type { Weights } from "./weights.ts";
 
 /** Options of {@link saveWeights}. */
 export interface SaveWeightsOptions {
-  /** Element type in the files. Default float32. */
-  dtype?: "float32" | "bfloat16";
+  /** Element type in the files. */
+  dtype: "float32" | "bfloat16";
   /** Names in the files: hub names (`old`) or module names (`new`). Default old. */
   names?: "old" | "new";
   /** Bytes of one file at most, unless one tensor has more. Default 4 GiB. */
@@ -38,7 +38,7 @@ export async function saveWeights(source: string, target: string, weights: Weigh
   });
 }
 
-async function writeShards(folder: string, weights: Weights, { dtype = "float32", names = "old", shardBytes = 2 ** 32 }: SaveWeightsOptions): Promise<void> {
+async function writeShards(folder: string, weights: Weights, { dtype, names = "old", shardBytes = 2 ** 32 }: SaveWeightsOptions): Promise<void> {
   const width = dtype === "float32" ? 4 : 2;
   const shards: string[][] = [[]];
   let bytes = 0;

@@ -73,6 +73,17 @@ export interface QwenVlConfig {
 export interface LoadOptions {
   /** TensorFlow.js with a ready back end, from `loadTensorFlow()`. */
   tf: Tf;
+  /**
+   * How matrices (linears, embedding) are kept; norms, biases, adapters and everything between products stay float32. `bfloat16`
+   * halves the memory and needs native TensorFlow through koffi. Default `float32`.
+   */
+  dtype?: "float32" | "bfloat16";
+  /**
+   * How bfloat16 matrices are multiplied. `bfloat16` rounds the other side and the result too: fast on processors with AMX or
+   * AVX512-BF16. `float32` widens each matrix for its product: results are those of a float32 load of a bfloat16 checkpoint, at its speed or less.
+   * Default `bfloat16`.
+   */
+  products?: "bfloat16" | "float32";
   /** Position rule. Default `qwen`. */
   mrope?: MropeRule;
   /** Attention rows at once. Default 512. */
@@ -81,8 +92,14 @@ export interface LoadOptions {
   logitsChunk?: number;
   /** Bytes of inner results that a gradient call may keep instead of computing them twice; 0 keeps the layers' inputs only. Default 256 MiB. */
   keepBytes?: number;
-  /** Unknown or missing tensors are errors. Default true. */
+  /** Unknown tensors are errors. Default true. */
   strict?: boolean;
+  /** Prompt tokens that must fit into memory beside the weights. Default 4096, or the model's positions when these are fewer. */
+  planTokens?: number;
+  /** Bytes that weights and work may take, if less than what is free. Default all that is free. */
+  memoryLimitBytes?: number;
+  /** Loads even when the memory plan does not fit. Default false. */
+  ignoreMemoryPlan?: boolean;
   /** Called after each tensor. */
   onProgress?: (progress: { tensor: string; loadedBytes: number; totalBytes: number }) => void;
   signal?: AbortSignal;

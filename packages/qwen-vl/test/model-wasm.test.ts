@@ -59,3 +59,7 @@ it("gives the reference's adapter gradients on wasm", async () => {
   set.dispose();
   adapter.dispose();
 });
+
+it("refuses matrices in bfloat16 on wasm", async () => {
+  await expect(ref.load({ dtype: "bfloat16" })).rejects.toMatchObject({ name: "QwenVlError", code: "BFLOAT16_UNAVAILABLE" });
+});

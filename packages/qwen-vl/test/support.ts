@@ -12,7 +12,9 @@ export function difference(actual: ArrayLike<number>, expected: ArrayLike<number
 
 /** Largest difference over largest magnitude. */
 export function relativeDifference(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
-  return difference(actual, expected) / Math.max(...Array.from(expected, Math.abs));
+  let largest = 0;
+  for (let i = 0; i < expected.length; i++) largest = Math.max(largest, Math.abs(expected[i]!));
+  return difference(actual, expected) / largest;
 }
 
 /** text.json of the reference data. */

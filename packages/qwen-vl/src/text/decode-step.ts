@@ -1,13 +1,13 @@
-import type { Body, Compiled } from "@dramascope/tensorflow";
+import type { Body, Compiled, TensorLike } from "@dramascope/tensorflow";
 import type { Arena } from "../arena.ts";
 import type { Core } from "../core.ts";
 import { MASKED } from "../ops/attention.ts";
 import { rmsNorm } from "../ops/elementwise.ts";
 import { headLogits } from "../ops/log-prob.ts";
-import { decoderLayerNames, EMBEDDING } from "../parameters.ts";
+import { blockInputs, decoderLayerNames, EMBEDDING } from "../parameters.ts";
 import type { ParameterView } from "../parameters.ts";
 import type { Tensor } from "../types.ts";
-import { decodeBlock } from "./decoder.ts";
+import { decodeBlock, FUSED_LINEARS } from "./decoder.ts";
 import type { DecodeShape } from "./decoder.ts";
 import { headInputs, headValues } from "./forward.ts";
 import type { KvCache } from "./kvcache.ts";
@@ -30,8 +30,8 @@ export interface DecodeResult {
   probabilities: Tensor | undefined;
 }
 
-/** Layers that go into one compiled call; a call costs about as much as the smallest layer. */
-const LAYERS_PER_CALL = 4;
+/** Fused layers that go into one compiled call; a call costs about as much as the smallest layer. */
+const FUSED_LAYERS_PER_CALL = 4;
 
 /** Consecutive layers of one call; the first call also embeds, the last one also gives logits. */
 interface Segment {
@@ -39,10 +39,25 @@ interface Segment {
   embeds: boolean;
   ends: boolean;
   /** Parameters by input name, `i/name` for the i-th layer of the segment. */
-  parameters: Record<string, Tensor>;
+  parameters: Record<string, TensorLike>;
+  /** Factors of the low-rank parts by layer of the segment and linear. */
+  loraScales: Readonly<Record<string, number>>[];
 }
 
-/** Decoding with fixed parameters; the view must have no low-rank parts. */
+/** Bytes of the decoder's linears up to which decoding works on fused copies of them. */
+const FUSED_BYTES = 2 ** 28;
+
+/**
+ * Whether decoding takes copies of the linears, q, k, v and gate, up side by side and low-rank parts added in: small models wait for the
+ * number of products, large ones for memory. Matrices in bfloat16 are never copied so: a low-rank part would be rounded away in them.
+ */
+export function decodesFused({ config: { text }, dtype }: Pick<Core, "config" | "dtype">): boolean {
+  const { layers, hiddenSize, intermediateSize, heads, kvHeads, headDim } = text;
+  const linears = hiddenSize * ((2 * heads + 2 * kvHeads) * headDim + 3 * intermediateSize);
+  return dtype === "float32" && 4 * layers * linears <= FUSED_BYTES;
+}
+
+/** Decoding with fixed parameters; where {@link decodesFused} holds the view must have no low-rank parts. */
 export class Decoder {
   readonly #core: Core;
   readonly #arena: Arena;
@@ -58,17 +73,21 @@ export class Decoder {
     this.#arena = arena;
     this.#temperature = temperature;
     this.#rope = decoderRope(headDim, ropeTheta, mropeSection);
-    for (let first = 0; first < layers; first += LAYERS_PER_CALL) {
-      const own = Array.from({ length: Math.min(LAYERS_PER_CALL, layers - first) }, (_, i) => first + i);
+    const fused = decodesFused(core);
+    const perCall = fused ? FUSED_LAYERS_PER_CALL : 1;
+    for (let first = 0; first < layers; first += perCall) {
+      const own = Array.from({ length: Math.min(perCall, layers - first) }, (_, i) => first + i);
       const embeds = first === 0;
       const ends = first + own.length === layers;
-      const parameters: Record<string, Tensor> = {};
-      own.forEach((layer, i) => {
-        for (const [name, tensor] of Object.entries(fusedLayer(core, arena, view, layer))) parameters[`${i}/${name}`] = tensor;
+      const parameters: Record<string, TensorLike> = {};
+      const loraScales = own.map((layer, i) => {
+        const { tensors, loraScales: scales } = fused ? { tensors: fusedLayer(core, arena, view, layer), loraScales: {} } : blockInputs(view, decoderLayerNames(layer));
+        for (const [name, tensor] of Object.entries(tensors)) parameters[`${i}/${name}`] = tensor;
+        return scales;
       });
       if (embeds) parameters["table"] = view.tensor(EMBEDDING);
       if (ends) Object.assign(parameters, headInputs(core, view));
-      this.#segments.push({ layers: own, embeds, ends, parameters });
+      this.#segments.push({ layers: own, embeds, ends, parameters, loraScales });
     }
   }
 
@@ -92,7 +111,7 @@ export class Decoder {
     let x = arena.add(runtime.ints(rows.ids, [n]));
     let probabilities: Tensor | undefined;
     this.#segments.forEach((segment, s) => {
-      const inputs: Record<string, Tensor> = { x, ...shared, prefixBias, ...segment.parameters };
+      const inputs: Record<string, TensorLike> = { x, ...shared, prefixBias, ...segment.parameters };
       segment.layers.forEach((layer, i) => {
         for (const [name, tensor] of Object.entries(cache.layers[layer]!)) inputs[`${i}/${name}`] = tensor as Tensor;
       });
@@ -108,23 +127,23 @@ export class Decoder {
     return { logits: x, probabilities: probabilities === undefined ? undefined : arena.add(probabilities) };
   }
 
-  #call(cache: KvCache, index: number, inputs: Record<string, Tensor>): Compiled {
+  #call(cache: KvCache, index: number, inputs: Record<string, TensorLike>): Compiled {
     const { prompts, samples, capacity, promptRows } = cache.shape;
     const key = `${prompts},${samples},${capacity},${promptRows}`;
     if (this.#ready?.key !== key) this.#ready = { key, calls: [] };
     const known = this.#ready.calls[index];
     if (known !== undefined) return known;
-    const { layers, embeds, ends } = this.#segments[index]!;
+    const { layers, embeds, ends, loraScales } = this.#segments[index]!;
     const temperature = this.#temperature;
     const { heads, kvHeads, headDim, rmsNormEps: eps } = this.#core.config.text;
-    const shape: DecodeShape = { heads, kvHeads, headDim, eps, prompts, samples, promptRows, capacity };
+    const shape: Omit<DecodeShape, "loraScales"> = { heads, kvHeads, headDim, eps, prompts, samples, promptRows, capacity };
     const body: Body = (ops, v) => {
       let x = embeds ? ops.gather(v["table"]!, v["x"]!) : v["x"]!;
       const out: Record<string, typeof x> = {};
       const common = Object.fromEntries(["cos", "sin", "slots", "ownBias", "prefixBias"].map((name) => [name, v[name]!]));
       layers.forEach((_, i) => {
         const own = Object.fromEntries(Object.entries(v).flatMap(([name, value]) => (name.startsWith(`${i}/`) ? [[name.slice(name.indexOf("/") + 1), value]] : [])));
-        const { y, ownKeys, ownValues } = decodeBlock(ops.scope(`layer${i}`), { ...common, ...own, x }, shape);
+        const { y, ownKeys, ownValues } = decodeBlock(ops.scope(`layer${i}`), { ...common, ...own, x }, { ...shape, loraScales: loraScales[i]! });
         x = y;
         out[`${i}/ownKeys`] = ownKeys;
         out[`${i}/ownValues`] = ownValues;
@@ -134,26 +153,22 @@ export class Decoder {
       out["x"] = x;
       return out;
     };
-    const made = this.#core.runtime.prepare(`decode:${key}:${layers.length}${embeds ? "e" : ""}${ends ? `h${temperature ?? ""}` : ""}`, inputs, body);
+    const made = this.#core.runtime.prepare(`decode:${key}:${layers.length}${embeds ? "e" : ""}${ends ? `h${temperature ?? ""}` : ""}:${JSON.stringify(loraScales)}`, inputs, body);
     this.#ready.calls[index] = made;
     return made;
   }
 }
 
 /** Parameters of a layer with q, k, v and gate, up side by side. */
-function fusedLayer(core: Core, arena: Arena, view: ParameterView, index: number): Record<string, Tensor> {
-  const { prefix } = decoderLayerNames(index);
-  const { tf } = core.runtime;
-  const [q, k, v] = ["q_proj", "k_proj", "v_proj"].map((name) => view.module(`${prefix}.self_attn.${name}`));
-  const [gate, up] = ["gate_proj", "up_proj"].map((name) => view.module(`${prefix}.mlp.${name}`));
-  const biases = [q!.bias, k!.bias, v!.bias].filter((bias) => bias !== undefined);
-  return {
-    "input_layernorm.weight": view.tensor(`${prefix}.input_layernorm.weight`),
-    "post_attention_layernorm.weight": view.tensor(`${prefix}.post_attention_layernorm.weight`),
-    "qkv.weight": arena.add(tf.concat([q!.weight, k!.weight, v!.weight], 1)),
-    ...(biases.length === 3 ? { "qkv.bias": arena.add(tf.concat(biases, 0)) } : {}),
-    "output.weight": view.module(`${prefix}.self_attn.o_proj`).weight,
-    "gateUp.weight": arena.add(tf.concat([gate!.weight, up!.weight], 1)),
-    "down.weight": view.module(`${prefix}.mlp.down_proj`).weight,
-  };
+function fusedLayer(core: Core, arena: Arena, view: ParameterView, index: number): Record<string, TensorLike> {
+  const { tensors } = blockInputs(view, decoderLayerNames(index));
+  const joined = (parts: readonly (TensorLike | undefined)[], axis: number): TensorLike => arena.add(core.runtime.tf.concat(parts as Tensor[], axis));
+  const parts = new Set<string>(Object.values(FUSED_LINEARS).flat());
+  const out = Object.fromEntries(Object.entries(tensors).filter(([name]) => !parts.has(name.slice(0, name.lastIndexOf(".")))));
+  for (const [fused, names] of Object.entries(FUSED_LINEARS)) {
+    out[`${fused}.weight`] = joined(names.map((name) => tensors[`${name}.weight`]), 1);
+    const biases = names.map((name) => tensors[`${name}.bias`]);
+    if (!biases.includes(undefined)) out[`${fused}.bias`] = joined(biases, 0);
+  }
+  return out;
 }

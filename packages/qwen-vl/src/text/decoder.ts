@@ -123,6 +123,9 @@ export function decoderBlockVjp<V>(
   return out;
 }
 
+/** Linears that a decode step may find side by side as one. */
+export const FUSED_LINEARS = { qkv_proj: ["q_proj", "k_proj", "v_proj"], gate_up_proj: ["gate_proj", "up_proj"] } as const;
+
 /** What is fixed in a decode step: rows are prompts × samples, every row adds one token. */
 export interface DecodeShape extends HeadShape {
   /** Epsilon of both norms. */
@@ -134,16 +137,18 @@ export interface DecodeShape extends HeadShape {
   promptRows: number;
   /** Slots of each sample's own cache. */
   capacity: number;
+  /** As in {@link DecoderShape}. */
+  loraScales: Readonly<Record<string, number>>;
 }
 
 /**
- * One decoder layer for one new token a row. Inputs: `x` [rows, hidden], `cos` and `sin` [rows, d/2], both norms, the fused
- * `qkv.weight` with `qkv.bias`, `output.weight`, `gateUp.weight`, `down.weight`; `prefixKeys` and `prefixValues`
+ * One decoder layer for one new token a row. Inputs: `x` [rows, hidden], `cos` and `sin` [rows, d/2], both norms, the
+ * linears, each alone or as {@link FUSED_LINEARS}; `prefixKeys` and `prefixValues`
  * [prompts·kvHeads, promptRows, d]; `ownKeys` and `ownValues` [prompts·kvHeads·samples·capacity, d], written at `slots` (int32);
  * `prefixBias` [prompts, promptRows], `ownBias` [capacity].
  */
 export function decodeBlock<V>(ops: Ops<V>, inputs: Inputs<V>, shape: DecodeShape): { y: V; ownKeys: V; ownValues: V } {
-  const { heads, kvHeads, headDim: d, eps, prompts, samples, promptRows, capacity } = shape;
+  const { heads, kvHeads, headDim: d, eps, prompts, samples, promptRows, capacity, loraScales } = shape;
   const group = heads / kvHeads;
   const g = prompts * kvHeads;
   const x = inputs["x"]!;
@@ -151,10 +156,12 @@ export function decodeBlock<V>(ops: Ops<V>, inputs: Inputs<V>, shape: DecodeShap
   const cos = inputs["cos"]!;
   const sin = inputs["sin"]!;
   const norm1 = rmsNorm(ops, x, inputs["input_layernorm.weight"]!, eps);
+  const project = (name: string, value: V): V => linear(ops.scope(name), value, linearInputs(inputs, name, loraScales));
+  const projectAll = (fused: keyof typeof FUSED_LINEARS, value: V): V =>
+    inputs[`${fused}.weight`] === undefined ? ops.concat(FUSED_LINEARS[fused].map((name) => project(name, value)), 1) : project(fused, value);
   const byHead = (value: V, width: number): V =>
     ops.reshape(ops.transpose(ops.reshape(value, [prompts, samples, kvHeads, width]), [0, 2, 1, 3]), [g * samples, width]);
-  const projected = linear(ops.scope("qkv_proj"), norm1, { weight: inputs["qkv.weight"]!, bias: inputs["qkv.bias"] });
-  const [qk, v] = ops.split(projected, [(heads + kvHeads) * d, kvHeads * d], 1) as [V, V];
+  const [qk, v] = ops.split(projectAll("qkv_proj", norm1), [(heads + kvHeads) * d, kvHeads * d], 1) as [V, V];
   const [rotatedQ, k] = ops.split(rotateRows(ops, qk, heads + kvHeads, cos, sin), [heads * d, kvHeads * d], 1) as [V, V];
   const q = ops.mul(rotatedQ, ops.scalar(1 / Math.sqrt(d)));
   const ownKeys = ops.updateRows(inputs["ownKeys"]!, inputs["slots"]!, byHead(k, d));
@@ -169,12 +176,11 @@ export function decodeBlock<V>(ops: Ops<V>, inputs: Inputs<V>, shape: DecodeShap
   const fromOwn = ops.batchMatmul(ops.reshape(pOwn, [g * samples, group, capacity]), ops.reshape(ownValues, [g * samples, capacity, d]));
   const attended = ops.add(ops.batchMatmul(pShared, inputs["prefixValues"]!), ops.reshape(fromOwn, [g, samples * group, d]));
   const perRow = ops.transpose(ops.reshape(attended, [prompts, kvHeads, samples, group * d]), [0, 2, 1, 3]);
-  const output = ops.matmul(ops.reshape(perRow, [rows, heads * d]), inputs["output.weight"]!);
-  const middle = ops.add(x, output);
+  const middle = ops.add(x, project("o_proj", ops.reshape(perRow, [rows, heads * d])));
   const norm2 = rmsNorm(ops, middle, inputs["post_attention_layernorm.weight"]!, eps);
-  const both = ops.matmul(norm2, inputs["gateUp.weight"]!);
+  const both = projectAll("gate_up_proj", norm2);
   const width = ops.shape(both)[1]! / 2;
   const [gate, up] = ops.split(both, [width, width], 1) as [V, V];
-  const y = ops.add(middle, ops.matmul(swiglu(ops, gate, up), inputs["down.weight"]!));
+  const y = ops.add(middle, project("down_proj", swiglu(ops, gate, up)));
   return { y, ownKeys, ownValues };
 }

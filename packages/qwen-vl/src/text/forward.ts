@@ -1,4 +1,4 @@
-import type { Body } from "@dramascope/tensorflow";
+import type { Body, TensorLike } from "@dramascope/tensorflow";
 import type { Arena } from "../arena.ts";
 import type { Core } from "../core.ts";
 import { blockInputs, decoderLayerNames, EMBEDDING, FINAL_NORM, LM_HEAD } from "../parameters.ts";
@@ -55,7 +55,7 @@ export function layerRowInputs(rows: RowTensors, x: Tensor): Record<string, Tens
 
 /** Embedded rows [rows, hidden]; `features` [n, hidden] replace the rows `visionRows`. */
 export function embedRows(core: Core, arena: Arena, view: ParameterView, ids: Tensor, features: Tensor | undefined, visionRows: Tensor | undefined): Tensor {
-  const inputs: Record<string, Tensor> = { table: view.tensor(EMBEDDING), ids };
+  const inputs: Record<string, TensorLike> = { table: view.tensor(EMBEDDING), ids };
   if (features !== undefined && visionRows !== undefined) Object.assign(inputs, { features, visionRows });
   const body: Body = (ops, v) => {
     const rows = ops.gather(v["table"]!, v["ids"]!);
@@ -93,7 +93,7 @@ export function runLayer(core: Core, arena: Arena, view: ParameterView, index: n
 }
 
 /** Inputs of the head: `norm` and `head`. */
-export function headInputs(core: Core, view: ParameterView): Record<string, Tensor> {
+export function headInputs(core: Core, view: ParameterView): Record<string, TensorLike> {
   return { norm: view.tensor(FINAL_NORM), head: core.config.tieWordEmbeddings ? view.tensor(EMBEDDING) : view.module(LM_HEAD).weight };
 }
 

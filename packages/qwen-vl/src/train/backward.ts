@@ -1,4 +1,4 @@
-import type { Body } from "@dramascope/tensorflow";
+import type { Body, TensorLike } from "@dramascope/tensorflow";
 import type { Arena } from "../arena.ts";
 import type { Core } from "../core.ts";
 import { rmsNorm, rmsNormVjp } from "../ops/elementwise.ts";
@@ -65,7 +65,7 @@ function headBackward(
   const matrixName = config.tieWordEmbeddings ? EMBEDDING : `${LM_HEAD}.weight`;
   const wanted = [FINAL_NORM, matrixName].filter((name) => sink.has(name));
   const eps = config.text.rmsNormEps;
-  const inputs: Record<string, Tensor> = {
+  const inputs = {
     x: state.hidden.at(-1)!,
     rows: arena.add(runtime.ints(chunk.rows, [n])),
     targets: arena.add(runtime.ints(chunk.targets, [n])),
@@ -73,7 +73,8 @@ function headBackward(
     ...headInputs(core, view),
     ...(dx === undefined ? {} : { dx }),
   };
-  for (const name of wanted) inputs[`sum:${name}`] = sink.accumulator(name);
+  const sums: Record<string, TensorLike> = {};
+  for (const name of wanted) sums[`sum:${name}`] = sink.accumulator(name);
   const body: Body = (ops, v) => {
     const head = headValues(core, v["head"]!);
     const rows = ops.gather(v["x"]!, v["rows"]!);
@@ -87,9 +88,9 @@ function headBackward(
     if (wanted.includes(matrixName)) out[matrixName] = ops.add(v[`sum:${matrixName}`]!, ops.matmul(dLogits, normed, { transposeA: true }));
     return out;
   };
-  const out = arena.addAll(runtime.run(`log_probs_vjp:${temperature}:${wanted.join(",")}`, inputs, body));
+  const out = arena.addAll(runtime.run(`log_probs_vjp:${temperature}:${wanted.join(",")}`, { ...inputs, ...sums }, body));
   for (const name of wanted) sink.replace(name, arena.release(out[name]!));
-  arena.free(inputs["rows"], inputs["targets"], inputs["g"], dx);
+  arena.free(inputs.rows, inputs.targets, inputs.g, dx);
   return out["dx"]!;
 }
 

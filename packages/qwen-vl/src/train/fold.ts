@@ -1,16 +1,17 @@
-import type { Body } from "@dramascope/tensorflow";
+import type { Body, TensorLike } from "@dramascope/tensorflow";
 import type { Arena } from "../arena.ts";
 import type { ModuleTensors, ParameterView } from "../parameters.ts";
 import type { Runtime } from "../runtime.ts";
 import type { Tensor } from "../types.ts";
 
-/** W + scale · (B A)ᵀ in [in, out]; owned by the caller. */
-export function foldedWeight(runtime: Runtime, weight: Tensor, lora: { a: Tensor; b: Tensor; scale: number }): Tensor {
+/** W + scale · (B A)ᵀ in [in, out], added in float32 and rounded once to the type of W; owned by the caller. */
+export function foldedWeight(runtime: Runtime, weight: TensorLike, lora: { a: Tensor; b: Tensor; scale: number }): TensorLike {
   const body: Body = (ops, v) => {
     const update = ops.matmul(v["a"]!, v["b"]!, { transposeA: true, transposeB: true });
-    return { y: ops.add(v["weight"]!, ops.mul(update, ops.scalar(lora.scale))) };
+    const folded = ops.add(ops.cast(v["weight"]!, "float32"), ops.mul(update, ops.scalar(lora.scale)));
+    return { y: ops.cast(folded, ops.dtype(v["weight"]!)) };
   };
-  return runtime.run(`fold:${lora.scale}`, { weight, a: lora.a, b: lora.b }, body)["y"]!;
+  return runtime.run<TensorLike>(`fold:${lora.scale}`, { weight, a: lora.a, b: lora.b }, body)["y"]!;
 }
 
 /** The same parameters with every low-rank part added into its weight; each is folded at its first use and lives as long as the arena. */

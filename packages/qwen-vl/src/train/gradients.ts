@@ -1,4 +1,4 @@
-import type { Body, Inputs, Ops } from "@dramascope/tensorflow";
+import type { Body, Inputs, Ops, TensorLike } from "@dramascope/tensorflow";
 import type { Arena } from "../arena.ts";
 import { blockInputs, fullName } from "../parameters.ts";
 import type { BlockNames, ParameterView } from "../parameters.ts";
@@ -33,7 +33,7 @@ export interface BlockBackward {
 }
 
 /** Local names of a block's parameters that the sink collects. */
-function wantedParameters(names: BlockNames, tensors: Readonly<Record<string, Tensor>>, sink: GradientSink): string[] {
+function wantedParameters(names: BlockNames, tensors: Readonly<Record<string, TensorLike>>, sink: GradientSink): string[] {
   return Object.keys(tensors).filter((local) => sink.has(fullName(names, local)));
 }
 
@@ -43,7 +43,7 @@ export function runBackward(runtime: Runtime, arena: Arena, block: BlockBackward
   const { tensors, loraScales } = blockInputs(block.view, names);
   const wanted = wantedParameters(names, tensors, sink);
   if (wanted.length === 0 && !wantsX) return undefined;
-  const inputs: Record<string, Tensor> = { ...block.inputs, ...tensors };
+  const inputs: Record<string, TensorLike> = { ...block.inputs, ...tensors };
   for (const local of wanted) inputs[`sum:${local}`] = sink.accumulator(fullName(names, local));
   const key = `${block.key}:${JSON.stringify(loraScales)}:${String(wantsX)}`;
   const wants: BlockWants = { x: wantsX, parameters: new Set(wanted) };
