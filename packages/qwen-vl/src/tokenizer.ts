@@ -63,15 +63,18 @@ export function createTokenizer(json: unknown, config: unknown = {}): QwenTokeni
   const ids = new Map(entries as [string, number][]);
   for (const { content, id } of added) ids.set(content, id);
 
-  let tokenizer: TextTokenizer;
-  try {
-    tokenizer = new TextTokenizer(json, { ...(config as object), clean_up_tokenization_spaces: false });
-  } catch (error) {
-    return refuse(`it cannot be used (${(error as Error).message})`, error);
-  }
+  // The package reads much of the file only when it meets text.
+  const used = <T>(action: () => T): T => {
+    try {
+      return action();
+    } catch (error) {
+      return refuse(`it cannot be used (${(error as Error).message})`, error);
+    }
+  };
+  const tokenizer = used(() => new TextTokenizer(json, { ...(config as object), clean_up_tokenization_spaces: false }));
   const byLiteral = new Map(added.map(({ content, id }) => [content, id]));
   const find = createFinder([...byLiteral.keys()]);
-  const encodeWhole = (text: string): number[] => [...tokenizer.encode(text, { add_special_tokens: false }).ids];
+  const encodeWhole = (text: string): number[] => used(() => [...tokenizer.encode(text, { add_special_tokens: false }).ids]);
   const encodeOrdinary = (text: string): number[] => splitLiterals(text, find).flatMap(encodeWhole);
   const encodeWhere = (text: string, isAllowed: (start: number, end: number) => boolean): number[] => {
     const out: number[] = [];
@@ -95,7 +98,7 @@ export function createTokenizer(json: unknown, config: unknown = {}): QwenTokeni
       if (allowSpecial === true) return encodeWhole(text);
       return allowSpecial === false ? encodeOrdinary(text) : encodeWhere(text, allowSpecial);
     },
-    decode: (list, { skipSpecial = false } = {}) => (list.length === 0 ? "" : tokenizer.decode(Array.from(list), { skip_special_tokens: skipSpecial })),
+    decode: (list, { skipSpecial = false } = {}) => (list.length === 0 ? "" : used(() => tokenizer.decode(Array.from(list), { skip_special_tokens: skipSpecial }))),
     idOf: (token) => ids.get(token),
     size: entries.reduce((largest, [, id]) => Math.max(largest, id as number), added.reduce((largest, { id }) => Math.max(largest, id), -1)) + 1,
     specialIds: new Set(added.filter(({ special }) => special).map(({ id }) => id)),
