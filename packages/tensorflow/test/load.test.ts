@@ -1,86 +1,201 @@
-import { execFileSync, spawnSync } from "node:child_process";
-import { mkdtempSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { describe, expect, it } from "vitest";
+import { afterAll, describe, expect, it } from "vitest";
+import type { Diagnostics } from "@dramascope/tensorflow";
+import { exitOfModule, runModule } from "./processes.ts";
 
-const folder = fileURLToPath(new URL("..", import.meta.url));
-
-/** Runs a module in a fresh process: the search decides once a process. */
-function run(code: string, env: Record<string, string> = {}): { status: number | null; stdout: string; stderr: string } {
-  const { status, stdout, stderr } = spawnSync(process.execPath, ["--conditions=@dramascope/source", "--input-type=module", "-e", code], {
-    cwd: folder,
-    encoding: "utf8",
-    env: { PATH: process.env["PATH"] ?? "", ...env },
-  });
-  return { status, stdout, stderr };
-}
+const temporary: string[] = [];
+const makeFolder = (): string => {
+  const folder = mkdtempSync(join(tmpdir(), "dramascope-load-"));
+  temporary.push(folder);
+  return folder;
+};
+afterAll(() => temporary.forEach((folder) => rmSync(folder, { recursive: true })));
 
 const report = `
 import { loadTensorFlow } from "@dramascope/tensorflow";
-const { tf, backend, binding, version, diagnostics } = await loadTensorFlow(JSON.parse(process.env.OPTIONS ?? "{}"));
+const { tf, backend, binding, version, device, diagnostics } = await loadTensorFlow(JSON.parse(process.env.OPTIONS ?? "{}"));
 const y = tf.matMul(tf.tensor2d([[1, 2], [3, 4]]), tf.tensor2d([[1], [1]]));
-console.log(JSON.stringify({ backend, binding, version, candidates: diagnostics.candidates, y: [...await y.data()] }));
+console.log(JSON.stringify({ backend, binding, version, device, ...diagnostics, y: [...await y.data()], tf32: process.env.NVIDIA_TF32_OVERRIDE ?? null }));
 `;
 
+interface Report extends Diagnostics {
+  backend: string;
+  binding: string | null;
+  version: string;
+  device: string;
+  y: number[];
+  tf32: string | null;
+}
+
+const load = (env: Record<string, string> = {}): Report => JSON.parse(runModule(report, env).stdout) as Report;
+
 describe("loadTensorFlow", () => {
-  it("finds something that computes, explains every other candidate and exits cleanly without a line on stderr", () => {
-    const { status, stdout, stderr } = run(report);
-    const found = JSON.parse(stdout) as { y: number[]; candidates: { outcome: string; reason?: string }[] };
+  it("finds something that computes, explains every candidate before it and exits cleanly without a line on stderr", () => {
+    const { status, stdout, stderr } = runModule(report);
+    const found = JSON.parse(stdout) as Report;
     expect(found.y).toEqual([3, 7]);
-    expect(found.candidates.at(-1)!.outcome).toBe("chosen");
-    for (const { outcome, reason } of found.candidates.slice(0, -1)) expect([outcome === "missing" || outcome === "refused", typeof reason]).toEqual([true, "string"]);
-    expect(stderr).toBe("");
+    const chosen = found.candidates.findIndex(({ outcome }) => outcome === "chosen");
+    for (const { outcome, reason } of found.candidates.slice(0, chosen)) expect([outcome === "missing" || outcome === "refused", typeof reason]).toEqual([true, "string"]);
+    for (const { outcome } of found.candidates.slice(chosen + 1)) expect(outcome).toBe("not-tried");
+    expect(found.candidates.at(-1)!.where).toBe("@tensorflow/tfjs-backend-wasm");
     expect(status).toBe(0);
+    if (found.backend === "wasm") return expect(stderr).toMatch(/^TensorFlow: [^\n]+\n$/u);
+    expect(stderr).toBe("");
+    expect(found).toMatchObject({ device: expect.stringMatching(/^(?:cpu|gpu)$/u) as string, oneDnn: "on", version: expect.stringMatching(/^2\.\d+\.\d+/u) as string });
+    expect(found.threads).toBeGreaterThan(0);
+    if (found.binding === "koffi") expect(found.logLines.join("\n")).toContain("TF_ENABLE_ONEDNN_OPTS");
   });
 
   it("never looks at native code when wasm is asked for", () => {
     for (const env of [{ DRAMASCOPE_TENSORFLOW: "wasm" }, { OPTIONS: '{"prefer":"wasm"}' }]) {
-      const { stdout, status } = run(report, env);
-      expect(JSON.parse(stdout)).toMatchObject({ backend: "wasm", binding: null, candidates: [{ binding: "wasm", outcome: "chosen" }], y: [3, 7] });
-      expect(status).toBe(0);
+      const { stdout, stderr, status } = runModule(report, env);
+      expect(JSON.parse(stdout)).toMatchObject({ backend: "wasm", binding: null, candidates: [{ binding: "wasm", outcome: "chosen" }], y: [3, 7], threads: 1, oneDnn: "none" });
+      expect([stderr, status]).toEqual(["", 0]);
     }
   });
 
-  it("refuses a preference that does not exist", () => {
-    expect(run(report, { DRAMASCOPE_TENSORFLOW: "cuda" }).stderr).toContain("TENSORFLOW_PREFERENCE");
+  it("falls back from an addon that is not there, and says so", () => {
+    const found = load({ OPTIONS: '{"prefer":"addon"}' });
+    expect(found.y).toEqual([3, 7]);
+    if (found.binding !== "addon") expect(found.candidates.slice(0, 2)).toMatchObject([1, 2].map(() => ({ binding: "addon", outcome: "missing", reason: expect.any(String) as string })));
   });
 
-  it("treats an unusable library that the user named as an error, never as a reason to fall back", () => {
-    const empty = mkdtempSync(join(tmpdir(), "dramascope-empty-"));
-    const fake = mkdtempSync(join(tmpdir(), "dramascope-fake-"));
+  it.each([
+    [{ DRAMASCOPE_TENSORFLOW: "cuda" }, "TENSORFLOW_PREFERENCE"],
+    [{ OPTIONS: '{"threads":0}' }, "TENSORFLOW_OPTION"],
+    [{ OPTIONS: '{"gpuIndex":-1}' }, "TENSORFLOW_OPTION"],
+  ])("refuses %j", (env, code) => {
+    const { stderr, status } = runModule(report, env as Record<string, string>);
+    expect(stderr).toContain(code);
+    expect(status).toBe(1);
+  });
+
+  it("treats an unusable library that the user named as an error that says what is wrong, never as a reason to fall back", () => {
+    const empty = makeFolder();
+    const fake = makeFolder();
     for (const name of ["libtensorflow_framework.so.2", "libtensorflow_cc.so.2"]) writeFileSync(join(fake, name), "not a library");
-    for (const path of ["/nonexistent/tensorflow", empty, fake]) {
-      const { status, stderr } = run(report, { DRAMASCOPE_LIBTENSORFLOW: path });
+    for (const [path, cause] of [
+      ["/nonexistent/tensorflow", "the path does not exist"],
+      [empty, "it holds no libtensorflow_cc.so.2"],
+      [fake, "libtensorflow_framework.so.2 cannot be loaded"],
+      [join(fake, "libtensorflow_cc.so.2"), "libtensorflow_framework.so.2 cannot be loaded"],
+    ] as const) {
+      const { status, stdout, stderr } = runModule(report, { DRAMASCOPE_LIBTENSORFLOW: path });
       expect(stderr).toContain("TENSORFLOW_UNUSABLE");
-      expect(stderr).toContain(`DRAMASCOPE_LIBTENSORFLOW=${path}`);
-      expect(status).toBe(1);
+      expect(stderr).toContain(`DRAMASCOPE_LIBTENSORFLOW=${path}: `);
+      expect(stderr).toContain(cause);
+      expect([stdout, status]).toEqual(["", 1]);
     }
   });
 
-  it("fails when a GPU is asked for and there is none", () => {
-    const { stderr, stdout } = run(report, { OPTIONS: '{"device":"gpu"}' });
-    if (stdout === "") expect(stderr).toContain("TENSORFLOW_NO_GPU");
-    else expect(JSON.parse(stdout)).toMatchObject({ backend: "tensorflow" });
+  it("fails when a GPU is asked for and there is none, with a reason for each place", () => {
+    const { stderr, stdout } = runModule(report, { OPTIONS: '{"device":"gpu"}' });
+    if (stdout !== "") return expect(JSON.parse(stdout)).toMatchObject({ device: "gpu" });
+    expect(stderr).toContain("TENSORFLOW_NO_GPU");
+    expect(stderr).toContain("@tensorflow/tfjs-node-gpu: ");
+  });
+
+  it("takes threads, the CPU alone and exact float32 as options", () => {
+    const found = load({ OPTIONS: '{"threads":1,"device":"cpu","allowTf32":false,"gpuIndex":0}' });
+    expect(found).toMatchObject({ device: "cpu", threads: 1, y: [3, 7] });
+    if (found.backend === "tensorflow") expect(found.tf32).toBe("0");
+    expect(load({ TF_ENABLE_ONEDNN_OPTS: "0" }).oneDnn).toBe(found.backend === "wasm" ? "none" : "off");
   });
 
   it("loads nothing when it is only imported", () => {
     const code = `
       import "@dramascope/tensorflow";
-      const { readFileSync } = await import("node:fs");
+      import { readFileSync } from "node:fs";
+      import { createRequire } from "node:module";
       const maps = process.platform === "linux" ? readFileSync("/proc/self/maps", "utf8") : "";
-      console.log(/libtensorflow|koffi/.test(maps), "_tfengine" in globalThis);`;
-    expect(run(code).stdout.trim()).toBe("false false");
+      const modules = Object.keys(createRequire(process.cwd() + "/x.js").cache).filter((path) => /tensorflow.tfjs|koffi/u.test(path));
+      console.log(/libtensorflow|koffi/.test(maps), "_tfengine" in globalThis, modules.length, process.memoryUsage.rss() < 150e6);`;
+    expect(runModule(code).stdout.trim()).toBe("false false 0 true");
+  });
+});
+
+describe("the search", () => {
+  /** Searches another machine than this one: no cache, no Python. */
+  const elsewhere = (context: string): string => `
+    import { searchTensorFlow } from "./src/search.ts";
+    const context = { env: { PATH: "/nonexistent" }, platform: "linux", arch: "x64", libc: "glibc", hasGpu: false, startFolders: ["/nonexistent/folder"], ...${context} };
+    const { tf, backend, diagnostics } = await searchTensorFlow({}, context);
+    console.log(JSON.stringify({ backend, candidates: diagnostics.candidates, y: Array.from(await tf.square([1, 2]).data()) }));`;
+
+  it.each([
+    ["a tree with npm packages only", "{}", [".cache/tensorflow", "nothing was fetched there"]],
+    ["another platform", '{ platform: "darwin", arch: "arm64" }', ["darwin arm64", "native TensorFlow is served on Linux x86-64 with glibc only"]],
+    ["musl", '{ libc: "musl" }', ["linux x64 with musl", "native TensorFlow is served on Linux x86-64 with glibc only"]],
+  ])("ends at wasm, in one line, with a reason for every other place: %s", (_case, context, [where, reason]) => {
+    const { stdout, stderr, status } = runModule(elsewhere(context));
+    const found = JSON.parse(stdout) as Report;
+    expect(found).toMatchObject({ backend: "wasm", y: [1, 4] });
+    expect(found.candidates).toContainEqual({ binding: "koffi", where, outcome: "missing", reason });
+    for (const { outcome, reason: why } of found.candidates.slice(0, -1)) expect([outcome, typeof why]).toEqual(["missing", "string"]);
+    expect(found.candidates.at(-1)).toMatchObject({ binding: "wasm", outcome: "chosen" });
+    expect(stderr).toMatch(/^TensorFlow: [^\n]+\n$/u);
+    expect(status).toBe(0);
+  });
+
+  it("refuses a native side whose products are zeros", () => {
+    const stub = fileURLToPath(new URL("zero-products.cjs", import.meta.url));
+    const { stdout } = runModule(`
+      import tf from "@tensorflow/tfjs";
+      import { tryCandidate } from "./src/search.ts";
+      const { outcome, result } = await tryCandidate(tf, { binding: "addon", where: "a stub", find: () => ({ addon: ${JSON.stringify(stub)} }) }, {});
+      console.log(JSON.stringify({ ...outcome, used: result !== undefined }));`);
+    expect(JSON.parse(stdout)).toEqual({ outcome: "refused", reason: "a product of two small matrices came out as [0, 0, 0, 0]", used: false });
+  });
+});
+
+describe("a process that used TensorFlow", () => {
+  const use = `
+    import { loadTensorFlow } from "@dramascope/tensorflow";
+    const { tf } = await loadTensorFlow();
+    const x = tf.randomUniform([256, 256]);
+    for (let i = 0; i < 5; i++) tf.matMul(x, x).dispose();`;
+  const inWorker = `
+    import { Worker } from "node:worker_threads";
+    const worker = new Worker(${JSON.stringify(use)}, { eval: true, execArgv: process.execArgv.slice(0, -2) });
+    const code = await new Promise((resolve) => worker.on("exit", resolve));
+    if (code !== 0) process.exitCode = 3;`;
+
+  it.each([
+    ["oneDNN on", use, {}],
+    ["oneDNN off", use, { TF_ENABLE_ONEDNN_OPTS: "0" }],
+    ["oneDNN on, in a worker thread", inWorker, {}],
+    ["oneDNN off, in a worker thread", inWorker, { TF_ENABLE_ONEDNN_OPTS: "0" }],
+  ])("ends with code 0 every time: %s", async (_case, code, env) => {
+    const exits: (number | string | null)[] = [];
+    for (let i = 0; i < 3; i++) exits.push(await exitOfModule(code, env as Record<string, string>));
+    expect(exits).toEqual([0, 0, 0]);
+  });
+
+  it("computes the same bytes as another one", () => {
+    const code = `
+      import { createHash } from "node:crypto";
+      import { compile, loadTensorFlow } from "@dramascope/tensorflow";
+      const { tf } = await loadTensorFlow({ threads: 1 });
+      const layer = compile(tf, "layer", { x: { shape: [64, 96], dtype: "float32" }, w: { shape: [96, 96], dtype: "float32" } }, (ops, { x, w }) => {
+        const scores = ops.softmax(ops.matmul(x, x, { transposeB: true }));
+        return { y: ops.tanh(ops.matmul(ops.matmul(scores, x), w)) };
+      });
+      const { y } = layer({ x: tf.randomNormal([64, 96], 0, 1, "float32", 1), w: tf.randomNormal([96, 96], 0, 1, "float32", 2) });
+      console.log(createHash("sha256").update(new Uint8Array((await y.data()).buffer)).digest("hex"));`;
+    const [first, second] = [runModule(code), runModule(code)];
+    expect(first.stdout).toMatch(/^[0-9a-f]{64}\n$/u);
+    expect(second.stdout).toBe(first.stdout);
   });
 });
 
 describe("the README", () => {
   it("shows code that runs", async () => {
-    const { readFile } = await import("node:fs/promises");
     const readme = await readFile(new URL("../README.md", import.meta.url), "utf8");
     const code = /```ts\n([\s\S]*?)```/u.exec(readme)![1]!;
-    const output = execFileSync(process.execPath, ["--conditions=@dramascope/source", "--input-type=module-typescript", "-e", code], { cwd: folder, encoding: "utf8" });
-    expect(output).toContain("[ 3, 7 ]");
+    expect(runModule(code).stdout).toContain("[ 3, 7 ]");
   });
 });

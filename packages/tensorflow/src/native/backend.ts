@@ -10,37 +10,72 @@ export interface NodeBackend {
   createOutputTensor(metadata: TensorMetadata): tfjs.Tensor;
 }
 
-interface BackendModule {
-  NodeJSKernelBackend: new (binding: Binding, packageName: string) => NodeBackend & tfjs.KernelBackend;
+/** What both bindings offer. */
+type AnyBinding = Pick<Binding, "TF_Version" | "TF_FLOAT" | "TF_ATTR_BOOL" | "TF_ATTR_TYPE" | "createTensor" | "deleteTensor" | "executeOp" | "isUsingGpuDevice">;
+
+/** A native TensorFlow that is TensorFlow.js's back end now. */
+export interface NativeLoad {
+  binding: AnyBinding;
+  /** What it printed. */
+  logLines: string[];
+}
+
+/** Options of a native TensorFlow. */
+export interface NativeOptions extends BindingOptions {
+  allowTf32?: boolean;
 }
 
 /** Bindings by the back end object that uses them: how a compiled function finds the native side. */
 const bindings = new WeakMap<object, Binding>();
 
-/** The binding behind TensorFlow.js's current back end; undefined for any other back end. */
+/** The koffi binding behind TensorFlow.js's current back end; undefined for any other back end. */
 export function bindingOf(backend: object): Binding | undefined {
   return bindings.get(backend);
 }
 
 /** Name under which the kernels of the node package are registered. */
 const BACKEND = "tensorflow";
+const PACKAGE = "@tensorflow/tfjs-node-gpu";
 
-/** Connects TensorFlow.js to the libraries and makes them its back end. */
-export async function installNativeBackend(tf: typeof tfjs, koffi: Koffi, files: LibraryFiles, options: BindingOptions): Promise<{ binding: Binding; logLines: string[] }> {
+/** Makes a native side TensorFlow.js's back end, with the kernels of the node package. */
+async function install(tf: typeof tfjs, native: object, made: (backend: object) => void): Promise<void> {
   const require = createRequire(import.meta.url);
-  // Node 23 removed a helper that the kernels still call.
+  // Node 23 removed a helper that the kernels still call; another one prints a deprecation warning.
   const util = require("node:util") as Record<string, unknown>;
   util["isNullOrUndefined"] ??= (value: unknown) => value === null || value === undefined;
-  util["isArray"] = Array.isArray; // the original prints a deprecation warning
-  const { result: binding, lines: logLines } = captureStandardError(koffi, () => createBinding(openLibrary(koffi, files), options));
-  const { NodeJSKernelBackend } = require("@tensorflow/tfjs-node-gpu/dist/nodejs_kernel_backend") as BackendModule;
-  require("@tensorflow/tfjs-node-gpu/dist/register_all_kernels");
+  util["isArray"] = Array.isArray;
+  const { NodeJSKernelBackend } = require(`${PACKAGE}/dist/nodejs_kernel_backend`) as { NodeJSKernelBackend: new (binding: object, packageName: string) => tfjs.KernelBackend };
+  require(`${PACKAGE}/dist/register_all_kernels`);
   if (BACKEND in tf.engine().registryFactory) tf.removeBackend(BACKEND);
   tf.registerBackend(BACKEND, () => {
-    const backend = new NodeJSKernelBackend(binding, "@tensorflow/tfjs-node-gpu");
-    bindings.set(backend, binding);
+    const backend = new NodeJSKernelBackend(native, PACKAGE);
+    made(backend);
     return backend;
   }, 3);
   if (!(await tf.setBackend(BACKEND))) throw new Error("TensorFlow.js did not accept the back end");
+}
+
+/** Connects TensorFlow.js to libraries through koffi. */
+export async function loadLibrary(tf: typeof tfjs, files: LibraryFiles, options: NativeOptions): Promise<NativeLoad> {
+  const koffi = (await import("koffi")).default as unknown as Koffi;
+  if (options.allowTf32 === false) setEnvironment(koffi, "NVIDIA_TF32_OVERRIDE", "0");
+  const { result: binding, lines: logLines } = captureStandardError(koffi, () => createBinding(openLibrary(koffi, files), options));
+  await install(tf, binding, (backend) => bindings.set(backend, binding));
   return { binding, logLines };
+}
+
+/** Sets a variable where C code sees it, also from a worker thread, whose `process.env` is a copy. */
+function setEnvironment(koffi: Koffi, name: string, value: string): void {
+  koffi.load("libc.so.6").func("setenv", "int", ["const char*", "const char*", "int"])(name, value, 1);
+}
+
+/** Connects TensorFlow.js to a native addon, which takes its settings from the environment only. */
+export async function loadAddon(tf: typeof tfjs, path: string, options: NativeOptions): Promise<NativeLoad> {
+  if (options.gpuIndex !== undefined) throw new Error("an addon cannot choose among GPUs: set CUDA_VISIBLE_DEVICES");
+  if (options.threads !== undefined) process.env["TF_NUM_INTRAOP_THREADS"] = String(options.threads);
+  if (options.allowTf32 === false) process.env["NVIDIA_TF32_OVERRIDE"] = "0";
+  process.env["TF_FORCE_GPU_ALLOW_GROWTH"] ??= "true";
+  const binding = createRequire(import.meta.url)(path) as AnyBinding;
+  await install(tf, binding, () => undefined);
+  return { binding, logLines: [] };
 }

@@ -27,15 +27,29 @@ type Values = Float32Array | Int32Array | Uint8Array | Uint16Array | BigInt64Arr
 export interface BindingOptions {
   /** Threads inside one operation; default all cores. */
   threads?: number;
+  /** `cpu` hides every GPU. */
+  device?: "auto" | "cpu" | "gpu";
+  /** Which of the visible GPUs; default the first. */
+  gpuIndex?: number;
 }
 
 /** The native side of a TensorFlow.js back end over TensorFlow's C API. */
 export type Binding = ReturnType<typeof createBinding>;
 
-/** ConfigProto, written by hand: threads, memory growth, soft placement. */
-function configBytes(threads: number | undefined): Uint8Array {
-  const threadBytes = threads === undefined ? [] : [0x10, threads & 0x7f];
-  return Uint8Array.from([...threadBytes, 0x32, 0x02, 0x20, 0x01, 0x38, 0x01]);
+/** A number as protocol buffers write it: seven bits a byte, the lowest first. */
+function varint(value: number): number[] {
+  return value < 0x80 ? [value] : [(value & 0x7f) | 0x80, ...varint(value >>> 7)];
+}
+
+/** A field of known length. */
+const field = (tag: number, bytes: readonly number[]): number[] => [tag, ...varint(bytes.length), ...bytes];
+
+/** ConfigProto, written by hand: devices, threads, memory growth, choice of GPU, soft placement. */
+export function configBytes({ threads, device, gpuIndex }: BindingOptions): Uint8Array {
+  const noGpu = device === "cpu" ? field(0x0a, [...field(0x0a, [...Buffer.from("GPU")]), 0x10, 0]) : [];
+  const ownThreads = threads === undefined ? [] : [0x10, ...varint(threads)];
+  const gpuOptions = [0x20, 0x01, ...(gpuIndex === undefined ? [] : field(0x2a, [...Buffer.from(String(gpuIndex))]))];
+  return Uint8Array.from([...noGpu, ...ownThreads, ...field(0x32, gpuOptions), 0x38, 0x01]);
 }
 
 /** Makes a context on the library and the functions that the back end calls. */
@@ -45,7 +59,7 @@ export function createBinding(c: CFunctions, options: BindingOptions = {}) {
     if (c.TF_GetCode(status) !== 0) throw new Error(String(c.TF_Message(status)));
   };
   const contextOptions = c.TFE_NewContextOptions() as bigint;
-  const config = configBytes(options.threads);
+  const config = configBytes(options);
   c.TFE_ContextOptionsSetConfig(contextOptions, config, config.length, status);
   check();
   const context = c.TFE_NewContext(contextOptions, status) as bigint;
