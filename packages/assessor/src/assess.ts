@@ -1,10 +1,12 @@
 import { dramaMessages, episodeVariables, type Template } from "@dramascope/prompts";
-import { framesToVisionItem, type Prompt, type QwenVl, type VisionFeatures } from "@dramascope/qwen-vl";
-import type { Assessment, Distribution, Message, OnProgress, Quality } from "@dramascope/schema";
-import { readAnswer, type AnswerFormat, type ReadAnswer } from "./answer.ts";
+import { framesToVisionItem, type Prompt, type QwenVl, type Sample, type VisionFeatures } from "@dramascope/qwen-vl";
+import type { Assessment, Message, OnProgress } from "@dramascope/schema";
+import type { AnswerFormat } from "./answer.ts";
 import { placeScore, type AssessmentCalibration } from "./calibration.ts";
 import { decide, DEFAULT_POLICY, type DecisionPolicy } from "./decision.ts";
-import { answerPosition, digitTokens, probabilitiesAt, toDistribution, type ScoreProbabilities } from "./digits.ts";
+import { digitTokens } from "./digits.ts";
+import { AssessorError } from "./errors.ts";
+import { answersOf, judgeAnswers, judgeDirect, type Verdict } from "./judge.ts";
 import { reasonsOf } from "./reasons.ts";
 
 /**
@@ -80,69 +82,88 @@ async function promptOf(model: QwenVl, messages: readonly Message[], episodes: r
   return { prompt: { ...prompt, features }, dispose: () => features.forEach((one) => one.dispose()) };
 }
 
-/** What one mode found. */
-interface Verdict {
-  answer: ReadAnswer;
-  score: number | null;
-  quality: Quality | null;
-  distribution: Distribution | null;
-  /** Share of the answers that hold a score. */
-  readable: number;
-  warnings: string[];
-}
-
-const NO_ANSWER: ReadAnswer = { score: null, caption: null, comments: [], think: null, problem: null };
-const LOW_MASS = "The five digits hold little of the probability where the score stands; the distribution is left out.";
-const FIRST_WORDS: Record<AnswerFormat, string> = { tags: "<answer>\\boxed{", json: '{"answer": ' };
-
-const nearestQuality = (score: number): Quality => Math.min(5, Math.max(1, Math.floor(score + 0.5))) as Quality;
-
-async function judgeDirect(prompt: Prompt, options: AssessOptions, format: AnswerFormat, digits: readonly number[]): Promise<Verdict> {
-  const before = options.model.tokenizer.encode(FIRST_WORDS[format]);
-  const { expected, distribution } = await probabilitiesAt(options.model, prompt, before, digits, options.signal);
-  const warnings = expected === null ? [LOW_MASS] : [];
-  return { answer: NO_ANSWER, score: expected, quality: expected === null ? null : nearestQuality(expected), distribution, readable: 1, warnings };
-}
-
-/** Reads sampled or greedy answers and, where asked, the probabilities behind their digits. */
-async function judgeAnswers(prompt: Prompt, options: AssessOptions, format: AnswerFormat, mode: Exclude<ScoreMode, "direct">, digits: readonly number[]): Promise<Verdict> {
-  const { model, samples = 8, seed = 0, signal } = options;
-  const room = model.config.text.maxPositionEmbeddings - prompt.ids.length;
-  const [answers] = await model.generate([prompt], {
-    maxNewTokens: Math.min(options.maxNewTokens ?? 2048, room),
-    n: mode === "ensemble" ? samples : 1,
-    temperature: mode === "ensemble" ? 1 : 0,
-    seed,
-    ...(signal ? { signal } : {}),
-  });
-  const read = answers!.map((sample) => ({ sample, answer: readAnswer(sample.text, format) }));
-  const first = read.find(({ answer }) => answer.score !== null)?.answer ?? read[0]!.answer;
-  const readable = read.filter(({ answer }) => answer.score !== null);
-  const share = readable.length / read.length;
-  const warnings = share < 1 ? [`${read.length - readable.length} of ${read.length} answers hold no score.`] : [];
-  if (readable.length === 0) return { answer: first, score: null, quality: null, distribution: null, readable: share, warnings };
-  if (mode === "greedy") return { answer: first, score: first.score, quality: first.score, distribution: null, readable: share, warnings };
-  const found: ScoreProbabilities[] = [];
-  for (const { sample, answer } of readable) {
-    const position = answerPosition(sample, answer.score!, digits);
-    found.push(await probabilitiesAt(model, prompt, sample.ids.subarray(0, position), digits, signal));
-  }
-  const usable = found.filter((one) => one.expected !== null && one.distribution !== null);
-  if (usable.length === 0) return { answer: first, score: first.score, quality: first.score, distribution: null, readable: share, warnings: [...warnings, LOW_MASS] };
-  const average = (pick: (one: ScoreProbabilities) => number): number => usable.reduce((sum, one) => sum + pick(one), 0) / usable.length;
-  const score = average((one) => one.expected!);
-  const quality = mode === "logprob" ? first.score! : nearestQuality(score);
-  const distanceOf = (answer: ReadAnswer): number => Math.abs(answer.score! - quality);
-  const keys = ["p1", "p2", "p3", "p4", "p5"] as const;
+/** One verdict as a record. */
+function recordOf(drama: DramaToAssess, options: AssessOptions, verdict: Verdict, work: { tokens: number; timings: Assessment["timings"] }): Assessment {
+  const { template, calibration, identity } = options;
+  const { answer, score, quality, distribution, readable } = verdict;
+  const place = score !== null && calibration ? placeScore(score, calibration) : { interval: null, percentile: null };
+  const warnings = [...(drama.warnings ?? []), ...verdict.warnings];
+  if (score === null && answer.problem !== null) warnings.push(`No score: ${answer.problem}.`);
+  if (calibration === undefined) warnings.push("No calibration was given: interval and percentile are unknown.");
   return {
-    // Of several answers, the words shown are those of the one that stands nearest to the joint score.
-    answer: readable.reduce((best, { answer }) => (distanceOf(answer) < distanceOf(best) ? answer : best), readable[0]!.answer),
+    dramaId: drama.dramaId,
+    status: score === null ? "unreadable" : "ok",
     score,
     quality,
-    distribution: toDistribution(keys.map((key) => average((one) => one.distribution![key]))),
-    readable: share,
+    distribution,
+    ...place,
+    calibrationId: calibration?.calibrationId ?? null,
+    caption: answer.caption,
+    comments: answer.comments,
+    reasons: answer.think === null ? [] : reasonsOf(answer.think),
+    decision: decide({ score, quality, distribution, interval: place.interval, readable }, options.policy ?? DEFAULT_POLICY),
+    model: identity.model,
+    adapter: identity.adapter,
+    promptHash: template.hash,
+    frames: {
+      episodes: drama.episodes.length,
+      frames: drama.episodes.reduce((sum, episode) => sum + episode.frameCount, 0),
+      tokens: work.tokens,
+      ...drama.frames,
+    },
+    timings: work.timings,
     warnings,
   };
+}
+
+/**
+ * Assesses one drama from its stamped frames in several modes. The frames are encoded once, `greedy` and `logprob` read the same answer;
+ * each record is the one that {@link assessFrames} gives in its mode, timings apart: shared work counts for the first mode that needs it.
+ *
+ * @param modes At least one; each is judged once, in this order.
+ * @returns     One record a mode.
+ * @throws AssessorError `NO_MODE` when `modes` is empty.
+ */
+export async function assessModes(drama: DramaToAssess, modes: readonly ScoreMode[], options: Omit<AssessOptions, "mode">): Promise<Map<ScoreMode, Assessment>> {
+  if (modes.length === 0) throw new AssessorError("no mode was given", { code: "NO_MODE", hint: "Give at least one of greedy, logprob, ensemble, direct." });
+  const { model, template, format = "tags", clock = () => performance.now() / 1000 } = options;
+  const wanted = [...new Set(modes)];
+  const progress = (done: number, note: string): void => options.onProgress?.({ phase: "assess", done, total: 1 + 2 * wanted.length, note });
+  let since = clock();
+  /** Seconds since it was last asked. */
+  const lap = (): number => {
+    const before = since;
+    since = clock();
+    return since - before;
+  };
+  progress(0, "looking at the frames");
+  const episodeCount = drama.episodes.length;
+  const messages = dramaMessages(template, episodeVariables(template, { episodeCount, clock: drama.frames.clock }), { episodeCount });
+  const { prompt, dispose } = await promptOf(model, messages, drama.episodes, {
+    ...(options.timeBase ? { timeBase: options.timeBase } : {}),
+    ...(options.signal ? { signal: options.signal } : {}),
+  });
+  try {
+    const encodeSeconds = lap();
+    const tokens = prompt.features?.reduce((sum, one) => sum + one.tokens, 0) ?? 0;
+    const digits = digitTokens(model);
+    let likeliest: Sample[] | undefined;
+    const assessments = new Map<ScoreMode, Assessment>();
+    for (const [i, mode] of wanted.entries()) {
+      progress(1 + 2 * i, "thinking");
+      let verdict: Verdict;
+      if (mode === "direct") verdict = await judgeDirect(prompt, options, format, digits);
+      else {
+        const answers = mode === "ensemble" ? await answersOf(prompt, options, mode) : (likeliest ??= await answersOf(prompt, options, mode));
+        verdict = await judgeAnswers(prompt, answers, options, format, mode, digits);
+      }
+      assessments.set(mode, recordOf(drama, options, verdict, { tokens, timings: { encodeSeconds, judgeSeconds: lap() } }));
+      progress(3 + 2 * i, verdict.score === null ? "no readable score" : `score ${verdict.score.toFixed(2)}`);
+    }
+    return assessments;
+  } finally {
+    dispose();
+  }
 }
 
 /**
@@ -151,53 +172,6 @@ async function judgeAnswers(prompt: Prompt, options: AssessOptions, format: Answ
  * @returns A complete record; a drama whose answer holds no score has status `unreadable`, null scores and the reason in `warnings`.
  */
 export async function assessFrames(drama: DramaToAssess, options: AssessOptions): Promise<Assessment> {
-  const { model, template, format = "tags", mode = "ensemble", calibration, clock = () => performance.now() / 1000 } = options;
-  const progress = (done: number, note: string): void => options.onProgress?.({ phase: "assess", done, total: 3, note });
-  const started = clock();
-  progress(0, "looking at the frames");
-  const episodeCount = drama.episodes.length;
-  const messages = dramaMessages(template, episodeVariables(template, { episodeCount, clock: drama.frames.clock }), { episodeCount });
-  const { prompt, dispose } = await promptOf(model, messages, drama.episodes, {
-    ...(options.timeBase ? { timeBase: options.timeBase } : {}),
-    ...(options.signal ? { signal: options.signal } : {}),
-  });
-  const encoded = clock();
-  try {
-    progress(1, "thinking");
-    const digits = digitTokens(model);
-    const verdict = mode === "direct" ? await judgeDirect(prompt, options, format, digits) : await judgeAnswers(prompt, options, format, mode, digits);
-    const judged = clock();
-    const { answer, score, quality, distribution, readable } = verdict;
-    const place = score !== null && calibration ? placeScore(score, calibration) : { interval: null, percentile: null };
-    const warnings = [...(drama.warnings ?? []), ...verdict.warnings];
-    if (score === null && answer.problem !== null) warnings.push(`No score: ${answer.problem}.`);
-    if (calibration === undefined) warnings.push("No calibration was given: interval and percentile are unknown.");
-    progress(3, score === null ? "no readable score" : `score ${score.toFixed(2)}`);
-    return {
-      dramaId: drama.dramaId,
-      status: score === null ? "unreadable" : "ok",
-      score,
-      quality,
-      distribution,
-      ...place,
-      calibrationId: calibration?.calibrationId ?? null,
-      caption: answer.caption,
-      comments: answer.comments,
-      reasons: answer.think === null ? [] : reasonsOf(answer.think),
-      decision: decide({ score, quality, distribution, interval: place.interval, readable }, options.policy ?? DEFAULT_POLICY),
-      model: options.identity.model,
-      adapter: options.identity.adapter,
-      promptHash: template.hash,
-      frames: {
-        episodes: episodeCount,
-        frames: drama.episodes.reduce((sum, episode) => sum + episode.frameCount, 0),
-        tokens: prompt.features?.reduce((sum, one) => sum + one.tokens, 0) ?? 0,
-        ...drama.frames,
-      },
-      timings: { encodeSeconds: encoded - started, judgeSeconds: judged - encoded },
-      warnings,
-    };
-  } finally {
-    dispose();
-  }
+  const { mode = "ensemble" } = options;
+  return (await assessModes(drama, [mode], options)).get(mode)!;
 }
