@@ -18,9 +18,9 @@ function promptOf(ids: readonly number[]): Prompt {
 }
 
 async function prefill(ids: readonly number[]): Promise<number[]> {
-  const { logits, dispose } = await model.forward(promptOf(ids));
-  const values = Array.from(await logits.data());
-  dispose();
+  const result = await model.forward(promptOf(ids));
+  const values = Array.from(await result.logits.data());
+  result.dispose();
   return values;
 }
 

@@ -38,9 +38,9 @@ let base: Float32Array;
 const ours = new Map<string, Float32Array>();
 
 async function logitsOf(model: QwenVl): Promise<Float32Array> {
-  const { logits, dispose } = await model.forward(ref.prompt, { rows: "all" });
-  const values = (await logits.data()) as Float32Array;
-  dispose();
+  const result = await model.forward(ref.prompt, { rows: "all" });
+  const values = (await result.logits.data()) as Float32Array;
+  result.dispose();
   return values;
 }
 

@@ -12,6 +12,8 @@ export interface KeySource<V> {
   values: V;
   /** Added to the scores [g, m', k]; broadcasting shape. */
   bias?: V | undefined;
+  /** Added to the scores of the last w keys, [m', w]: where causality cuts through. */
+  diagonal?: V | undefined;
 }
 
 /** Forward values of one piece: output in the queries' shape and the probabilities by source. */
@@ -35,10 +37,8 @@ export function attend<V>(ops: Ops<V>, queries: V, sources: readonly KeySource<V
   const [g, m, d] = ops.shape(queries) as [number, number, number];
   const widths = sources.map((s) => ops.shape(s.keys)[1]!);
   const parts = sources.map((source) => {
-    const k = ops.shape(source.keys)[1]!;
-    let scores = ops.batchMatmul(regroup(ops, queries, source), source.keys, { transposeB: true });
-    if (source.bias !== undefined) scores = ops.add(scores, source.bias);
-    return ops.reshape(scores, [g, m, k]);
+    const scores = scoresOf(ops, regroup(ops, queries, source), source);
+    return ops.reshape(source.bias === undefined ? scores : ops.add(scores, source.bias), [g, m, ops.shape(source.keys)[1]!]);
   });
   const joined = ops.softmax(parts.length === 1 ? parts[0]! : ops.concat(parts, 2));
   const probabilities = parts.length === 1 ? [joined] : ops.split(joined, widths, 2);
@@ -73,6 +73,16 @@ export function attendVjp<V>(ops: Ops<V>, queries: V, sources: readonly KeySourc
   return { queries: dQueries!, keys, values };
 }
 
+/** Only the part that the diagonal touches is added to, for every pass over all scores is memory traffic. */
+function scoresOf<V>(ops: Ops<V>, queries: V, { keys, diagonal }: KeySource<V>): V {
+  const [groups, k, d] = ops.shape(keys) as [number, number, number];
+  const before = diagonal === undefined ? k : k - ops.shape(diagonal)[1]!;
+  const against = (from: number, to: number): V => ops.batchMatmul(queries, to - from === k ? keys : ops.slice(keys, [0, from, 0], [groups, to - from, d]), { transposeB: true });
+  if (diagonal === undefined) return against(0, k);
+  const cut = ops.add(against(before, k), diagonal);
+  return before === 0 ? cut : ops.concat([against(0, before), cut], 2);
+}
+
 function regroup<V>(ops: Ops<V>, queries: V, source: KeySource<V>): V {
   const [g, m, d] = ops.shape(queries) as [number, number, number];
   const groups = ops.shape(source.keys)[0]!;
@@ -83,19 +93,18 @@ function regroup<V>(ops: Ops<V>, queries: V, source: KeySource<V>): V {
 const WRITTEN_OUT = 2 ** 16;
 
 /**
- * Causal scores to add: [ (to−from)·group, to ] with 0 where the key column is not after the query row, else {@link MASKED}.
- * Rows are (position, head of the group), positions from … to−1.
+ * Scores to add where `rows` positions meet themselves: [rows·group, rows] with 0 where the key is not after the query, else
+ * {@link MASKED}. Query rows are (position, head of the group).
  */
-export function causalBias<V>(ops: Ops<V>, from: number, to: number, group: number): V {
-  const positions = Int32Array.from({ length: (to - from) * group }, (_, i) => from + Math.floor(i / group));
-  const rows = positions.length;
-  if (rows * to <= WRITTEN_OUT) {
-    const bias = new Float32Array(rows * to);
-    positions.forEach((position, row) => bias.fill(MASKED, row * to + position + 1, (row + 1) * to));
-    return ops.constant(bias, [rows, to]);
+export function causalBias<V>(ops: Ops<V>, rows: number, group: number): V {
+  const positions = Int32Array.from({ length: rows * group }, (_, i) => Math.floor(i / group));
+  if (positions.length * rows <= WRITTEN_OUT) {
+    const bias = new Float32Array(positions.length * rows);
+    positions.forEach((position, row) => bias.fill(MASKED, row * rows + position + 1, (row + 1) * rows));
+    return ops.constant(bias, [positions.length, rows]);
   }
-  const columns = Int32Array.from({ length: to }, (_, i) => i);
-  const visible = ops.lessEqual(ops.constant(columns, [1, to], "int32"), ops.constant(positions, [rows, 1], "int32"));
+  const columns = Int32Array.from({ length: rows }, (_, i) => i);
+  const visible = ops.lessEqual(ops.constant(columns, [1, rows], "int32"), ops.constant(positions, [positions.length, 1], "int32"));
   return ops.select(visible, ops.scalar(0), ops.scalar(MASKED));
 }
 

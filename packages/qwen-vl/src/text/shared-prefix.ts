@@ -50,6 +50,17 @@ export interface SharedPrefixSaved<V> {
 /** Score elements up to which the backward keeps probabilities instead of computing them again. */
 const KEEP_LIMIT = 2 ** 24;
 
+/** Scores of one piece at about this many stay in the processor's caches, which every pass over them wants. */
+const PIECE_ELEMENTS = 2 ** 21;
+/** Rows below which products get slow. */
+const LEAST_ROWS = 64;
+
+/** Rows of one piece: at most `queryChunk`, fewer when their scores would be many. */
+function pieceRows({ prompts, promptRows }: RowLayout, heads: number, queryChunk: number): number {
+  const fitting = 2 ** Math.floor(Math.log2(PIECE_ELEMENTS / (prompts * heads * promptRows)));
+  return Math.min(queryChunk, Math.max(LEAST_ROWS, fitting));
+}
+
 function spans(rows: number, chunk: number): Span[] {
   const out: Span[] = [];
   for (let from = 0; from < rows; from += chunk) out.push({ from, to: Math.min(rows, from + chunk) });
@@ -97,10 +108,17 @@ export function sharedPrefixAttention<V>(
   const [kp, kc] = partHeads(ops, k, layout, kvHeads);
   const [vp, vc] = partHeads(ops, v, layout, kvHeads);
 
-  const promptSpans = spans(promptRows, queryChunk);
-  const completionSpans = spans(completionRows, queryChunk);
+  const chunk = pieceRows(layout, shape.heads, queryChunk);
+  const promptSpans = spans(promptRows, chunk);
+  const completionSpans = spans(completionRows, chunk);
   const elements = g * group * (promptRows * promptRows + ownRows * (promptRows + completionRows));
   const keep = elements <= KEEP_LIMIT;
+  const diagonals = new Map<number, V>();
+  const diagonal = (rows: number): V => {
+    const known = diagonals.get(rows) ?? causalBias(ops, rows, group);
+    diagonals.set(rows, known);
+    return known;
+  };
   let last: V | undefined;
   const run = (queries: V, sources: KeySource<V>[]): { piece: Piece<V>; output: V } => {
     const attended = attend(ops, keep ? queries : sequenced(ops, queries, last), sources);
@@ -111,7 +129,7 @@ export function sharedPrefixAttention<V>(
   const qpRows = ops.reshape(qp, [g, promptRows * group, d]);
   const promptPieces = promptSpans.map(({ from, to }) =>
     run(ops.slice(qpRows, [0, from * group, 0], [g, (to - from) * group, d]), [
-      { keys: ops.slice(kp, [0, 0, 0], [g, to, d]), values: ops.slice(vp, [0, 0, 0], [g, to, d]), bias: causalBias(ops, from, to, group) },
+      { keys: ops.slice(kp, [0, 0, 0], [g, to, d]), values: ops.slice(vp, [0, 0, 0], [g, to, d]), diagonal: diagonal(to - from) },
     ]),
   );
   const promptOut = fromHeads(ops, joined(ops, promptPieces.map((p) => p.output), 1), prompts, promptRows, kvHeads);
@@ -126,13 +144,13 @@ export function sharedPrefixAttention<V>(
   const kcRows = ops.reshape(kc!, [g, completions, completionRows, d]);
   const vcRows = ops.reshape(vc!, [g, completions, completionRows, d]);
   const outputs: V[] = [];
-  for (const { first, count } of completionGroups(layout, queryChunk)) {
+  for (const { first, count } of completionGroups(layout, chunk)) {
     const own = (x: V, from: number, to: number): V =>
       ops.reshape(ops.slice(x, [0, first, from, 0], [g, count, to - from, d]), [g * count, to - from, d]);
     const pieces = completionSpans.map(({ from, to }) =>
       run(own(qcRows, from * group, to * group), [
         { keys: kp, values: vp, bias },
-        { keys: own(kcRows, 0, to), values: own(vcRows, 0, to), bias: causalBias(ops, from, to, group) },
+        { keys: own(kcRows, 0, to), values: own(vcRows, 0, to), diagonal: diagonal(to - from) },
       ]),
     );
     saved.completion.push({ first, count, pieces: pieces.map((p) => p.piece) });
@@ -159,16 +177,15 @@ export function sharedPrefixAttentionVjp<V>(
     last = out.queries;
     return out;
   };
-  const extended = (x: V, rows: number, to: number): V => (to === rows ? x : ops.pad(x, [[0, 0], [0, rows - to], [0, 0]]));
 
   const dpRows = ops.reshape(dp, [g, promptRows * group, d]);
   const promptParts = saved.prompt.map((piece, i) => {
     const { from, to } = saved.promptSpans[i]!;
     const out = back(piece, ops.slice(dpRows, [0, from * group, 0], [g, (to - from) * group, d]));
-    return { q: out.queries, k: extended(out.keys[0]!, promptRows, to), v: extended(out.values[0]!, promptRows, to) };
+    return { q: out.queries, k: out.keys[0]!, v: out.values[0]! };
   });
-  let dKeys = total(ops, promptParts.map((p) => p.k));
-  let dValues = total(ops, promptParts.map((p) => p.v));
+  let dKeys = growingSum(ops, promptParts.map((p) => p.k));
+  let dValues = growingSum(ops, promptParts.map((p) => p.v));
   const dqPrompt = fromHeads(ops, joined(ops, promptParts.map((p) => p.q), 1), prompts, promptRows, kvHeads);
   const promptRowsOf = (x: V): V => fromHeads(ops, x, prompts, promptRows, kvHeads);
   if (ownRows === 0) return { q: dqPrompt, k: promptRowsOf(dKeys), v: promptRowsOf(dValues) };
@@ -181,13 +198,13 @@ export function sharedPrefixAttentionVjp<V>(
       const out = back(piece, ops.reshape(slice, [g * count, (to - from) * group, d]));
       dKeys = ops.add(dKeys, out.keys[0]!);
       dValues = ops.add(dValues, out.values[0]!);
-      return { q: out.queries, k: extended(out.keys[1]!, completionRows, to), v: extended(out.values[1]!, completionRows, to) };
+      return { q: out.queries, k: out.keys[1]!, v: out.values[1]! };
     });
     const shaped = (x: V, rows: number): V => ops.reshape(x, [g, count, rows, d]);
     return {
       q: shaped(joined(ops, outs.map((o) => o.q), 1), completionRows * group),
-      k: shaped(total(ops, outs.map((o) => o.k)), completionRows),
-      v: shaped(total(ops, outs.map((o) => o.v)), completionRows),
+      k: shaped(growingSum(ops, outs.map((o) => o.k)), completionRows),
+      v: shaped(growingSum(ops, outs.map((o) => o.v)), completionRows),
     };
   });
   const own = (values: V[]): V => fromHeads(ops, joined(ops, values, 1), prompts, ownRows, kvHeads);
@@ -198,9 +215,9 @@ export function sharedPrefixAttentionVjp<V>(
   };
 }
 
-/** Completions attended together, so that one piece has about `queryChunk` rows. */
-function completionGroups(layout: RowLayout, queryChunk: number): { first: number; count: number }[] {
-  const size = Math.max(1, Math.floor(queryChunk / layout.completionRows));
+/** Completions attended together, so that one piece has about `chunk` rows. */
+function completionGroups(layout: RowLayout, chunk: number): { first: number; count: number }[] {
+  const size = Math.max(1, Math.floor(chunk / layout.completionRows));
   return spans(layout.completions, size).map(({ from, to }) => ({ first: from, count: to - from }));
 }
 
@@ -216,6 +233,10 @@ function joined<V>(ops: Ops<V>, values: readonly V[], axis: number): V {
   return values.length === 1 ? values[0]! : ops.concat(values, axis);
 }
 
-function total<V>(ops: Ops<V>, values: readonly V[]): V {
-  return values.reduce((a, b) => ops.add(a, b));
+/** Sum of [g, rows, d] with ever more rows; shorter ones end in zeros. */
+function growingSum<V>(ops: Ops<V>, values: readonly V[]): V {
+  return values.reduce((sum, next) => {
+    const [before, rows] = [ops.shape(sum)[1]!, ops.shape(next)[1]!];
+    return ops.add(before === rows ? sum : ops.pad(sum, [[0, 0], [0, rows - before], [0, 0]]), next);
+  });
 }
