@@ -73,13 +73,13 @@ describe("real clips", () => {
     const start = performance.now();
     await decodeDrama([{ path: film }, { path: film }], { plan: SMALL, drama: "d-1", onProgress: (progress: FrameProgress) => void seen.push(progress) });
     const seconds = (performance.now() - start) / 1000;
-    expect(seconds).toBeLessThan(3.5); // else the next but one says nothing
     expect(seen.filter(({ type }) => type === "probe")).toHaveLength(2);
     expect(seen.filter(({ type, frame, frames }) => type === "done" && frame === frames).map(({ episode }) => episode).sort()).toEqual([0, 1]);
     expect(seen.filter(({ type }) => type === "plan")).toHaveLength(1);
     const frames = seen.filter(({ type }) => type === "frame");
     expect(frames.length).toBeGreaterThan(0);
     expect(frames.length).toBeLessThanOrEqual(2 * (seconds * 10 + 1));
+    expect(frames.length < 80 || seconds > 4).toBe(true);
     expect(seen.every(({ drama }) => drama === "d-1")).toBe(true);
     expect(seen.at(-1)).toMatchObject({ phase: "frames", done: 80, total: 80 });
   });
