@@ -10,6 +10,8 @@ export { describeMemoryPlan, planMemory, type MemoryPlan, type MemoryPlanOptions
 export { loadQwenVl } from "./model.ts";
 export { prepare, type Processor } from "./processor.ts";
 export { planPull, pullModel, type PullOptions, type PullPlan, type PullResult } from "./pull.ts";
+export type { PullFile } from "./pull-files.ts";
+export type { PulledModel } from "./pull-folder.ts";
 export { openSafetensors, writeSafetensors, type NamedArray, type SafetensorsFile, type SafetensorsReadOptions } from "./safetensors.ts";
 export type { SafetensorsDtype, SafetensorsInfo, SafetensorsTensor } from "./safetensors-values.ts";
 export { createChatTemplate, readChatTemplate, type ChatTemplate, type RenderOptions } from "./template.ts";
