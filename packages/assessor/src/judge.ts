@@ -3,6 +3,7 @@ import type { Distribution, Quality } from "@dramascope/schema";
 import { readAnswer, type AnswerFormat, type ReadAnswer } from "./answer.ts";
 import type { AssessOptions, ScoreMode } from "./assess.ts";
 import { answerPosition, probabilitiesAt, toDistribution, type ScoreProbabilities } from "./digits.ts";
+import { AssessorError } from "./errors.ts";
 
 /** Modes that look at answers in words. */
 type AnswerMode = Exclude<ScoreMode, "direct">;
@@ -36,6 +37,9 @@ export async function judgeDirect(prompt: Prompt, options: AssessOptions, format
 export async function answersOf(prompt: Prompt, options: AssessOptions, mode: AnswerMode): Promise<Sample[]> {
   const { model, samples = 8, seed = 0, signal } = options;
   const room = model.config.text.maxPositionEmbeddings - prompt.ids.length;
+  if (room < 1) {
+    throw new AssessorError(`the prompt has ${prompt.ids.length} tokens, the model reads ${model.config.text.maxPositionEmbeddings} with the answer`, { code: "NO_ROOM", hint: "Give a smaller token budget for the frames." });
+  }
   const [answers] = await model.generate([prompt], {
     maxNewTokens: Math.min(options.maxNewTokens ?? 2048, room),
     n: mode === "ensemble" ? samples : 1,

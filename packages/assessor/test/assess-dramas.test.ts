@@ -71,6 +71,14 @@ describe("several modes of one drama", () => {
   });
 });
 
+it("a drama that leaves no room for an answer is an error that says so", async () => {
+  const drama = dramaOf(1);
+  const long = { ...drama.episodes[0]!, frames: new Uint8Array(800 * 84 * 56 * 3), frameCount: 800 };
+  const before = tf.memory().numTensors;
+  await expect(assessFrames({ ...drama, episodes: [long] }, options)).rejects.toThrow(expect.objectContaining({ name: "AssessorError", code: "NO_ROOM" }) as Error);
+  expect(tf.memory().numTensors).toBe(before);
+});
+
 describe("many dramas", () => {
   it("give the records of single calls; each is encoded once and freed before the next is asked for", async () => {
     const seeds = [1, 2, 3];

@@ -14,7 +14,7 @@ const BASE = fixture("models/demo-base");
 
 describe("usage", () => {
   it("every command has help with an example", async () => {
-    for (const words of [["doctor"], ["demo"], ["hot-value", "fit"], ["hot-value", "score"], ["frames"], ["curate", "plan"], ["curate", "run"], ["curate", "status"], ["curate", "export"], ["train", "sft"], ["train", "grpo"], ["assess"], ["evaluate"], ["calibrate", "fit"], ["calibrate", "apply"], ["experiment"], ["rewards", "score"], ["rewards", "serve"]]) {
+    for (const words of [["doctor"], ["demo"], ["hot-value", "fit"], ["hot-value", "score"], ["frames"], ["model", "pull"], ["curate", "plan"], ["curate", "run"], ["curate", "status"], ["curate", "export"], ["train", "sft"], ["train", "grpo"], ["assess"], ["evaluate"], ["calibrate", "fit"], ["calibrate", "apply"], ["experiment"], ["rewards", "score"], ["rewards", "serve"]]) {
       const { code, stdout } = await run(...words, "--help");
       expect([words, code]).toEqual([words, 0]);
       expect(stdout).toContain(`Example:\n  dramascope ${words.join(" ")}`);
@@ -84,6 +84,17 @@ describe("assess", () => {
     const record = assessment.parse(JSON.parse(await readFile(at("assessments.jsonl"), "utf8")));
     expect(record.frames).toMatchObject({ episodes: 1, frames: 72 });
     expect(await readFile(at("assessment.html"), "utf8")).toContain("data:image/png;base64,");
+  });
+
+  it("gives several dramas the records of single calls", async () => {
+    const clips = ["tears-of-steel-vertical-540x960.mp4", "tears-of-steel-battle-clip-medium.webm"].map((clip) => fixture(`clips/${clip}`));
+    const records = async (...paths: string[]): Promise<unknown[]> => {
+      const { stdout } = await run("assess", ...paths, "--model", BASE, "--mode", "greedy", "--budget", "300", "--json");
+      return (JSON.parse(stdout) as { assessments: { timings: unknown }[] }).assessments.map(({ timings: _timings, ...rest }) => rest);
+    };
+    const together = await records(...clips);
+    expect(together).toHaveLength(2);
+    expect(together).toEqual([...(await records(clips[0]!)), ...(await records(clips[1]!))]);
   });
 
   it("gives the same record for the same seed", async () => {

@@ -1,7 +1,7 @@
 import { basename } from "node:path";
-import { assessFrames, type ScoreMode } from "@dramascope/assessor";
+import { assessDramas, type DramaToAssess, type ScoreMode } from "@dramascope/assessor";
 import { builtin, loadTemplate } from "@dramascope/prompts";
-import { assessmentSection, renderReport } from "@dramascope/report";
+import { assessmentSection, renderReport, type Section } from "@dramascope/report";
 import { hashJson, writeFileAtomically, writeJsonl, type Assessment } from "@dramascope/schema";
 import { contactSheet, decodeDrama, eachFrame, type DramaFrames, type PlanOptions } from "@dramascope/video";
 import { Option, type Command } from "commander";
@@ -16,16 +16,38 @@ interface AssessCommand {
   mode: ScoreMode;
   prompt?: string;
   budget?: string;
+  report?: string;
 }
 
-/** One assessed drama with the frames behind it. */
-interface AssessedDrama {
-  assessment: Assessment;
-  drama: DramaFrames;
+/** A drama whose frames are there. */
+interface DecodedDrama extends DramaToAssess {
+  decoded: DramaFrames;
 }
 
-/** Assesses dramas one after the other with one model. */
-async function assessPaths(paths: readonly string[], options: AssessCommand, context: Pick<CommandContext, "say" | "progress" | "signal" | "seed">): Promise<AssessedDrama[]> {
+/** Results of one command. The frames are let go; what is left of them are small pictures. */
+interface Assessed {
+  assessments: Assessment[];
+  /** One a drama, when a page is asked for. */
+  sections: Section[];
+}
+
+/** A drama's part of the page, with small pictures of what the model saw. */
+async function sectionOf(assessment: Assessment, { episodes }: DramaFrames): Promise<Section> {
+  return assessmentSection(assessment, {
+    title: assessment.dramaId,
+    contactSheets: await Promise.all(
+      episodes.map(async (episode, i) => ({
+        bytes: await contactSheet(eachFrame(episode), { maxFrames: 40 }),
+        alt: `Frames of episode ${i + 1}`,
+        caption: `Episode ${i + 1}: ${episode.frameCount} frames of ${episode.width} × ${episode.height} pixels, ${episode.manifest.plan.tokens} tokens`,
+      })),
+    ),
+  });
+}
+
+/** Assesses dramas one after the other with one model; a drama is decoded when it is its turn. */
+async function assessPaths(paths: readonly string[], options: AssessCommand, context: Pick<CommandContext, "say" | "progress" | "signal" | "seed">): Promise<Assessed> {
+  const { mode, report } = options;
   const { model, sha256 } = await loadModel(options.model, context);
   try {
     const profile = await profileOf(options.model, options.adapter);
@@ -34,32 +56,39 @@ async function assessPaths(paths: readonly string[], options: AssessCommand, con
     const maxNewTokens = profile?.maxNewTokens ?? 2048;
     const room = model.config.text.maxPositionEmbeddings - maxNewTokens - 1500;
     const plan: PlanOptions = { ...(profile?.plan ?? { tokenBudget: Math.max(256, Math.min(16_384, room)) }), ...(options.budget === undefined ? {} : { tokenBudget: parseCount("--budget", options.budget) }) };
-    const assessed: AssessedDrama[] = [];
-    for (const path of paths) {
-      const { dramaId, episodes } = await dramaAt(path);
-      const clock = profile?.clock ?? "continuous";
-      const drama = await decodeDrama(episodes, { plan, clock, signal: context.signal, onProgress: context.progress });
-      const assessment = await assessFrames(
-        { dramaId, episodes: drama.episodes, frames: { strideSeconds: drama.plan.strideSeconds, clock }, warnings: [...drama.episodes.flatMap(({ manifest }) => manifest.warnings), ...(profile?.notice === undefined ? [] : [profile.notice])] },
-        {
-          model,
-          template,
-          format: profile?.answer ?? "tags",
-          mode: options.mode,
-          maxNewTokens,
-          timeBase: profile?.timeBase ?? "pinned",
-          ...(profile?.calibration ? { calibration: profile.calibration } : {}),
-          ...(context.seed === undefined ? {} : { seed: context.seed }),
-          identity: {
-            model: { name: basename(options.model), sha256 },
-            adapter: options.adapter === undefined ? null : { name: basename(options.adapter), sha256: await hashWeights(options.adapter) },
-          },
-          signal: context.signal,
-          onProgress: context.progress,
-        },
-      );
-      assessed.push({ assessment, drama });
-      context.say(`${dramaId}: ${assessment.score === null ? assessment.status : `score ${assessment.score.toFixed(2)}`}, ${assessment.decision.action}`);
+    const clock = profile?.clock ?? "continuous";
+    const notices = profile?.notice === undefined ? [] : [profile.notice];
+
+    async function* decodedDramas(): AsyncGenerator<DecodedDrama> {
+      for (const path of paths) {
+        const { dramaId, episodes } = await dramaAt(path);
+        const decoded = await decodeDrama(episodes, { plan, clock, signal: context.signal, onProgress: context.progress });
+        yield { dramaId, episodes: decoded.episodes, frames: { strideSeconds: decoded.plan.strideSeconds, clock }, warnings: [...decoded.episodes.flatMap(({ manifest }) => manifest.warnings), ...notices], decoded };
+      }
+    }
+
+    const assessed: Assessed = { assessments: [], sections: [] };
+    const results = assessDramas(decodedDramas(), {
+      model,
+      template,
+      format: profile?.answer ?? "tags",
+      modes: [mode],
+      maxNewTokens,
+      timeBase: profile?.timeBase ?? "pinned",
+      ...(profile?.calibration ? { calibration: profile.calibration } : {}),
+      ...(context.seed === undefined ? {} : { seed: context.seed }),
+      identity: {
+        model: { name: basename(options.model), sha256 },
+        adapter: options.adapter === undefined ? null : { name: basename(options.adapter), sha256: await hashWeights(options.adapter) },
+      },
+      signal: context.signal,
+      onProgress: context.progress,
+    });
+    for await (const { drama, assessments } of results) {
+      const assessment = assessments.get(mode)!;
+      assessed.assessments.push(assessment);
+      if (report !== undefined) assessed.sections.push(await sectionOf(assessment, drama.decoded));
+      context.say(`${drama.dramaId}: ${assessment.score === null ? assessment.status : `score ${assessment.score.toFixed(2)}`}, ${assessment.decision.action}`);
     }
     return assessed;
   } finally {
@@ -67,25 +96,9 @@ async function assessPaths(paths: readonly string[], options: AssessCommand, con
   }
 }
 
-/** One page with every assessed drama and what the model saw of it. */
-async function assessmentReport(assessed: readonly AssessedDrama[]): Promise<string> {
-  const sections = await Promise.all(
-    assessed.map(async ({ assessment, drama }) =>
-      assessmentSection(assessment, {
-        title: assessment.dramaId,
-        contactSheets: await Promise.all(drama.episodes.map(async (episode, i) => ({ bytes: await contactSheet(eachFrame(episode), { maxFrames: 40 }), alt: `Frames of episode ${i + 1}`, caption: `Episode ${i + 1}: ${episode.frameCount} frames of ${episode.width} × ${episode.height} pixels, ${episode.manifest.plan.tokens} tokens` }))),
-      }),
-    ),
-  );
-  return renderReport({
-    title: assessed.length === 1 ? `Assessment of ${assessed[0]!.assessment.dramaId}` : `Assessment of ${assessed.length} dramas`,
-    sections,
-  });
-}
-
 /** `dramascope assess` */
 export function addAssess(program: Command, io: CliIo, setExitCode: SetExitCode): void {
-  defineCommand<AssessCommand & { out?: string; report?: string }>(program, io, setExitCode, {
+  defineCommand<AssessCommand & { out?: string }>(program, io, setExitCode, {
     name: "assess",
     summary: "judge dramas: score, distribution, reasons, decision",
     example: "dramascope assess drama-folder --model MODEL --adapter ADAPTER --out assessments.jsonl --report report.html",
@@ -100,13 +113,15 @@ export function addAssess(program: Command, io: CliIo, setExitCode: SetExitCode)
         .option("--budget <tokens>", "visual tokens of all episodes together")
         .addOption(new Option("--mode <mode>", "how the score is made").choices(["greedy", "logprob", "ensemble", "direct"]).default("ensemble")),
     run: async (context, options, paths) => {
-      const assessed = await assessPaths(paths, options, context);
-      const records = assessed.map(({ assessment }) => assessment);
-      if (options.out !== undefined) await writeJsonl(options.out, records);
-      if (options.report !== undefined) await writeFileAtomically(options.report, await assessmentReport(assessed));
+      const { assessments, sections } = await assessPaths(paths, options, context);
+      if (options.out !== undefined) await writeJsonl(options.out, assessments);
+      if (options.report !== undefined) {
+        const title = assessments.length === 1 ? `Assessment of ${assessments[0]!.dramaId}` : `Assessment of ${assessments.length} dramas`;
+        await writeFileAtomically(options.report, renderReport({ title, sections }));
+      }
       return {
-        json: { assessments: records, resultHash: hashJson(records.map(({ timings: _timings, ...rest }) => rest)), ...(options.report === undefined ? {} : { report: options.report }) },
-        ...(options.out === undefined ? { text: records.map((record) => `${JSON.stringify(record)}\n`).join("") } : {}),
+        json: { assessments, resultHash: hashJson(assessments.map(({ timings: _timings, ...rest }) => rest)), ...(options.report === undefined ? {} : { report: options.report }) },
+        ...(options.out === undefined ? { text: assessments.map((record) => `${JSON.stringify(record)}\n`).join("") } : {}),
       };
     },
   });
