@@ -46,9 +46,9 @@ export interface CompileOptions {
 /** One way to run a body; inputs were checked. */
 interface Runner {
   mode: "function" | "eager";
-  run(inputs: CompiledInputs): Record<string, TensorLike>;
-  runAsync(inputs: CompiledInputs, signal: AbortSignal | undefined): Promise<Record<string, TensorLike>>;
-  dispose(): void;
+  run: (inputs: CompiledInputs) => Record<string, TensorLike>;
+  runAsync: (inputs: CompiledInputs, signal: AbortSignal | undefined) => Promise<Record<string, TensorLike>>;
+  dispose: () => void;
 }
 
 type Specs = Readonly<Record<string, TensorSpec>>;
@@ -138,8 +138,8 @@ function tfjsRunner(tf: typeof tfjs, body: Body): Runner {
 interface Crossing {
   /** Inputs in the order of {@link Crossing.ids}. */
   keys: readonly string[];
-  ids(inputs: CompiledInputs): number[];
-  tensors(results: ReadonlyMap<string, TensorMetadata>): Record<string, TensorLike>;
+  ids: (inputs: CompiledInputs) => number[];
+  tensors: (results: ReadonlyMap<string, TensorMetadata>) => Record<string, TensorLike>;
 }
 
 function crossing(backend: NodeBackend, binding: Binding, specs: Specs): Crossing {

@@ -3,13 +3,17 @@ export type OpsDtype = "float32" | "int32" | "bool" | "bfloat16";
 
 /** Shape and type of one value; every dimension is known when a body runs. */
 export interface TensorSpec {
+  /** Sizes of the axes. */
   shape: readonly number[];
+  /** Element type. */
   dtype: OpsDtype;
 }
 
 /** Transposition of the last two axes of a product's sides. */
 export interface MatmulOptions {
+  /** Of the left side. Default false. */
   transposeA?: boolean;
+  /** Of the right side. Default false. */
   transposeB?: boolean;
 }
 
@@ -34,36 +38,59 @@ export interface Ops<V> {
   /** Product over the last two axes of equal-rank (3 or 4) values; leading axes are equal. */
   batchMatmul(a: V, b: V, options?: MatmulOptions): V;
 
+  /** a + b. */
   add(a: V, b: V): V;
+  /** a − b. */
   sub(a: V, b: V): V;
+  /** a · b. */
   mul(a: V, b: V): V;
+  /** a / b. */
   div(a: V, b: V): V;
+  /** The larger of two elements. */
   maximum(a: V, b: V): V;
+  /** The smaller of two elements. */
   minimum(a: V, b: V): V;
+  /** −x. */
   neg(x: V): V;
+  /** eˣ. */
   exp(x: V): V;
+  /** Natural logarithm. */
   log(x: V): V;
+  /** √x. */
   sqrt(x: V): V;
+  /** 1 / √x. */
   rsqrt(x: V): V;
+  /** x². */
   square(x: V): V;
+  /** 1 / (1 + e⁻ˣ). */
   sigmoid(x: V): V;
+  /** Hyperbolic tangent. */
   tanh(x: V): V;
+  /** Error function, 2/√π ∫₀ˣ e^(−t²) dt. */
   erf(x: V): V;
   /** Over the last axis. */
   softmax(x: V): V;
   /** Over the last axis. */
   logSoftmax(x: V): V;
 
+  /** Sum over `axes`, which are dropped unless `keepDims`. */
   sum(x: V, axes: readonly number[], keepDims?: boolean): V;
+  /** Mean over `axes`, which are dropped unless `keepDims`. */
   mean(x: V, axes: readonly number[], keepDims?: boolean): V;
+  /** Largest entry over `axes`, which are dropped unless `keepDims`. */
   max(x: V, axes: readonly number[], keepDims?: boolean): V;
   /** Index of the largest entry of the last axis, lowest index on ties; int32, rank one less. */
   argMax(x: V): V;
 
+  /** The same elements in another shape of as many. */
   reshape(x: V, shape: readonly number[]): V;
+  /** Axis i of the result is axis `permutation[i]` of x. */
   transpose(x: V, permutation: readonly number[]): V;
+  /** Values that differ along `axis` only, one after the other. */
   concat(values: readonly V[], axis: number): V;
+  /** Parts of the given sizes along `axis`. */
   split(x: V, sizes: readonly number[], axis: number): V[];
+  /** The part that starts at `begin` and has the shape `size`. */
   slice(x: V, begin: readonly number[], size: readonly number[]): V;
   /** Zero padding: [before, after] for each axis. */
   pad(x: V, paddings: readonly (readonly [number, number])[]): V;
@@ -77,12 +104,17 @@ export interface Ops<V> {
   /** `x` with rows `indices` of axis 0 replaced by `rows`. May overwrite `x` in place: afterwards use the result only. */
   updateRows(x: V, indices: V, rows: V): V;
 
+  /** a = b, as bool. */
   equal(a: V, b: V): V;
+  /** a < b, as bool. */
   less(a: V, b: V): V;
+  /** a ≤ b, as bool. */
   lessEqual(a: V, b: V): V;
+  /** Both, of bool values. */
   logicalAnd(a: V, b: V): V;
   /** `condition ? a : b`, element by element, with broadcasting. */
   select(condition: V, a: V, b: V): V;
+  /** The same values in another type; float32 to int32 cuts off the fraction. */
   cast(x: V, dtype: OpsDtype): V;
   /** int32 [n] -> float32 [n, depth]. */
   oneHot(indices: V, depth: number): V;

@@ -30,7 +30,7 @@ describe.each(modes)("a compiled function (%s)", (mode) => {
       [{ ...good, a: tf.ones([2, 3], "int32") }, "product: input a is int32[2,3], expected float32[2,3]"],
       [{ a: good.a }, "product: input b is missing"],
       [{ ...good, c: good.a }, "product: there is no input c"],
-      [{ ...good, constructor: good.a } as never, "product: there is no input constructor"],
+      [{ ...good, constructor: good.a }, "product: there is no input constructor"],
       [{ ...good, a: gone }, "product: input a was disposed"],
     ];
     for (const [inputs, message] of wrong) {

@@ -43,7 +43,10 @@ describe("loadTensorFlow", () => {
     for (const { outcome } of found.candidates.slice(chosen + 1)) expect(outcome).toBe("not-tried");
     expect(found.candidates.at(-1)!.where).toBe("@tensorflow/tfjs-backend-wasm");
     expect(status).toBe(0);
-    if (found.backend === "wasm") return expect(stderr).toMatch(/^TensorFlow: [^\n]+\n$/u);
+    if (found.backend === "wasm") {
+      expect(stderr).toMatch(/^TensorFlow: [^\n]+\n$/u);
+      return;
+    }
     expect(stderr).toBe("");
     expect(found).toMatchObject({ device: expect.stringMatching(/^(?:cpu|gpu)$/u) as string, oneDnn: "on", version: expect.stringMatching(/^2\.\d+\.\d+/u) as string });
     expect(found.threads).toBeGreaterThan(0);
@@ -69,7 +72,7 @@ describe("loadTensorFlow", () => {
     [{ OPTIONS: '{"threads":0}' }, "TENSORFLOW_OPTION"],
     [{ OPTIONS: '{"gpuIndex":-1}' }, "TENSORFLOW_OPTION"],
   ])("refuses %j", (env, code) => {
-    const { stderr, status } = runModule(report, env as Record<string, string>);
+    const { stderr, status } = runModule(report, env);
     expect(stderr).toContain(code);
     expect(status).toBe(1);
   });
@@ -94,7 +97,10 @@ describe("loadTensorFlow", () => {
 
   it("fails when a GPU is asked for and there is none, with a reason for each place", () => {
     const { stderr, stdout } = runModule(report, { OPTIONS: '{"device":"gpu"}' });
-    if (stdout !== "") return expect(JSON.parse(stdout)).toMatchObject({ device: "gpu" });
+    if (stdout !== "") {
+      expect(JSON.parse(stdout)).toMatchObject({ device: "gpu" });
+      return;
+    }
     expect(stderr).toContain("TENSORFLOW_NO_GPU");
     expect(stderr).toContain("@tensorflow/tfjs-node-gpu: ");
   });
@@ -171,7 +177,7 @@ describe("a process that used TensorFlow", () => {
     ["oneDNN off, in a worker thread", inWorker, { TF_ENABLE_ONEDNN_OPTS: "0" }],
   ])("ends with code 0 every time: %s", async (_case, code, env) => {
     const exits: (number | string | null)[] = [];
-    for (let i = 0; i < 3; i++) exits.push(await exitOfModule(code, env as Record<string, string>));
+    for (let i = 0; i < 3; i++) exits.push(await exitOfModule(code, env));
     expect(exits).toEqual([0, 0, 0]);
   });
 

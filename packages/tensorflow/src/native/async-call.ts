@@ -34,21 +34,22 @@ export function startAsyncCall({ raw: { c, context }, handleOf }: Binding, name:
   }
   const results = new BigUint64Array(Math.max(1, outputs));
   const count = Int32Array.of(outputs);
-  const handles = new Promise<BigUint64Array>((resolve, reject) => {
-    c.TFE_Execute.async(op, results, count, status, (error: unknown) => {
-      try {
-        if (error) throw error as Error;
-        check();
-        resolve(results.subarray(0, count[0]));
-      } catch (problem) {
-        reject(problem as Error);
-      } finally {
-        end();
-      }
-    });
-  });
+  const run = async (): Promise<BigUint64Array> => {
+    try {
+      await new Promise<void>((resolve, reject) => {
+        c.TFE_Execute.async(op, results, count, status, (error: Error | null) => {
+          if (error) reject(error);
+          else resolve();
+        });
+      });
+      check();
+      return results.subarray(0, count[0]);
+    } finally {
+      end();
+    }
+  };
   return {
-    handles,
+    handles: run(),
     cancel: () => {
       if (!hasEnded) c.TFE_CancellationManagerStartCancel(manager);
     },

@@ -7,11 +7,11 @@ import { GraphRecorder, type GraphValue } from "./graph.ts";
 /** A body as one function of TensorFlow. */
 export interface CompiledFunction {
   /** Runs it; ids in the order of its inputs, results in the order of the body's. */
-  run(ids: readonly number[]): Map<string, TensorMetadata>;
+  run: (ids: readonly number[]) => Map<string, TensorMetadata>;
   /** Runs it on another thread. Rejects with the signal's reason as soon as that is aborted; what still runs then ends by itself and its results are freed. */
-  runAsync(ids: readonly number[], signal: AbortSignal | undefined): Promise<Map<string, TensorMetadata>>;
+  runAsync: (ids: readonly number[], signal: AbortSignal | undefined) => Promise<Map<string, TensorMetadata>>;
   /** Frees the function, at once or when the last call that still runs has ended. */
-  dispose(): void;
+  dispose: () => void;
 }
 
 /** Functions of one context need names of their own. */
@@ -42,7 +42,7 @@ export function compileFunction(binding: Binding, name: string, inputs: Readonly
     recorder.dispose();
   }
 
-  const failed = (error: unknown): TensorFlowError =>
+  const failed = (error: unknown): Error =>
     TensorFlowError.isInstance(error) ? error : new TensorFlowError(`${name}: ${(error as Error).message}`, { code: "COMPILE_RUN", cause: error, hint: "The message names the node inside the function." });
   const adopt = (handles: BigUint64Array): Map<string, TensorMetadata> => new Map(outputKeys.map((key, i) => [key, binding.adopt(handles[i]!)]));
 
