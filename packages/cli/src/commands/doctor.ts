@@ -66,7 +66,7 @@ async function inspectTensorFlow(): Promise<Findings["tensorflow"]> {
     const { tf, ...rest } = await loadTensorFlow();
     return { ...rest, bfloat16: await bfloat16Support(tf) };
   } catch (error) {
-    if (TensorFlowError.isInstance(error)) return error;
+    if (error instanceof TensorFlowError) return error;
     throw error;
   }
 }
