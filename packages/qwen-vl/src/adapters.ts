@@ -65,7 +65,8 @@ export class Adapters {
     const lora = name === "none" || name === this.merged ? undefined : this.#state(name).modules;
     const originals = this.#merged !== undefined && name !== this.merged ? this.#merged.originals : undefined;
     return {
-      tensor: (tensor) => this.#weights.tensor(tensor),
+      tensor: (name) => this.#weights.tensor(name),
+      blocks: (name) => this.#weights.blocks(name),
       module: (module) => {
         const base = this.#weights.module(module);
         return { weight: originals?.get(module) ?? base.weight, bias: base.bias, lora: lora?.get(module) };

@@ -5,7 +5,7 @@ import { narrowBrain } from "./float-bits.ts";
 import { Runtime } from "./runtime.ts";
 import { PIECE } from "./safetensors-values.ts";
 import type { LoadOptions } from "./types.ts";
-import { isMatrix, isTransposed, Weights } from "./weights.ts";
+import { isBlocked, isMatrix, isTransposed, Weights } from "./weights.ts";
 
 /** How matrices are kept. */
 type MatrixDtype = NonNullable<LoadOptions["dtype"]>;
@@ -23,8 +23,15 @@ async function readPiece(runtime: Runtime, { file, name }: CheckpointTensor, row
   return dtype === "bfloat16" ? uploadBfloat16(runtime.tf, narrowBrain(values), shape) : runtime.floats(values, shape);
 }
 
+/** What becomes of a matrix: its pieces turned, and joined unless they stay apart. */
+interface MatrixForm {
+  transposed: boolean;
+  blocked: boolean;
+  dtype: MatrixDtype;
+}
+
 /** A matrix as the back end keeps it; on the host stands one piece of it. */
-async function uploadMatrix(runtime: Runtime, place: CheckpointTensor, transposed: boolean, dtype: MatrixDtype, signal: AbortSignal | undefined): Promise<TensorLike> {
+async function uploadMatrix(runtime: Runtime, place: CheckpointTensor, { transposed, blocked, dtype }: MatrixForm, signal: AbortSignal | undefined): Promise<TensorLike[]> {
   const [rows = 0, ...rest] = place.file.info(place.name).shape;
   const columns = rest.reduce((a, b) => a * b, 1);
   // The order of the axes may stay: the operation is what makes TensorFlow.js let go of the host's copy.
@@ -41,8 +48,8 @@ async function uploadMatrix(runtime: Runtime, place: CheckpointTensor, transpose
         x.dispose();
       }
     }
-    if (pieces.length === 1) return pieces.pop()!;
-    return runtime.run<TensorLike>(`join:${permutation.join("")}`, Object.fromEntries(pieces.map((piece, i) => [`p${i}`, piece])), join)["y"]!;
+    if (blocked || pieces.length === 1) return pieces.splice(0);
+    return [runtime.run<TensorLike>(`join:${permutation.join("")}`, Object.fromEntries(pieces.map((piece, i) => [`p${i}`, piece])), join)["y"]!];
   } finally {
     for (const piece of pieces) piece.dispose();
   }
@@ -60,10 +67,10 @@ export async function loadWeights(checkpoint: Checkpoint, runtime: Runtime, opti
     for (const { name, place, info } of entries) {
       signal?.throwIfAborted();
       const transposed = isTransposed(name, info.shape);
-      const tensor = isMatrix(info.shape)
-        ? await uploadMatrix(loading, place, transposed, dtype, signal)
-        : loading.floats((await place.file.read(place.name, { signal })).values as Float32Array, info.shape);
-      weights.put(name, { tensor, shape: info.shape, transposed });
+      const blocks = isMatrix(info.shape)
+        ? await uploadMatrix(loading, place, { transposed, blocked: isBlocked(name), dtype }, signal)
+        : [loading.floats((await place.file.read(place.name, { signal })).values as Float32Array, info.shape)];
+      weights.put(name, { blocks, shape: info.shape, transposed });
       loadedBytes += info.bytes;
       onProgress?.({ tensor: name, loadedBytes, totalBytes });
     }

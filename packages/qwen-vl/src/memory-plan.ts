@@ -6,7 +6,7 @@ import { QwenVlError } from "./errors.ts";
 import { readJson } from "./optional-files.ts";
 import { PIECE } from "./safetensors-values.ts";
 import type { LoadOptions, QwenVlConfig } from "./types.ts";
-import { isMatrix } from "./weights.ts";
+import { isBlocked, isMatrix } from "./weights.ts";
 
 /** Options of {@link planMemory}. */
 export interface MemoryPlanOptions {
@@ -28,9 +28,9 @@ export interface MemoryPlan {
   parameters: number;
   /** Weights as they are kept. */
   weightBytes: number;
-  /** The largest weight as it is kept; while it is put together it stands twice. */
+  /** The largest weight as it is kept. */
   largestTensor: { name: string; bytes: number };
-  /** Peak of loading: the weights, the largest of them once more, and two pieces of at most 64 MiB on the host. */
+  /** Peak of loading: the weights, the largest of those that are put together from pieces once more, and two pieces of at most 64 MiB on the host. */
   loadBytes: number;
   /** Keys and values that one token adds to the cache, float32. */
   kvBytesPerToken: number;
@@ -96,7 +96,8 @@ async function planCheckpoint(config: QwenVlConfig, checkpoint: Checkpoint, opti
   const parameters = kept.reduce((sum, { values }) => sum + values, 0);
   const weightBytes = kept.reduce((sum, { bytes }) => sum + bytes, 0);
   const largest = kept.reduce((most, one) => (one.bytes > most.bytes ? one : most));
-  const loadBytes = weightBytes + largest.bytes + 2 * Math.min(PIECE, 4 * largest.values);
+  const joined = Math.max(0, ...kept.filter(({ name }) => !isBlocked(name)).map(({ bytes }) => bytes));
+  const loadBytes = weightBytes + joined + 2 * Math.min(PIECE, 4 * largest.values);
   const widened = dtype === "bfloat16" && options.products === "float32" ? 4 * Math.max(largest.values, ...layerValues(kept)) : 0;
   const prefill = prefillBytes(config, tokens, queryChunk) + widened;
   const neededBytes = Math.max(loadBytes, weightBytes + prefill);

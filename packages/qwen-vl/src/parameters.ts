@@ -12,8 +12,10 @@ export interface ModuleTensors {
 
 /** The parameters a call works with; names are new-style. */
 export interface ParameterView {
-  /** Norm weight, embedding or patch embedding by full tensor name. */
+  /** Norm weight by full tensor name. */
   tensor(name: string): TensorLike;
+  /** Blocks over the vocabulary of the embedding or the output matrix by full tensor name. */
+  blocks(name: string): readonly TensorLike[];
   /** A linear by module name. */
   module(name: string): ModuleTensors;
 }
@@ -78,11 +80,23 @@ export function visionBlockNames(index: number): BlockNames {
 /** Names of the tower's merger. */
 export const MERGER_NAMES: BlockNames = { prefix: "model.visual.merger", linears: { "mlp.0": "mlp.0", "mlp.2": "mlp.2" }, norms: ["ln_q"] };
 
+/** Inputs of a body: the blocks of a matrix under `NAME.0`, `NAME.1`, … */
+export function blockedInputs(name: string, blocks: readonly TensorLike[]): Record<string, TensorLike> {
+  return Object.fromEntries(blocks.map((block, i) => [`${name}.${i}`, block]));
+}
+
+/** The values of {@link blockedInputs} inside a body. */
+export function blockedValues<V>(name: string, values: Readonly<Record<string, V>>): V[] {
+  const out: V[] = [];
+  for (let value = values[`${name}.0`]; value !== undefined; value = values[`${name}.${out.length}`]) out.push(value);
+  return out;
+}
+
 /** Embedding matrix. */
 export const EMBEDDING = "model.language_model.embed_tokens.weight";
 /** Weight of the norm before the head. */
 export const FINAL_NORM = "model.language_model.norm.weight";
-/** Output matrix of untied checkpoints; module name. */
-export const LM_HEAD = "lm_head";
+/** Output matrix of untied checkpoints. */
+export const LM_HEAD = "lm_head.weight";
 /** Patch embedding; module name. */
 export const PATCH_EMBED = "model.visual.patch_embed.proj";

@@ -2,10 +2,12 @@ import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { describeMemoryPlan, openSafetensors, planMemory, writeSafetensors, type NamedArray } from "@dramascope/qwen-vl";
+import { describeMemoryPlan, openSafetensors, planMemory, writeSafetensors, type NamedArray, type SafetensorsFile, type Tensor, type TrainableSet } from "@dramascope/qwen-vl";
 import { availableMemory } from "../src/available-memory.ts";
+import { loadWeights } from "../src/load-weights.ts";
+import { Runtime } from "../src/runtime.ts";
 import { golden } from "./goldens.ts";
-import { difference, loadReference, type Reference } from "./support.ts";
+import { difference, loadReference, relativeDifference, type Reference } from "./support.ts";
 
 let ref: Reference;
 const temporary: string[] = [];
@@ -101,6 +103,42 @@ describe("weights of several pieces", () => {
     expect(wide[rows - 1]).toBe(wide[5]);
     expect(again).toEqual(wide);
     for (const one of [small, first, second]) one.dispose();
+
+    const [given, known] = [model, ref.model].map((one) => one.trainable(/embed_tokens|lm_head/u)) as [TrainableSet, TrainableSet];
+    for (const [one, set] of [[model, given], [ref.model, known]] as const) {
+      for (const name of set.names) set.assign(name, set.value(name));
+      await one.logProbsWithGradient({ ...ref.prompt, ids: changed }, [[5], [7]], { gradient: () => ({ loss: 0, dLogProbs: [[-1], [1]] }) }); // that of a difference of logits, whatever the other rows
+    }
+    const again5 = await model.forward({ ...ref.prompt, ids: changed });
+    expect(await again5.logits.data()).toEqual(wide);
+    again5.dispose();
+    const expectedGradients = await known.readGradients();
+    for (const [i, values] of (await given.readGradients()).entries()) {
+      expect(relativeDifference(values.subarray(0, 1024 * 64), expectedGradients[i]!)).toBeLessThan(1e-5);
+      expect(values.subarray(1024 * 64).reduce((most, value) => Math.max(most, Math.abs(value)), 0)).toBeLessThan(1e-5);
+    }
+    known.dispose();
     model.dispose();
+  });
+});
+
+describe("a matrix that is put together", () => {
+  it("holds every value in its place, transposed", async () => {
+    const [rows, columns] = [5000, 4096]; // 82 MB in float32
+    const file: SafetensorsFile = {
+      path: "made.safetensors", names: ["a.weight"], metadata: {}, info: () => ({ dtype: "F32", shape: [rows, columns], bytes: 4 * rows * columns }), close: () => Promise.resolve(),
+      readBits: () => Promise.reject(new Error("F32 has none")),
+      read: (_name, options) => {
+        const { first, count } = options!.rows!;
+        const values = Float32Array.from({ length: count * columns }, (_, i) => first * columns + i);
+        return Promise.resolve({ dtype: "F32", shape: [count, columns], bytes: values.byteLength, values });
+      },
+    };
+    const weights = await loadWeights({ tensors: new Map([["a.weight", { file, name: "a.weight" }]]), close: file.close }, new Runtime(ref.tf), { tf: ref.tf });
+    const stored = weights.tensor("a.weight") as Tensor;
+    expect(stored.shape).toEqual([columns, rows]);
+    const some = await stored.slice([4090, 4094], [2, 4]).data();
+    expect([...some]).toEqual([4090, 4091].flatMap((column) => [4094, 4095, 4096, 4097].map((row) => Math.fround(row * columns + column))));
+    weights.dispose();
   });
 });

@@ -1,14 +1,22 @@
 import type { Ops } from "@dramascope/tensorflow";
 
-/** Output matrix of the decoder: [hidden, vocab], or the embedding [vocab, hidden] when the weights are tied. */
+/** Output matrix of the decoder in blocks over the vocabulary: [hidden, part], or the embedding's [part, hidden] when the weights are tied. */
 export interface HeadValues<V> {
-  matrix: V;
+  blocks: readonly V[];
   tied: boolean;
 }
 
 /** Logits [n, vocab] of normalised rows [n, hidden]. */
 export function headLogits<V>(ops: Ops<V>, x: V, head: HeadValues<V>): V {
-  return ops.matmul(x, head.matrix, { transposeB: head.tied });
+  const parts = head.blocks.map((block) => ops.matmul(x, block, { transposeB: head.tied }));
+  return parts.length === 1 ? parts[0]! : ops.concat(parts, 1);
+}
+
+/** Adjoint of {@link headLogits} for the rows. */
+export function headLogitsVjp<V>(ops: Ops<V>, dLogits: V, { blocks, tied }: HeadValues<V>): V {
+  const sizes = blocks.map((block) => ops.shape(block)[tied ? 0 : 1]!);
+  const parts = blocks.length === 1 ? [dLogits] : ops.split(dLogits, sizes, 1);
+  return parts.map((part, i) => ops.matmul(part, blocks[i]!, { transposeB: !tied })).reduce((a, b) => ops.add(a, b));
 }
 
 /** Log-softmax of logits / temperature. */

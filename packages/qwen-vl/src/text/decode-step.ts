@@ -3,8 +3,9 @@ import type { Arena } from "../arena.ts";
 import type { Core } from "../core.ts";
 import { MASKED } from "../ops/attention.ts";
 import { rmsNorm } from "../ops/elementwise.ts";
+import { embed } from "../ops/embed.ts";
 import { headLogits } from "../ops/log-prob.ts";
-import { blockInputs, decoderLayerNames, EMBEDDING } from "../parameters.ts";
+import { blockedInputs, blockedValues, blockInputs, decoderLayerNames, EMBEDDING } from "../parameters.ts";
 import type { ParameterView } from "../parameters.ts";
 import type { Tensor } from "../types.ts";
 import { decodeBlock, FUSED_LINEARS } from "./decoder.ts";
@@ -85,7 +86,7 @@ export class Decoder {
         for (const [name, tensor] of Object.entries(tensors)) parameters[`${i}/${name}`] = tensor;
         return scales;
       });
-      if (embeds) parameters["table"] = view.tensor(EMBEDDING);
+      if (embeds) Object.assign(parameters, blockedInputs("table", view.blocks(EMBEDDING)));
       if (ends) Object.assign(parameters, headInputs(core, view));
       this.#segments.push({ layers: own, embeds, ends, parameters, loraScales });
     }
@@ -138,7 +139,7 @@ export class Decoder {
     const { heads, kvHeads, headDim, rmsNormEps: eps } = this.#core.config.text;
     const shape: Omit<DecodeShape, "loraScales"> = { heads, kvHeads, headDim, eps, prompts, samples, promptRows, capacity };
     const body: Body = (ops, v) => {
-      let x = embeds ? ops.gather(v["table"]!, v["x"]!) : v["x"]!;
+      let x = embeds ? embed(ops, blockedValues("table", v), v["x"]!) : v["x"]!;
       const out: Record<string, typeof x> = {};
       const common = Object.fromEntries(["cos", "sin", "slots", "ownBias", "prefixBias"].map((name) => [name, v[name]!]));
       layers.forEach((_, i) => {
@@ -148,7 +149,7 @@ export class Decoder {
         out[`${i}/ownKeys`] = ownKeys;
         out[`${i}/ownValues`] = ownValues;
       });
-      if (ends) x = headLogits(ops, rmsNorm(ops, x, v["norm"]!, eps), headValues(this.#core, v["head"]!));
+      if (ends) x = headLogits(ops, rmsNorm(ops, x, v["norm"]!, eps), headValues(this.#core, v));
       if (ends && temperature !== undefined) out["probabilities"] = ops.softmax(ops.mul(x, ops.scalar(1 / temperature)));
       out["x"] = x;
       return out;

@@ -1,9 +1,10 @@
-import type { Body, TensorLike } from "@dramascope/tensorflow";
+import type { Body, Inputs, TensorLike } from "@dramascope/tensorflow";
 import type { Arena } from "../arena.ts";
 import type { Core } from "../core.ts";
-import { blockInputs, decoderLayerNames, EMBEDDING, FINAL_NORM, LM_HEAD } from "../parameters.ts";
+import { blockedInputs, blockedValues, blockInputs, decoderLayerNames, EMBEDDING, FINAL_NORM, LM_HEAD } from "../parameters.ts";
 import type { ParameterView } from "../parameters.ts";
 import { rmsNorm } from "../ops/elementwise.ts";
+import { embed } from "../ops/embed.ts";
 import { keepingOps } from "../ops/kept.ts";
 import { headLogits } from "../ops/log-prob.ts";
 import type { HeadValues } from "../ops/log-prob.ts";
@@ -55,10 +56,10 @@ export function layerRowInputs(rows: RowTensors, x: Tensor): Record<string, Tens
 
 /** Embedded rows [rows, hidden]; `features` [n, hidden] replace the rows `visionRows`. */
 export function embedRows(core: Core, arena: Arena, view: ParameterView, ids: Tensor, features: Tensor | undefined, visionRows: Tensor | undefined): Tensor {
-  const inputs: Record<string, TensorLike> = { table: view.tensor(EMBEDDING), ids };
+  const inputs: Record<string, TensorLike> = { ...blockedInputs("table", view.blocks(EMBEDDING)), ids };
   if (features !== undefined && visionRows !== undefined) Object.assign(inputs, { features, visionRows });
   const body: Body = (ops, v) => {
-    const rows = ops.gather(v["table"]!, v["ids"]!);
+    const rows = embed(ops, blockedValues("table", v), v["ids"]!);
     return { x: v["features"] === undefined ? rows : ops.updateRows(rows, v["visionRows"]!, v["features"]) };
   };
   return arena.add(core.runtime.run("embed", inputs, body)["x"]!);
@@ -92,14 +93,14 @@ export function runLayer(core: Core, arena: Arena, view: ParameterView, index: n
   return { y: y!, ...(extras === "cache" ? { keys: keys!, values: values! } : {}), kept: Object.values(rest) };
 }
 
-/** Inputs of the head: `norm` and `head`. */
+/** Inputs of the head: `norm` and the blocks of `head`. */
 export function headInputs(core: Core, view: ParameterView): Record<string, TensorLike> {
-  return { norm: view.tensor(FINAL_NORM), head: core.config.tieWordEmbeddings ? view.tensor(EMBEDDING) : view.module(LM_HEAD).weight };
+  return { norm: view.tensor(FINAL_NORM), ...blockedInputs("head", view.blocks(core.config.tieWordEmbeddings ? EMBEDDING : LM_HEAD)) };
 }
 
 /** The head among a body's values. */
-export function headValues<V>(core: Core, matrix: V): HeadValues<V> {
-  return { matrix, tied: core.config.tieWordEmbeddings };
+export function headValues<V>(core: Core, values: Inputs<V>): HeadValues<V> {
+  return { blocks: blockedValues("head", values), tied: core.config.tieWordEmbeddings };
 }
 
 /** Logits [chosen, vocab] of chosen rows of `x`. */
@@ -108,7 +109,7 @@ export function runLogits(core: Core, arena: Arena, view: ParameterView, x: Tens
   const eps = core.config.text.rmsNormEps;
   const body: Body = (ops, v) => {
     const rows = rmsNorm(ops, ops.gather(v["x"]!, v["rows"]!), v["norm"]!, eps);
-    return { logits: headLogits(ops, rows, headValues(core, v["head"]!)) };
+    return { logits: headLogits(ops, rows, headValues(core, v)) };
   };
   const parts: Tensor[] = [];
   for (let at = 0; at < chosen.length; at += core.logitsChunk) {

@@ -3,7 +3,7 @@ import type { Arena } from "../arena.ts";
 import type { Core } from "../core.ts";
 import { rmsNorm, rmsNormVjp } from "../ops/elementwise.ts";
 import { replayingOps } from "../ops/kept.ts";
-import { headLogits, logProbVjp, logSoftmaxAt } from "../ops/log-prob.ts";
+import { headLogits, headLogitsVjp, logProbVjp, logSoftmaxAt } from "../ops/log-prob.ts";
 import { decoderLayerNames, EMBEDDING, FINAL_NORM, LM_HEAD } from "../parameters.ts";
 import type { ParameterView } from "../parameters.ts";
 import { decoderBlockVjp } from "../text/decoder.ts";
@@ -62,7 +62,7 @@ function headBackward(
   const n = chunk.rows.length;
   const g = new Float32Array(n);
   g.set(dLogProbs.subarray(chunk.at, chunk.at + chunk.count));
-  const matrixName = config.tieWordEmbeddings ? EMBEDDING : `${LM_HEAD}.weight`;
+  const matrixName = config.tieWordEmbeddings ? EMBEDDING : LM_HEAD;
   const wanted = [FINAL_NORM, matrixName].filter((name) => sink.has(name));
   const eps = config.text.rmsNormEps;
   const inputs = {
@@ -76,11 +76,11 @@ function headBackward(
   const sums: Record<string, TensorLike> = {};
   for (const name of wanted) sums[`sum:${name}`] = sink.accumulator(name);
   const body: Body = (ops, v) => {
-    const head = headValues(core, v["head"]!);
+    const head = headValues(core, v);
     const rows = ops.gather(v["x"]!, v["rows"]!);
     const normed = rmsNorm(ops, rows, v["norm"]!, eps);
     const dLogits = logProbVjp(ops, logSoftmaxAt(ops, headLogits(ops, normed, head), temperature), v["targets"]!, v["g"]!, temperature);
-    const dNormed = ops.matmul(dLogits, head.matrix, { transposeB: !head.tied });
+    const dNormed = headLogitsVjp(ops, dLogits, head);
     const grads = rmsNormVjp(ops, rows, v["norm"]!, eps, dNormed, wanted.includes(FINAL_NORM));
     const spread = ops.segmentSum(grads.x, v["rows"]!, ops.shape(v["x"]!)[0]!);
     const out: Record<string, typeof spread> = { dx: v["dx"] === undefined ? spread : ops.add(v["dx"], spread) };

@@ -19,6 +19,7 @@ export function foldedView(runtime: Runtime, arena: Arena, view: ParameterView):
   const folded = new Map<string, ModuleTensors>();
   return {
     tensor: (name) => view.tensor(name),
+    blocks: (name) => view.blocks(name),
     module(name) {
       const known = folded.get(name);
       if (known !== undefined) return known;

@@ -72,7 +72,7 @@ async function readScores(core: Core, arena: Arena, view: ParameterView, state: 
   const { temperature, entropy } = options;
   const body: Body = (ops, v) => {
     const rows = rmsNorm(ops, ops.gather(v["x"]!, v["rows"]!), v["norm"]!, config.text.rmsNormEps);
-    const table = logSoftmaxAt(ops, headLogits(ops, rows, headValues(core, v["head"]!)), temperature);
+    const table = logSoftmaxAt(ops, headLogits(ops, rows, headValues(core, v)), temperature);
     return { logProbs: pick(ops, table, v["flat"]!), ...(entropy ? { entropy: entropyOf(ops, table) } : {}) };
   };
   const total = state.packed.targets.length;
