@@ -19,7 +19,7 @@ export interface HubClientOptions {
 }
 
 /** An answer with status 200 to 299. */
-export interface HubAnswer {
+interface HubAnswer {
   status: number;
   headers: Headers;
   /** The body, piece by piece; to be read or cancelled. */

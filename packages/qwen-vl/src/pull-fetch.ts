@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { QwenVlError } from "./errors.ts";
 import { PassingFailure, type HubClient } from "./pull-client.ts";
 import type { PullFile } from "./pull-files.ts";
-import { isWhole, openPart, type PartFile } from "./pull-part.ts";
+import { isWhole, openPart, unwritable, type PartFile } from "./pull-part.ts";
 
 /** Where a file comes from and goes to. */
 export interface FetchFileOptions {
@@ -82,7 +82,9 @@ export async function fetchFile(file: PullFile, options: FetchFileOptions): Prom
   } finally {
     await part.close();
   }
-  await rename(partPath, path);
+  await rename(partPath, path).catch((error: unknown) => {
+    throw unwritable(path, error);
+  });
 }
 
 /** Removes a file and its beginning. */

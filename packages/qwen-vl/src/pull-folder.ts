@@ -5,6 +5,7 @@ import { QwenVlError } from "./errors.ts";
 import { readJsonIfThere } from "./optional-files.ts";
 import { partName, removeFile } from "./pull-fetch.ts";
 import { isCheckpointFile, type PullFile } from "./pull-files.ts";
+import { unwritable } from "./pull-part.ts";
 
 /** What a folder holds or is about to hold: the contents of `pulled.json`. */
 export interface PulledModel {
@@ -85,11 +86,18 @@ export async function freeBytes(folder: string): Promise<number> {
   }
 }
 
-const writeState = (folder: string, name: string, state: PulledModel): Promise<void> => writeFileAtomically(join(folder, name), `${JSON.stringify(state, null, 2)}\n`);
+async function writeState(folder: string, name: string, state: PulledModel): Promise<void> {
+  const path = join(folder, name);
+  await writeFileAtomically(path, `${JSON.stringify(state, null, 2)}\n`).catch((error: unknown) => {
+    throw unwritable(path, error);
+  });
+}
 
 /** Marks the folder as under way and removes what belongs to another commit. */
 export async function beginPull(folder: string, wanted: PulledModel, held: PulledModel | undefined): Promise<void> {
-  await mkdir(folder, { recursive: true });
+  await mkdir(folder, { recursive: true }).catch((error: unknown) => {
+    throw unwritable(folder, error);
+  });
   // The old list stays until what it names is gone, so that a kill in between leaves nothing nameless.
   if (held !== undefined) {
     await writeState(folder, UNDER_WAY, held);

@@ -11,7 +11,8 @@ export function createFileHash({ algorithm, bytes }: PullFile): Hash {
   return algorithm === "sha256" ? createHash("sha256") : createHash("sha1").update(`blob ${bytes}\0`);
 }
 
-function unwritable(path: string, error: unknown): QwenVlError {
+/** The error of a file or folder that cannot be written. */
+export function unwritable(path: string, error: unknown): QwenVlError {
   return new QwenVlError(`${path} cannot be written: ${(error as Error).message}`, { code: "OUTPUT_UNWRITABLE", cause: error, hint: "Check the disk's space and the folder's rights; the same command goes on where it stopped." });
 }
 

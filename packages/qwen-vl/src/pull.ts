@@ -56,7 +56,7 @@ const refuse = (what: string, hint: string): never => {
   throw new QwenVlError(what, { code: "PULL_OPTIONS", hint });
 };
 
-function checkNames(repo: string, revision: string, { token, attempts = 1, firstWaitSeconds = 0, idleSeconds = 1 }: PullOptions): void {
+function checkOptions(repo: string, { revision, token, attempts, firstWaitSeconds, idleSeconds }: PullOptions & Required<Pick<PullOptions, keyof typeof DEFAULTS>>): void {
   const part = String.raw`[A-Za-z0-9][A-Za-z0-9._-]{0,95}`;
   if (!new RegExp(`^(?:${part}/)?${part}$`, "u").test(repo) || repo.includes("..")) refuse(`${JSON.stringify(repo.slice(0, 100))} is not the name of a repository`, "Give OWNER/NAME, such as Qwen/Qwen2.5-VL-3B-Instruct.");
   if (!/^[A-Za-z0-9][A-Za-z0-9._/-]{0,199}$/u.test(revision) || revision.includes("..")) refuse(`${JSON.stringify(revision.slice(0, 100))} is not the name of a revision`, "Give a branch, a tag or a commit.");
@@ -75,8 +75,9 @@ interface PreparedPull {
 }
 
 async function preparePull(repo: string, options: PullOptions): Promise<PreparedPull> {
-  const { revision, endpoint, attempts, firstWaitSeconds, idleSeconds, token, signal } = { ...DEFAULTS, ...options };
-  checkNames(repo, revision, options);
+  const settings = { ...DEFAULTS, ...options };
+  checkOptions(repo, settings);
+  const { revision, endpoint, attempts, firstWaitSeconds, idleSeconds, token, signal } = settings;
   const folder = options.out ?? basename(repo);
   const onWait = (seconds: number, why: string): void => options.onProgress?.({ phase: "wait", done: 0, note: `${why}; next try in ${Math.ceil(seconds)} s` });
   const client = createHubClient({ endpoint: parseEndpoint(endpoint), token, attempts, firstWaitSeconds, idleSeconds, signal, onWait });

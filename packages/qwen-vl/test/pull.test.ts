@@ -85,6 +85,14 @@ describe("a pull", () => {
     await expectWhole();
   });
 
+  it("ends with an error of its own where a name is taken", async () => {
+    hub.disturb = (_, name) => (name === SECOND ? { status: 418 } : undefined);
+    await expect(pull()).rejects.toThrow(withCode("HUB_DAMAGED"));
+    await mkdir(join(out, SECOND));
+    hub.disturb = () => undefined;
+    await expect(pull()).rejects.toThrow(withCode("OUTPUT_UNWRITABLE"));
+  });
+
   it("takes empty files and unnumbered weights", async () => {
     for (const name of [...hub.files.keys()].filter((one) => one.includes("-of-") || one.endsWith("index.json"))) hub.files.delete(name);
     hub.files.set("model.safetensors", Buffer.from("weights"));
