@@ -147,7 +147,7 @@ export async function prepareDrama(inputs: readonly EpisodeInput[], options: Dra
       const probe = await probeEpisode(file, { ffmpegPath: ffmpeg.path, maxBytes: options.maxBytes, roots, signal });
       const isLong = probe.end > maxSeconds;
       if (isLong && maxDurationPolicy === "error") throw new VideoError(`${path}: it lasts ${Math.round(probe.end)} s, more than ${maxSeconds} s`, { code: "VIDEO_TOO_LONG", hint: "Give single episodes, or let the rest be left out." });
-      options.onProgress?.({ type: "probe", phase: "probe", done: episode + 1, total: inputs.length, episode, ...named } satisfies FrameProgress);
+      options.onProgress?.({ type: "probe", phase: "frames", done: 0, episode, ...named } satisfies FrameProgress);
       return { episode, path, file, roots, probe, warnings: [...probe.warnings, ...(isLong ? ["DURATION_CAPPED"] : [])] };
     } catch (error) {
       if (isBug(error)) throw error;
@@ -163,7 +163,7 @@ export async function prepareDrama(inputs: readonly EpisodeInput[], options: Dra
     if (failed) throw failed.reason;
     const usable = looked.flatMap((one) => (one.status === "fulfilled" && one.value ? [one.value] : []));
     const plan = usable.length === 0 ? NO_PLAN : planDrama(usable.map(({ probe }) => probe), options.plan);
-    options.onProgress?.({ type: "plan", phase: "plan", done: usable.length, total: inputs.length, ...named } satisfies FrameProgress);
+    options.onProgress?.({ type: "plan", phase: "frames", done: 0, total: plan.episodes.reduce((sum, { frames }) => sum + frames, 0), ...named } satisfies FrameProgress);
     const episodes = usable.map((one, i): PreparedEpisode => {
       const { filter, warnings } = filterOf(one.probe, plan.episodes[i]!, plan.strideSeconds, ffmpeg.canToneMap);
       return { ...one, plan: plan.episodes[i]!, labels: labelsOf(plan, i, clock), filter, warnings: [...one.warnings, ...warnings] };

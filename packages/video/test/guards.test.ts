@@ -343,8 +343,8 @@ describe("what callers do wrong", () => {
 
   it("throws an error of the caller's function as it is, once all work has stopped", async () => {
     const mine = new TypeError("mine");
-    const onProgress = ({ phase }: { phase: string }): void => {
-      if (phase === "frames") throw mine;
+    const onProgress = ({ done }: { done: number }): void => {
+      if (done > 0) throw mine;
     };
     await expect(decodeDrama([{ path: film }, { path: film }], { plan: SMALL, strict: false, onProgress })).rejects.toBe(mine);
     expect(await processesNaming(film)).toEqual([]);
