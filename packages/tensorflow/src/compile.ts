@@ -127,9 +127,15 @@ function tfjsRunner(tf: typeof tfjs, body: Body): Runner {
   return eagerRunner((inputs) =>
     tf.tidy(() => {
       const outputs = body(tfjsOps(tf), inputs as Tensors);
-      // A body may hand an input through; its caller owns inputs and results apart.
-      const given = new Set<TensorLike>(Object.values(inputs));
-      return Object.fromEntries(Object.entries(outputs).map(([key, value]) => [key, given.has(value) ? tf.clone(value) : value]));
+      // A body may hand an input through, or one value out twice; the caller owns each apart.
+      const taken = new Set<TensorLike>(Object.values(inputs));
+      return Object.fromEntries(
+        Object.entries(outputs).map(([key, value]) => {
+          const own = taken.has(value) ? tf.clone(value) : value;
+          taken.add(own);
+          return [key, own];
+        }),
+      );
     }),
   );
 }

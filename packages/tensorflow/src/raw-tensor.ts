@@ -8,8 +8,8 @@ export interface RawTensorOwner {
 }
 
 /**
- * A bfloat16 tensor on native TensorFlow, which TensorFlow.js itself cannot represent. Made by `uploadBfloat16`
- * and compiled functions with such outputs; taken by compiled functions with such inputs. `tf.tidy` does not know it: call {@link dispose}.
+ * A bfloat16 tensor on native TensorFlow, which TensorFlow.js itself cannot represent. Made by `uploadBfloat16`, `mapTensorFile` and compiled functions
+ * with such outputs; taken by compiled functions with such inputs. `tf.tidy` does not know it: call `dispose`.
  */
 export class RawTensor {
   /** Sizes of the axes. */

@@ -1,4 +1,4 @@
-import koffi from "koffi";
+import { createRequire } from "node:module";
 import type { Inputs, LoadedTensorFlow, Ops, TensorSpec } from "@dramascope/tensorflow";
 import { GraphRecorder, type GraphValue } from "../src/native/graph.ts";
 import type { NodeBackend } from "../src/native/backend.ts";
@@ -18,6 +18,7 @@ export type Forward = <V>(ops: Ops<V>, inputs: Inputs<V>) => V;
 export function gradientsByTensorFlow(tf: LoadedTensorFlow["tf"], name: string, forward: Forward, inputs: Readonly<Record<string, Tensor>>, wrt: readonly string[], dy: Tensor): Tensor[] {
   const binding = bindingFor(tf);
   const { c, check, status, context } = binding.raw;
+  const koffi = createRequire(import.meta.url)("koffi") as typeof import("koffi");
   // The library is open in the whole process: no path is needed to find one more of its functions.
   const address = c.dlsym(null, "TF_AddGradientsWithPrefix") as bigint;
   const addGradients = koffi.decode(address, koffi.proto("void", ["void*", "const char*", "void*", "int", "void*", "int", "void*", "void*", "void*"])) as (...values: unknown[]) => void;
