@@ -85,7 +85,9 @@ function checkInputs(name: string, specs: Specs, inputs: CompiledInputs): void {
  * @throws TensorFlowError `COMPILE_BODY` when the body's operations do not fit together; calls throw `COMPILE_INPUT` for an input that is missing, unknown, disposed
  *         or of another shape or type, `COMPILE_DISPOSED` after `dispose`, and `COMPILE_RUN` when TensorFlow fails.
  */
-export function compile<Output extends TensorLike = tfjs.Tensor>(tf: typeof tfjs, name: string, inputs: Specs, body: Body, options: CompileOptions = {}): Compiled<Output> {
+export function compile<Output extends TensorLike = tfjs.Tensor>(
+  tf: typeof tfjs, name: string, inputs: Readonly<Record<string, TensorSpec>>, body: Body, options: CompileOptions = {},
+): Compiled<Output> {
   const runner = createRunner(tf, name, inputs, body, options.mode !== "eager" && process.env["DRAMASCOPE_COMPILE"] !== "off" ? "function" : "eager");
   let isDisposed = false;
   const checkCall = (given: CompiledInputs): void => {

@@ -163,18 +163,18 @@ describe("a process that used TensorFlow", () => {
     import { loadTensorFlow } from "@dramascope/tensorflow";
     const { tf } = await loadTensorFlow();
     const x = tf.randomUniform([256, 256]);
-    for (let i = 0; i < 5; i++) tf.matMul(x, x).dispose();`;
-  const inWorker = `
+    for (let i = 0; i < 5; i++) tf.matMul(x, x).dispose();
+    if (tf.matMul([[1, 2]], [[3], [4]]).dataSync()[0] !== 11) process.exit(5);`;
+  const inWorkers = (count: number): string => `
     import { Worker } from "node:worker_threads";
-    const worker = new Worker(${JSON.stringify(use)}, { eval: true, execArgv: process.execArgv.slice(0, -2) });
-    const code = await new Promise((resolve) => worker.on("exit", resolve));
-    if (code !== 0) process.exitCode = 3;`;
+    const ends = Array.from({ length: ${count} }, () => new Promise((resolve) => new Worker(${JSON.stringify(use)}, { eval: true, execArgv: process.execArgv.slice(0, -2) }).on("exit", resolve)));
+    if ((await Promise.all(ends)).some((code) => code !== 0)) process.exitCode = 3;`;
 
   it.each([
     ["oneDNN on", use, {}],
     ["oneDNN off", use, { TF_ENABLE_ONEDNN_OPTS: "0" }],
-    ["oneDNN on, in a worker thread", inWorker, {}],
-    ["oneDNN off, in a worker thread", inWorker, { TF_ENABLE_ONEDNN_OPTS: "0" }],
+    ["oneDNN on, in two worker threads beside the main one", `${use}${inWorkers(2)}`, {}],
+    ["oneDNN off, in a worker thread", inWorkers(1), { TF_ENABLE_ONEDNN_OPTS: "0" }],
   ])("ends with code 0 every time: %s", async (_case, code, env) => {
     const exits: (number | string | null)[] = [];
     for (let i = 0; i < 3; i++) exits.push(await exitOfModule(code, env));
