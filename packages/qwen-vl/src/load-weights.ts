@@ -3,55 +3,76 @@ import type { Body, TensorLike } from "@dramascope/tensorflow";
 import type { Checkpoint, CheckpointTensor } from "./checkpoint.ts";
 import { narrowBrain } from "./float-bits.ts";
 import { Runtime } from "./runtime.ts";
-import { PIECE } from "./safetensors-values.ts";
 import type { LoadOptions } from "./types.ts";
 import { isBlocked, isMatrix, isTransposed, Weights } from "./weights.ts";
 
-/** How matrices are kept. */
-type MatrixDtype = NonNullable<LoadOptions["dtype"]>;
+/** Bytes of a matrix, as float32, that are read and uploaded at once. */
+const UPLOAD_BYTES = 2 ** 24;
+/** Bytes, as float32, of one block of a matrix over the vocabulary. */
+const BLOCK_BYTES = 2 ** 26;
 
-/** Rows [first, first + count) of matrices, at most a piece of 64 MiB as float32 at once. */
-function rowRanges(rows: number, columns: number): { first: number; count: number }[] {
-  const size = Math.max(1, Math.floor(PIECE / (4 * columns)));
-  return Array.from({ length: Math.ceil(rows / size) }, (_, i) => ({ first: i * size, count: Math.min(size, rows - i * size) }));
+/** Rows of a matrix. */
+interface Rows {
+  first: number;
+  count: number;
 }
 
-async function readPiece(runtime: Runtime, { file, name }: CheckpointTensor, rows: { first: number; count: number }, columns: number, dtype: MatrixDtype, signal: AbortSignal | undefined): Promise<TensorLike> {
+/** Consecutive rows of a matrix that take so many bytes as float32, at least one. */
+function parts({ first, count }: Rows, columns: number, bytes: number): Rows[] {
+  const size = Math.max(1, Math.floor(bytes / (4 * columns)));
+  return Array.from({ length: Math.ceil(count / size) }, (_, i) => ({ first: first + i * size, count: Math.min(size, count - i * size) }));
+}
+
+/** How a matrix is kept. */
+interface MatrixForm {
+  columns: number;
+  transposed: boolean;
+  dtype: NonNullable<LoadOptions["dtype"]>;
+}
+
+async function readRows(runtime: Runtime, { file, name }: CheckpointTensor, rows: Rows, { columns, dtype }: MatrixForm, signal: AbortSignal | undefined): Promise<TensorLike> {
   const shape = [rows.count, columns];
   if (dtype === "bfloat16" && file.info(name).dtype === "BF16") return uploadBfloat16(runtime.tf, await file.readBits(name, { rows, signal }), shape);
   const values = (await file.read(name, { rows, signal })).values as Float32Array;
   return dtype === "bfloat16" ? uploadBfloat16(runtime.tf, narrowBrain(values), shape) : runtime.floats(values, shape);
 }
 
-/** What becomes of a matrix: its pieces turned, and joined unless they stay apart. */
-interface MatrixForm {
-  transposed: boolean;
-  blocked: boolean;
-  dtype: MatrixDtype;
-}
-
-/** A matrix as the back end keeps it; on the host stands one piece of it. */
-async function uploadMatrix(runtime: Runtime, place: CheckpointTensor, { transposed, blocked, dtype }: MatrixForm, signal: AbortSignal | undefined): Promise<TensorLike[]> {
-  const [rows = 0, ...rest] = place.file.info(place.name).shape;
-  const columns = rest.reduce((a, b) => a * b, 1);
+/** Rows of a matrix as the back end keeps them, put together from pieces: the host holds one piece. */
+async function uploadRows(runtime: Runtime, place: CheckpointTensor, rows: Rows, form: MatrixForm, signal: AbortSignal | undefined): Promise<TensorLike> {
   // The order of the axes may stay: the operation is what makes TensorFlow.js let go of the host's copy.
-  const permutation = transposed ? [1, 0] : [0, 1];
+  const permutation = form.transposed ? [1, 0] : [0, 1];
   const turn: Body = (ops, v) => ({ y: ops.transpose(v["x"]!, permutation) });
-  const join: Body = (ops, v) => ({ y: ops.concat(Object.values(v), transposed ? 1 : 0) });
+  const join: Body = (ops, v) => ({ y: ops.concat(Object.values(v), form.transposed ? 1 : 0) });
   const pieces: TensorLike[] = [];
   try {
-    for (const range of rowRanges(rows, columns)) {
-      const x = await readPiece(runtime, place, range, columns, dtype, signal);
+    for (const piece of parts(rows, form.columns, UPLOAD_BYTES)) {
+      const x = await readRows(runtime, place, piece, form, signal);
       try {
         pieces.push(runtime.run<TensorLike>(`piece:${permutation.join("")}`, { x }, turn)["y"]!);
       } finally {
         x.dispose();
       }
     }
-    if (blocked || pieces.length === 1) return pieces.splice(0);
-    return [runtime.run<TensorLike>(`join:${permutation.join("")}`, Object.fromEntries(pieces.map((piece, i) => [`p${i}`, piece])), join)["y"]!];
+    if (pieces.length === 1) return pieces.pop()!;
+    return runtime.run<TensorLike>(`join:${permutation.join("")}`, Object.fromEntries(pieces.map((piece, i) => [`p${i}`, piece])), join)["y"]!;
   } finally {
     for (const piece of pieces) piece.dispose();
+  }
+}
+
+/** A matrix as the back end keeps it: whole, or in blocks of rows. */
+async function uploadMatrix(runtime: Runtime, place: CheckpointTensor, name: string, dtype: MatrixForm["dtype"], signal: AbortSignal | undefined): Promise<TensorLike[]> {
+  const { shape } = place.file.info(place.name);
+  const [count = 0, ...rest] = shape;
+  const form: MatrixForm = { columns: rest.reduce((a, b) => a * b, 1), transposed: isTransposed(name, shape), dtype };
+  const all: Rows = { first: 0, count };
+  const blocks: TensorLike[] = [];
+  try {
+    for (const rows of isBlocked(name) ? parts(all, form.columns, BLOCK_BYTES) : [all]) blocks.push(await uploadRows(runtime, place, rows, form, signal));
+    return blocks;
+  } catch (error) {
+    for (const block of blocks) block.dispose();
+    throw error;
   }
 }
 
@@ -66,11 +87,10 @@ export async function loadWeights(checkpoint: Checkpoint, runtime: Runtime, opti
   try {
     for (const { name, place, info } of entries) {
       signal?.throwIfAborted();
-      const transposed = isTransposed(name, info.shape);
       const blocks = isMatrix(info.shape)
-        ? await uploadMatrix(loading, place, { transposed, blocked: isBlocked(name), dtype }, signal)
+        ? await uploadMatrix(loading, place, name, dtype, signal)
         : [loading.floats((await place.file.read(place.name, { signal })).values as Float32Array, info.shape)];
-      weights.put(name, { blocks, shape: info.shape, transposed });
+      weights.put(name, { blocks, shape: info.shape, transposed: isTransposed(name, info.shape) });
       loadedBytes += info.bytes;
       onProgress?.({ tensor: name, loadedBytes, totalBytes });
     }

@@ -4,7 +4,6 @@ import { openCheckpoint, type Checkpoint } from "./checkpoint.ts";
 import { parseConfig } from "./config.ts";
 import { QwenVlError } from "./errors.ts";
 import { readJson } from "./optional-files.ts";
-import { PIECE } from "./safetensors-values.ts";
 import type { LoadOptions, QwenVlConfig } from "./types.ts";
 import { isBlocked, isMatrix } from "./weights.ts";
 
@@ -30,7 +29,7 @@ export interface MemoryPlan {
   weightBytes: number;
   /** The largest weight as it is kept. */
   largestTensor: { name: string; bytes: number };
-  /** Peak of loading: the weights, the largest of those that are put together from pieces once more, and two pieces of at most 64 MiB on the host. */
+  /** Peak of loading: the weights, the largest of those that are put together from pieces once more, and what is under way between file and back end. */
   loadBytes: number;
   /** Keys and values that one token adds to the cache, float32. */
   kvBytesPerToken: number;
@@ -48,6 +47,8 @@ export interface MemoryPlan {
 }
 
 const DEFAULT_TOKENS = 4096;
+/** Bytes that loading takes at most besides the weights: pieces on the host until they are collected, and what the back end keeps to use again. */
+const UNDER_WAY = 2 ** 29;
 
 function product(shape: readonly number[]): number {
   return shape.reduce((a, b) => a * b, 1);
@@ -97,7 +98,7 @@ async function planCheckpoint(config: QwenVlConfig, checkpoint: Checkpoint, opti
   const weightBytes = kept.reduce((sum, { bytes }) => sum + bytes, 0);
   const largest = kept.reduce((most, one) => (one.bytes > most.bytes ? one : most));
   const joined = Math.max(0, ...kept.filter(({ name }) => !isBlocked(name)).map(({ bytes }) => bytes));
-  const loadBytes = weightBytes + joined + 2 * Math.min(PIECE, 4 * largest.values);
+  const loadBytes = weightBytes + joined + Math.min(UNDER_WAY, 4 * largest.values);
   const widened = dtype === "bfloat16" && options.products === "float32" ? 4 * Math.max(largest.values, ...layerValues(kept)) : 0;
   const prefill = prefillBytes(config, tokens, queryChunk) + widened;
   const neededBytes = Math.max(loadBytes, weightBytes + prefill);
