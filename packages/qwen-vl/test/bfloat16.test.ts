@@ -28,7 +28,7 @@ const logits = async (model: QwenVl, prompt: Prompt, adapter = "active"): Promis
   return values;
 };
 const greedy = async (model: QwenVl, prompt: Prompt): Promise<{ ids: Int32Array; logProbs: Float32Array }> =>
-  (await model.generate([prompt], { maxNewTokens: 32, temperature: 0, stopIds: [] }))[0]![0]!;
+  (await model.generate([prompt], { maxNewTokens: 24, temperature: 0, stopIds: [] }))[0]![0]!;
 
 /** Attaches an adapter whose two sides are not zero, and gives the gradients of a mean log-probability. */
 async function adapterGradients(model: QwenVl, prompt: Prompt, completions: readonly ArrayLike<number>[]): Promise<Float32Array> {
@@ -71,10 +71,10 @@ describe("matrices in bfloat16", () => {
     skip(ref.backend === "wasm", NATIVE);
     await ref.model.saveMerged(join(folder, "same"), { dtype: "bfloat16" });
     const [wide, narrow] = [await ref.load({}, join(folder, "same")), await ref.load({ dtype: "bfloat16", products: "float32" }, join(folder, "same"))];
-    expect(relativeDifference(await logits(narrow, ref.prompt), await logits(wide, ref.prompt))).toBeLessThan(1e-6);
-    const [expected, found] = [await adapterGradients(wide, ref.prompt, ref.completions), await adapterGradients(narrow, ref.prompt, ref.completions)];
+    expect(relativeDifference(await logits(narrow, ref.second), await logits(wide, ref.second))).toBeLessThan(1e-6);
+    const [expected, found] = [await adapterGradients(wide, ref.second, ref.completions), await adapterGradients(narrow, ref.second, ref.completions)];
     expect(relativeDifference(found, expected)).toBeLessThan(1e-5);
-    expect((await greedy(narrow, ref.prompt)).ids).toEqual((await greedy(wide, ref.prompt)).ids);
+    expect((await greedy(narrow, ref.second)).ids).toEqual((await greedy(wide, ref.second)).ids);
     wide.dispose();
     narrow.dispose();
   });
@@ -82,19 +82,19 @@ describe("matrices in bfloat16", () => {
   it("carry float32 adapters: gradients near those of float32, generation as scoring, merged and back", async ({ skip }) => {
     skip(ref.backend === "wasm", NATIVE);
     const [wide, narrow] = [await ref.load(), await ref.load({ dtype: "bfloat16" })];
-    const before = await logits(narrow, ref.prompt);
-    const [expected, found] = [await adapterGradients(wide, ref.prompt, ref.completions), await adapterGradients(narrow, ref.prompt, ref.completions)];
-    expect(relativeDifference(found, expected)).toBeLessThan(2e-2);
-    const { ids, logProbs } = await greedy(narrow, ref.prompt);
-    expect(difference((await narrow.logProbs(ref.prompt, [ids])).logProbs[0]!, logProbs)).toBeLessThan(0.15); // one rounding of a logit of 10 is 0.03
-    const attached = await logits(narrow, ref.prompt);
+    const before = await logits(narrow, ref.second);
+    const [expected, found] = [await adapterGradients(wide, ref.second, ref.completions), await adapterGradients(narrow, ref.second, ref.completions)];
+    expect(relativeDifference(found, expected)).toBeLessThan(3e-2);
+    const { ids, logProbs } = await greedy(narrow, ref.second);
+    expect(difference((await narrow.logProbs(ref.second, [ids])).logProbs[0]!, logProbs)).toBeLessThan(1e-3);
+    const attached = await logits(narrow, ref.second);
     const held = handles();
     await narrow.mergeLora();
-    expect(relativeDifference(await logits(narrow, ref.prompt), attached)).toBeLessThan(4e-2);
-    expect(await logits(narrow, ref.prompt, "none")).toEqual(before);
+    expect(relativeDifference(await logits(narrow, ref.second), attached)).toBeLessThan(4e-2);
+    expect(await logits(narrow, ref.second, "none")).toEqual(before);
     await narrow.unmergeLora();
-    expect(await logits(narrow, ref.prompt)).toEqual(attached);
-    expect(await logits(narrow, ref.prompt, "none")).toEqual(before);
+    expect(await logits(narrow, ref.second)).toEqual(attached);
+    expect(await logits(narrow, ref.second, "none")).toEqual(before);
     expect(handles()).toBeLessThanOrEqual(held);
     wide.dispose();
     narrow.dispose();
@@ -105,7 +105,7 @@ describe("matrices in bfloat16", () => {
     const model = await ref.load({ dtype: "bfloat16" });
     expect(() => model.trainable(/q_proj/u)).toThrow("q_proj.weight is kept in bfloat16");
     const set = model.trainable(/norm|bias/u);
-    await model.logProbsWithGradient(ref.prompt, ref.completions, { gradient: (logProbs) => ({ loss: 0, dLogProbs: logProbs.map((one) => one.map(() => -1)) }) });
+    await model.logProbsWithGradient(ref.second, ref.completions, { gradient: (logProbs) => ({ loss: 0, dLogProbs: logProbs.map((one) => one.map(() => -1)) }) });
     expect(await set.gradientNorm()).toBeGreaterThan(0);
     model.dispose();
   });

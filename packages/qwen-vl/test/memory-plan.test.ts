@@ -130,7 +130,8 @@ describe("a matrix that is put together", () => {
       readBits: () => Promise.reject(new Error("F32 has none")),
       read: (_name, options) => {
         const { first, count } = options!.rows!;
-        const values = Float32Array.from({ length: count * columns }, (_, i) => first * columns + i);
+        const values = new Float32Array(count * columns);
+        for (let i = 0; i < values.length; i++) values[i] = first * columns + i;
         return Promise.resolve({ dtype: "F32", shape: [count, columns], bytes: values.byteLength, values });
       },
     };
