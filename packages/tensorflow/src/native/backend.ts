@@ -35,7 +35,6 @@ export function bindingOf(backend: object): Binding | undefined {
 
 /** Name under which the kernels of the node package are registered. */
 const BACKEND = "tensorflow";
-const PACKAGE = "@tensorflow/tfjs-node-gpu";
 
 /** Makes a native side TensorFlow.js's back end, with the kernels of the node package. */
 async function install(tf: typeof tfjs, native: object, made: (backend: object) => void): Promise<void> {
@@ -44,11 +43,11 @@ async function install(tf: typeof tfjs, native: object, made: (backend: object) 
   const util = require("node:util") as Record<string, unknown>;
   util["isNullOrUndefined"] ??= (value: unknown) => value === null || value === undefined;
   util["isArray"] = Array.isArray;
-  const { NodeJSKernelBackend } = require(`${PACKAGE}/dist/nodejs_kernel_backend`) as { NodeJSKernelBackend: new (binding: object, packageName: string) => tfjs.KernelBackend };
-  require(`${PACKAGE}/dist/register_all_kernels`);
+  const { NodeJSKernelBackend } = require("@tensorflow/tfjs-node-gpu/dist/nodejs_kernel_backend") as { NodeJSKernelBackend: new (binding: object, packageName: string) => tfjs.KernelBackend };
+  require("@tensorflow/tfjs-node-gpu/dist/register_all_kernels");
   if (BACKEND in tf.engine().registryFactory) tf.removeBackend(BACKEND);
   tf.registerBackend(BACKEND, () => {
-    const backend = new NodeJSKernelBackend(native, PACKAGE);
+    const backend = new NodeJSKernelBackend(native, "@tensorflow/tfjs-node-gpu");
     made(backend);
     return backend;
   }, 3);
