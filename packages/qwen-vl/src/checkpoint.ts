@@ -16,7 +16,7 @@ const WEIGHT_DTYPES: ReadonlySet<string> = new Set(["F32", "F16", "BF16"]);
 async function checkpointFiles(dir: string): Promise<{ files: string[]; promised: Map<string, string> | undefined }> {
   const json = await readJsonIfThere(join(dir, INDEX));
   if (json === undefined) return { files: ["model.safetensors"], promised: undefined };
-  const map = (json as { weight_map?: unknown } | null)?.weight_map;
+  const map = typeof json === "object" && json !== null ? (json as { weight_map?: unknown }).weight_map : undefined;
   const entries = typeof map === "object" && map !== null ? Object.entries(map) : [];
   if (entries.length === 0 || !entries.every(([, file]) => typeof file === "string" && !file.includes("/") && !file.includes("\\"))) {
     throw new QwenVlError(`${join(dir, INDEX)}: weight_map must map tensor names to file names`, { code: "CHECKPOINT_INDEX", hint: "Fetch the file again." });

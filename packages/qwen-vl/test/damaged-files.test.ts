@@ -47,7 +47,7 @@ function damageJson(random: Random, json: unknown): unknown {
     }
     const other = oneOf(random, keys);
     if (Array.isArray(at)) at.splice(Number(key), random.uniform() < 0.3 ? 1 : 0, oneOf(random, ODD));
-    else if (random.uniform() < 0.2) delete at[key];
+    else if (random.uniform() < 0.2) Reflect.deleteProperty(at, key);
     else if (random.uniform() < 0.2) [at[key], at[other]] = [at[other], at[key]];
     else at[key] = oneOf(random, ODD);
     return copy;
