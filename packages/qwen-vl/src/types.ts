@@ -80,8 +80,8 @@ export interface LoadOptions {
   dtype?: "float32" | "bfloat16";
   /**
    * How bfloat16 matrices are multiplied. `bfloat16` rounds the other side and the result too: fast on processors with AMX or
-   * AVX512-BF16. `float32` widens each matrix for its product: results are those of a float32 load of a bfloat16 checkpoint, at its speed or less.
-   * Default `bfloat16`.
+   * AVX512-BF16. `float32` widens each matrix for its product: a bfloat16 checkpoint then gives what a
+   * float32 load gives, no faster. Default `bfloat16`.
    */
   products?: "bfloat16" | "float32";
   /** Position rule. Default `qwen`. */
@@ -297,6 +297,7 @@ export interface QwenVl {
   readonly config: QwenVlConfig;
   readonly generationConfig: { temperature?: number; topP?: number; topK?: number; repetitionPenalty?: number; eosTokenIds: number[] };
   readonly tokenizer: QwenTokenizer;
+  /** Size on the back end; `dtype` is that of the matrices. */
   readonly info: { parameters: number; weightBytes: number; tensors: number; dtype: string };
   /** Messages and items as a prompt. */
   prepare(messages: readonly ChatMessage[], options?: PrepareOptions): Prompt;
@@ -323,7 +324,7 @@ export interface QwenVl {
   trainable(select?: "lora" | RegExp): TrainableSet;
   /** Writes an adapter as a PEFT folder, whole or absent. */
   saveLora(dir: string, name?: string): Promise<void>;
-  /** Writes the weights as they are, an active merge included. */
+  /** Writes the weights as they are, an active merge included; `dtype` is by default the one that the model was loaded with. */
   saveMerged(dir: string, options?: { dtype?: "float32" | "bfloat16"; names?: "old" | "new"; shardBytes?: number }): Promise<void>;
   dispose(): void;
 }
