@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { configBytes } from "../src/native/binding.ts";
+import { configBytes } from "../src/native/configuration.ts";
 
 describe("TensorFlow's configuration, written by hand", () => {
   const gpuOptions = [0x32, 0x02, 0x20, 0x01];

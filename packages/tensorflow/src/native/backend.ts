@@ -1,6 +1,7 @@
 import { createRequire } from "node:module";
 import type * as tfjs from "@tensorflow/tfjs";
-import { createBinding, type Binding, type BindingOptions, type TensorMetadata } from "./binding.ts";
+import { createBinding, type Binding, type TensorMetadata } from "./binding.ts";
+import type { ContextOptions } from "./configuration.ts";
 import { openLibrary, type Koffi, type LibraryFiles } from "./library.ts";
 import { captureStandardError } from "./standard-error.ts";
 
@@ -21,7 +22,8 @@ export interface NativeLoad {
 }
 
 /** Options of a native TensorFlow. */
-export interface NativeOptions extends BindingOptions {
+export interface NativeOptions extends ContextOptions {
+  /** False keeps float32 products exact on a GPU. Default true. */
   allowTf32?: boolean;
 }
 

@@ -1,4 +1,5 @@
 import { TensorFlowError } from "../errors.ts";
+import { configBytes, type ContextOptions } from "./configuration.ts";
 import type { CFunctions } from "./library.ts";
 
 /** TensorFlow's numbers for element types. */
@@ -23,37 +24,11 @@ export interface TensorMetadata {
 
 type Values = Float32Array | Int32Array | Uint8Array | Uint16Array | BigInt64Array | readonly number[] | readonly Uint8Array[];
 
-/** Options of {@link createBinding}. */
-export interface BindingOptions {
-  /** Threads inside one operation; default all cores. */
-  threads?: number;
-  /** `cpu` hides every GPU. */
-  device?: "auto" | "cpu" | "gpu";
-  /** Which of the visible GPUs; default the first. */
-  gpuIndex?: number;
-}
-
 /** The native side of a TensorFlow.js back end over TensorFlow's C API. */
 export type Binding = ReturnType<typeof createBinding>;
 
-/** A number as protocol buffers write it: seven bits a byte, the lowest first. */
-function varint(value: number): number[] {
-  return value < 0x80 ? [value] : [(value & 0x7f) | 0x80, ...varint(value >>> 7)];
-}
-
-/** A field of known length. */
-const field = (tag: number, bytes: readonly number[]): number[] => [tag, ...varint(bytes.length), ...bytes];
-
-/** ConfigProto, written by hand: devices, threads, memory growth, choice of GPU, soft placement. */
-export function configBytes({ threads, device, gpuIndex }: BindingOptions): Uint8Array {
-  const noGpu = device === "cpu" ? field(0x0a, [...field(0x0a, [...Buffer.from("GPU")]), 0x10, 0]) : [];
-  const ownThreads = threads === undefined ? [] : [0x10, ...varint(threads)];
-  const gpuOptions = [0x20, 0x01, ...(gpuIndex === undefined ? [] : field(0x2a, [...Buffer.from(String(gpuIndex))]))];
-  return Uint8Array.from([...noGpu, ...ownThreads, ...field(0x32, gpuOptions), 0x38, 0x01]);
-}
-
 /** Makes a context on the library and the functions that the back end calls. */
-export function createBinding(c: CFunctions, options: BindingOptions = {}) {
+export function createBinding(c: CFunctions, options: ContextOptions = {}) {
   const status = c.TF_NewStatus() as bigint;
   const check = (): void => {
     if (c.TF_GetCode(status) !== 0) throw new Error(String(c.TF_Message(status)));
