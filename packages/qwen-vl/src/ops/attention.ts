@@ -73,12 +73,20 @@ export function attendVjp<V>(ops: Ops<V>, queries: V, sources: readonly KeySourc
   return { queries: dQueries!, keys, values };
 }
 
+/** Rows from … to−1 of [g, rows, d]; of a single group they are a view, not a copy. */
+export function sliceRows<V>(ops: Ops<V>, x: V, from: number, to: number): V {
+  const [groups, rows, d] = ops.shape(x) as [number, number, number];
+  if (to - from === rows) return x;
+  if (groups > 1) return ops.slice(x, [0, from, 0], [groups, to - from, d]);
+  return ops.reshape(ops.slice(ops.reshape(x, [rows, d]), [from, 0], [to - from, d]), [1, to - from, d]);
+}
+
 /** Only the part that the diagonal touches is added to, for every pass over all scores is memory traffic. */
 function scoresOf<V>(ops: Ops<V>, queries: V, { keys, diagonal }: KeySource<V>): V {
-  const [groups, k, d] = ops.shape(keys) as [number, number, number];
-  const before = diagonal === undefined ? k : k - ops.shape(diagonal)[1]!;
-  const against = (from: number, to: number): V => ops.batchMatmul(queries, to - from === k ? keys : ops.slice(keys, [0, from, 0], [groups, to - from, d]), { transposeB: true });
+  const k = ops.shape(keys)[1]!;
+  const against = (from: number, to: number): V => ops.batchMatmul(queries, sliceRows(ops, keys, from, to), { transposeB: true });
   if (diagonal === undefined) return against(0, k);
+  const before = k - ops.shape(diagonal)[1]!;
   const cut = ops.add(against(before, k), diagonal);
   return before === 0 ? cut : ops.concat([against(0, before), cut], 2);
 }

@@ -1,5 +1,5 @@
 import type { Ops } from "@dramascope/tensorflow";
-import { attend, attendVjp, causalBias, sequenced } from "../ops/attention.ts";
+import { attend, attendVjp, causalBias, sequenced, sliceRows } from "../ops/attention.ts";
 import type { Attended, KeySource } from "../ops/attention.ts";
 
 /**
@@ -41,7 +41,8 @@ interface Span {
 
 /** Forward values that {@link sharedPrefixAttentionVjp} needs. */
 export interface SharedPrefixSaved<V> {
-  prompt: Piece<V>[];
+  /** By head and span. */
+  prompt: Piece<V>[][];
   completion: { first: number; count: number; pieces: Piece<V>[] }[];
   promptSpans: Span[];
   completionSpans: Span[];
@@ -51,13 +52,13 @@ export interface SharedPrefixSaved<V> {
 const KEEP_LIMIT = 2 ** 24;
 
 /** Scores of one piece at about this many stay in the processor's caches, which every pass over them wants. */
-const PIECE_ELEMENTS = 2 ** 21;
+const PIECE_ELEMENTS = 2 ** 20;
 /** Rows below which products get slow. */
 const LEAST_ROWS = 64;
 
-/** Rows of one piece: at most `queryChunk`, fewer when their scores would be many. */
-function pieceRows({ prompts, promptRows }: RowLayout, heads: number, queryChunk: number): number {
-  const fitting = 2 ** Math.floor(Math.log2(PIECE_ELEMENTS / (prompts * heads * promptRows)));
+/** Rows of one piece of `group` heads: at most `queryChunk`, fewer when their scores would be many. */
+function pieceRows(promptRows: number, group: number, queryChunk: number): number {
+  const fitting = 2 ** Math.floor(Math.log2(PIECE_ELEMENTS / (group * promptRows)));
   return Math.min(queryChunk, Math.max(LEAST_ROWS, fitting));
 }
 
@@ -108,7 +109,7 @@ export function sharedPrefixAttention<V>(
   const [kp, kc] = partHeads(ops, k, layout, kvHeads);
   const [vp, vc] = partHeads(ops, v, layout, kvHeads);
 
-  const chunk = pieceRows(layout, shape.heads, queryChunk);
+  const chunk = pieceRows(promptRows, group, queryChunk);
   const promptSpans = spans(promptRows, chunk);
   const completionSpans = spans(completionRows, chunk);
   const elements = g * group * (promptRows * promptRows + ownRows * (promptRows + completionRows));
@@ -126,14 +127,16 @@ export function sharedPrefixAttention<V>(
     return { piece: { queries, sources, attended: keep ? attended : undefined }, output: attended.output };
   };
 
-  const qpRows = ops.reshape(qp, [g, promptRows * group, d]);
-  const promptPieces = promptSpans.map(({ from, to }) =>
-    run(ops.slice(qpRows, [0, from * group, 0], [g, (to - from) * group, d]), [
-      { keys: ops.slice(kp, [0, 0, 0], [g, to, d]), values: ops.slice(vp, [0, 0, 0], [g, to, d]), diagonal: diagonal(to - from) },
-    ]),
+  const [queryParts, keyParts, valueParts] = [ops.reshape(qp, [g, promptRows * group, d]), kp, vp].map((x) => byHead(ops, x, promptSpans)) as [V[], V[], V[]];
+  const promptPieces = queryParts.map((queries, h) =>
+    promptSpans.map(({ from, to }) =>
+      run(sliceRows(ops, queries, from * group, to * group), [
+        { keys: sliceRows(ops, keyParts[h]!, 0, to), values: sliceRows(ops, valueParts[h]!, 0, to), diagonal: diagonal(to - from) },
+      ]),
+    ),
   );
-  const promptOut = fromHeads(ops, joined(ops, promptPieces.map((p) => p.output), 1), prompts, promptRows, kvHeads);
-  const saved: SharedPrefixSaved<V> = { prompt: promptPieces.map((p) => p.piece), completion: [], promptSpans, completionSpans };
+  const promptOut = fromHeads(ops, joinedHeads(ops, promptPieces.map((pieces) => pieces.map((p) => p.output))), prompts, promptRows, kvHeads);
+  const saved: SharedPrefixSaved<V> = { prompt: promptPieces.map((pieces) => pieces.map((p) => p.piece)), completion: [], promptSpans, completionSpans };
   if (ownRows === 0) return { output: promptOut, keys: kp, values: vp, saved };
 
   const bias =
@@ -179,14 +182,15 @@ export function sharedPrefixAttentionVjp<V>(
   };
 
   const dpRows = ops.reshape(dp, [g, promptRows * group, d]);
-  const promptParts = saved.prompt.map((piece, i) => {
-    const { from, to } = saved.promptSpans[i]!;
-    const out = back(piece, ops.slice(dpRows, [0, from * group, 0], [g, (to - from) * group, d]));
-    return { q: out.queries, k: out.keys[0]!, v: out.values[0]! };
-  });
-  let dKeys = growingSum(ops, promptParts.map((p) => p.k));
-  let dValues = growingSum(ops, promptParts.map((p) => p.v));
-  const dqPrompt = fromHeads(ops, joined(ops, promptParts.map((p) => p.q), 1), prompts, promptRows, kvHeads);
+  const promptParts = byHead(ops, dpRows, saved.promptSpans).map((dRows, h) =>
+    saved.prompt[h]!.map((piece, i) => {
+      const { from, to } = saved.promptSpans[i]!;
+      return back(piece, sliceRows(ops, dRows, from * group, to * group));
+    }),
+  );
+  let dKeys = joined(ops, promptParts.map((parts) => growingSum(ops, parts.map((p) => p.keys[0]!))), 0);
+  let dValues = joined(ops, promptParts.map((parts) => growingSum(ops, parts.map((p) => p.values[0]!))), 0);
+  const dqPrompt = fromHeads(ops, joinedHeads(ops, promptParts.map((parts) => parts.map((p) => p.queries))), prompts, promptRows, kvHeads);
   const promptRowsOf = (x: V): V => fromHeads(ops, x, prompts, promptRows, kvHeads);
   if (ownRows === 0) return { q: dqPrompt, k: promptRowsOf(dKeys), v: promptRowsOf(dValues) };
 
@@ -227,6 +231,17 @@ function partHeads<V>(ops: Ops<V>, x: V, layout: RowLayout, n: number): [prompts
   if (rows === prompts) return [toHeads(ops, x, layout.prompts, n), undefined];
   const [first, second] = ops.split(x, [prompts, rows - prompts], 0) as [V, V];
   return [toHeads(ops, first, layout.prompts, n), toHeads(ops, second, layout.prompts, n)];
+}
+
+/** [g, rows, d] in heads [1, rows, d] where it is cut into spans, for of one head a span is a view; else as it is. */
+function byHead<V>(ops: Ops<V>, x: V, cuts: readonly Span[]): V[] {
+  const g = ops.shape(x)[0]!;
+  return cuts.length === 1 || g === 1 ? [x] : ops.split(x, new Array<number>(g).fill(1), 0);
+}
+
+/** Spans of heads put together to [g, rows, d]. */
+function joinedHeads<V>(ops: Ops<V>, heads: readonly (readonly V[])[]): V {
+  return joined(ops, heads.map((parts) => joined(ops, parts, 1)), 0);
 }
 
 function joined<V>(ops: Ops<V>, values: readonly V[], axis: number): V {
