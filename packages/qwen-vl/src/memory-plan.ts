@@ -23,7 +23,9 @@ export interface MemoryPlanOptions {
 
 /** What a model needs and what there is; all sizes in bytes. */
 export interface MemoryPlan {
+  /** How matrices are kept. */
   dtype: "float32" | "bfloat16";
+  /** Values in all weights. */
   parameters: number;
   /** Weights as they are kept. */
   weightBytes: number;
@@ -39,6 +41,7 @@ export interface MemoryPlan {
   prefillBytes: number;
   /** The larger of loading, and weights with prompt. */
   neededBytes: number;
+  /** The least of what machine, container, process and `limitBytes` leave. */
   availableBytes: number;
   /** What sets `availableBytes`: `limit` is the given one. */
   availableFrom: AvailableMemory["from"] | "limit";
