@@ -9,7 +9,7 @@ import { findLibraryFiles, type LibraryFiles } from "./native/library.ts";
 export type Binding = "koffi" | "addon" | "wasm";
 
 /** What is at a place: libraries, a native addon, or nothing, and why. */
-export type Found = { files: LibraryFiles } | { addon: string } | { missing: string };
+type Found = { files: LibraryFiles } | { addon: string } | { missing: string };
 
 /** A place where a TensorFlow may be. */
 export interface Candidate {

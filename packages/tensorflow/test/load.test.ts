@@ -17,6 +17,7 @@ afterAll(() => temporary.forEach((folder) => rmSync(folder, { recursive: true })
 
 const report = `
 import { loadTensorFlow } from "@dramascope/tensorflow";
+import { tryCandidate } from "../src/search.ts";
 const { tf, backend, binding, version, device, diagnostics } = await loadTensorFlow(JSON.parse(process.env.OPTIONS ?? "{}"));
 const y = tf.matMul(tf.tensor2d([[1, 2], [3, 4]]), tf.tensor2d([[1], [1]]));
 console.log(JSON.stringify({ backend, binding, version, device, ...diagnostics, y: [...await y.data()], tf32: process.env.NVIDIA_TF32_OVERRIDE ?? null }));
@@ -151,8 +152,8 @@ describe("the search", () => {
     const stub = fileURLToPath(new URL("zero-products.cjs", import.meta.url));
     const { stdout } = runModule(`
       import tf from "@tensorflow/tfjs";
-      import { tryCandidate } from "./src/search.ts";
-      const { outcome, result } = await tryCandidate(tf, { binding: "addon", where: "a stub", find: () => ({ addon: ${JSON.stringify(stub)} }) }, {});
+      import { ${tryCandidate.name} as tryOne } from "./src/search.ts";
+      const { outcome, result } = await tryOne(tf, { binding: "addon", where: "a stub", find: () => ({ addon: ${JSON.stringify(stub)} }) }, {});
       console.log(JSON.stringify({ ...outcome, used: result !== undefined }));`);
     expect(JSON.parse(stdout)).toEqual({ outcome: "refused", reason: "a product of two small matrices came out as [0, 0, 0, 0]", used: false });
   });

@@ -34,7 +34,7 @@ function tensorflowRows(tensorflow: Findings["tensorflow"]): Row[] {
 }
 
 /** What would make things better, most useful first. */
-export function adviceFor({ tensorflow, ffmpeg, hasGpuDriver }: Findings): string[] {
+function adviceFor({ tensorflow, ffmpeg, hasGpuDriver }: Findings): string[] {
   const advice: string[] = [];
   if (tensorflow instanceof Error) advice.push(tensorflow.hint ?? "unset DRAMASCOPE_LIBTENSORFLOW");
   else {

@@ -12,7 +12,7 @@ const MAP_NORESERVE = 0x4000;
 const MAP_FAILED = 0xffff_ffff_ffff_ffffn;
 
 /** A part of a mapped file as one tensor. */
-export interface MappedPart {
+interface MappedPart {
   offset: number;
   bytes: number;
   shape: readonly number[];
