@@ -5,18 +5,22 @@ import { someIds, startOurs, startPeer, type Answer, type Request, type Side } f
 import { median, type Bench } from "./result.ts";
 
 const GOALS = { generate: 5, shared: 2, prefill: 0.8 };
+/** Answers of a rollout. */
 const N = 16;
+const ROLLOUT_ROUNDS = 2;
 
 /** Work that both sides do: ours once a round, the peer in each of its ways. */
 interface Case {
   name: string;
   request: Request;
   ways: readonly Request["task"][];
+  rounds: number;
 }
 
 function casesOf(model: ModelName, isQuick: boolean): Case[] {
-  const prefills = (isQuick ? [2048] : [512, 2048]).map((length): Case => ({ name: `prefill ${length}`, request: { task: "prefill", ids: someIds(length) }, ways: ["prefill"] }));
-  const answers = (name: string, length: number, tokens: number, ways: Case["ways"]): Case => ({ name, request: { task: "generate", ids: someIds(length), n: N, tokens }, ways });
+  const rounds = isQuick ? ROLLOUT_ROUNDS : 5;
+  const prefills = (isQuick ? [2048] : [512, 2048]).map((length): Case => ({ name: `prefill ${length}`, request: { task: "prefill", ids: someIds(length) }, ways: ["prefill"], rounds }));
+  const answers = (name: string, length: number, tokens: number, ways: Case["ways"]): Case => ({ name, request: { task: "generate", ids: someIds(length), n: N, tokens }, ways, rounds: ROLLOUT_ROUNDS });
   const [length, tokens] = isQuick ? [512, 32] : [2048, 128];
   return [...prefills, answers("decode", 16, isQuick ? 64 : 128, ["generate"]), ...(model === "medium" ? [answers(`rollout ${length}+${tokens}`, length, tokens, ["generate", "shared"])] : [])];
 }
@@ -39,12 +43,12 @@ interface Figures {
   logitDifference: number;
 }
 
-async function race(one: Case, ours: Side, peer: Side | null, { threads, rounds }: { threads: number; rounds: number }): Promise<Figures> {
+async function race(one: Case, ours: Side, peer: Side | null, threads: number): Promise<Figures> {
   const answers: Answer[] = [];
   const theirs = new Map<Request["task"], Answer[]>(peer === null ? [] : one.ways.map((way) => [way, []]));
   const { request } = one;
   if (request.task === "prefill") await ours.ask(request); // builds its functions
-  for (let round = 0; round < rounds; round++) {
+  for (let round = 0; round < one.rounds; round++) {
     answers.push(await ours.ask(request));
     for (const [way, list] of theirs) list.push(await peer!.ask({ ...request, task: way } as Request));
   }
@@ -65,7 +69,6 @@ async function race(one: Case, ours: Side, peer: Side | null, { threads, rounds 
 export const bench: Bench = async ({ isQuick, withPython, say }) => {
   const python = findPython(withPython, say);
   if (python === null) say("a Python with torch and transformers is not here: only our side runs");
-  const rounds = isQuick ? 2 : 3;
   const cases: (Figures & { model: ModelName; threads: number })[] = [];
   let peerName = "transformers is not here";
   for (const threads of isQuick ? [1] : [1, 2]) {
@@ -75,10 +78,10 @@ export const bench: Bench = async ({ isQuick, withPython, say }) => {
       const peer = python === null ? null : await startPeer(python, folder, threads);
       peerName = peer?.name ?? peerName;
       for (const one of casesOf(model, isQuick)) {
-        const figures = await race(one, ours, peer, { threads, rounds });
+        const figures = await race(one, ours, peer, threads);
         cases.push({ ...figures, model, threads });
         const ratios = [...figures.peers].map(([way, { least, ratio }]) => `${way} ${least.toFixed(2)} s, ${ratio.toFixed(2)} times`).join("; ");
-        say(`${model}, ${one.name}, ${threads} threads: ours ${figures.ours.toFixed(2)} s, ${figures.tokensPerSecond} tokens/s; ${ratios}`);
+        say(`${model}, ${one.name}, ${threads === 1 ? "1 thread" : `${threads} threads`}: ours ${figures.ours.toFixed(2)} s, ${figures.tokensPerSecond} tokens/s; ${ratios}`);
       }
       ours.end();
       peer?.end();
@@ -98,7 +101,7 @@ export const bench: Bench = async ({ isQuick, withPython, say }) => {
     ours: Number(head.ours.toFixed(3)),
     peer: head.peers.get("generate")?.least ?? null,
     unit: "s",
-    runs: rounds,
+    runs: ROLLOUT_ROUNDS,
     peerName,
     extra: { ratios, logitDifference, memory, cases: cases.map(({ peers, ...one }) => ({ ...one, peers: Object.fromEntries(peers) })) },
   };

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, it } from "vitest";
 import type { Diagnostics } from "@dramascope/tensorflow";
+import { tryCandidate } from "../src/search.ts";
 import { exitOfModule, runModule } from "./processes.ts";
 
 const temporary: string[] = [];
@@ -17,7 +18,6 @@ afterAll(() => temporary.forEach((folder) => rmSync(folder, { recursive: true })
 
 const report = `
 import { loadTensorFlow } from "@dramascope/tensorflow";
-import { tryCandidate } from "../src/search.ts";
 const { tf, backend, binding, version, device, diagnostics } = await loadTensorFlow(JSON.parse(process.env.OPTIONS ?? "{}"));
 const y = tf.matMul(tf.tensor2d([[1, 2], [3, 4]]), tf.tensor2d([[1], [1]]));
 console.log(JSON.stringify({ backend, binding, version, device, ...diagnostics, y: [...await y.data()], tf32: process.env.NVIDIA_TF32_OVERRIDE ?? null }));
