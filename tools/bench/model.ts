@@ -21,7 +21,7 @@ function casesOf(model: ModelName, isQuick: boolean): Case[] {
   const rounds = isQuick ? ROLLOUT_ROUNDS : 5;
   const prefills = (isQuick ? [2048] : [512, 2048]).map((length): Case => ({ name: `prefill ${length}`, request: { task: "prefill", ids: someIds(length) }, ways: ["prefill"], rounds }));
   const answers = (name: string, length: number, tokens: number, ways: Case["ways"]): Case => ({ name, request: { task: "generate", ids: someIds(length), n: N, tokens }, ways, rounds: ROLLOUT_ROUNDS });
-  const [length, tokens] = isQuick ? [512, 32] : [2048, 128];
+  const [length, tokens] = isQuick ? [1024, 32] : [2048, 128];
   return [...prefills, answers("decode", 16, isQuick ? 64 : 128, ["generate"]), ...(model === "medium" ? [answers(`rollout ${length}+${tokens}`, length, tokens, ["generate", "shared"])] : [])];
 }
 
@@ -70,7 +70,7 @@ export const bench: Bench = async ({ isQuick, withPython, say }) => {
   const python = findPython(withPython, say);
   if (python === null) say("a Python with torch and transformers is not here: only our side runs");
   const cases: (Figures & { model: ModelName; threads: number })[] = [];
-  let peerName = "transformers is not here";
+  let peerName = "transformers (missing)";
   for (const threads of isQuick ? [1] : [1, 2]) {
     for (const model of Object.keys(MODELS) as ModelName[]) {
       const folder = await checkpointOf(model, say);
@@ -80,8 +80,8 @@ export const bench: Bench = async ({ isQuick, withPython, say }) => {
       for (const one of casesOf(model, isQuick)) {
         const figures = await race(one, ours, peer, threads);
         cases.push({ ...figures, model, threads });
-        const ratios = [...figures.peers].map(([way, { least, ratio }]) => `${way} ${least.toFixed(2)} s, ${ratio.toFixed(2)} times`).join("; ");
-        say(`${model}, ${one.name}, ${threads === 1 ? "1 thread" : `${threads} threads`}: ours ${figures.ours.toFixed(2)} s, ${figures.tokensPerSecond} tokens/s; ${ratios}`);
+        const ratios = [...figures.peers].map(([way, { least, ratio }]) => `; ${way} ${least.toFixed(2)} s, ${ratio.toFixed(2)} times`).join("");
+        say(`${model}, ${one.name}, ${threads === 1 ? "1 thread" : `${threads} threads`}: ours ${figures.ours.toFixed(2)} s, ${figures.tokensPerSecond} tokens/s${ratios}`);
       }
       ours.end();
       peer?.end();
