@@ -86,7 +86,7 @@ export interface LoadOptions {
   products?: "bfloat16" | "float32";
   /** Position rule. Default `qwen`. */
   mrope?: MropeRule;
-  /** Attention rows at once. Default 512. */
+  /** Attention rows at once, at most. Default 512. */
   queryChunk?: number;
   /** Logit rows at once. Default 256. */
   logitsChunk?: number;
