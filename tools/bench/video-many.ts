@@ -9,7 +9,7 @@ import { drain, type Clip } from "./video-cost.ts";
 
 const RUN = fileURLToPath(new URL("video-run.ts", import.meta.url));
 const SMALL = { width: 168, height: 308 };
-const TURN = 10;
+const TURN = 50;
 
 /** What `video-run.ts` prints. */
 interface Memory {
@@ -33,7 +33,7 @@ async function secondsFor(clips: readonly Clip[], count: number, processes: numb
   return (performance.now() - start) / 1000;
 }
 
-/** Clips a second with one ffmpeg at a time and with two, in turns of ten clips, so that a machine that slows down slows both. */
+/** Clips a second with one ffmpeg at a time and with two, in turns of fifty clips, so that a machine that slows down slows both. */
 export async function throughput(clips: readonly Clip[], count: number): Promise<Record<string, unknown>> {
   const turns = { one: [] as number[], two: [] as number[] };
   for (let done = 0; done < count; done += TURN) {
