@@ -29,11 +29,11 @@ async function measure(open: () => Promise<Side>, lengths: readonly number[]): P
 
 /** Peak memory of a prefill by length, one thread. */
 export async function prefillMemory(folder: string, python: string | null, lengths: readonly number[]): Promise<MemoryFigures> {
-  const ours = await measure(() => startOurs(folder, 1), lengths);
+  const ours = await measure(() => startOurs(folder, 1, "float32"), lengths);
   const [first, second, third] = ours.map(({ addedMiB }) => addedMiB);
   return {
     ours,
-    peer: python === null ? null : await measure(() => startPeer(python, folder, 1), lengths),
+    peer: python === null ? null : await measure(() => startPeer(python, folder, 1, "float32"), lengths),
     growth: third === undefined ? null : (third - second!) / (second! - first!),
   };
 }

@@ -1,16 +1,16 @@
 /**
- * Our side in a process of its own: `model-run.ts FOLDER THREADS`. Answers each line of standard input, a request of `model-side.ts`, with a line of JSON, like
+ * Our side in a process of its own: `model-run.ts FOLDER THREADS DTYPE`. Answers each line of standard input, a request of `model-side.ts`, with a line of JSON, like
  * `peers/model/torch_peer.py`.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { loadQwenVl, type Prompt } from "@dramascope/qwen-vl";
 import { loadTensorFlow } from "@dramascope/tensorflow";
-import type { Request } from "./model-side.ts";
+import type { Dtype, Request } from "./model-side.ts";
 
-const [, , folder, threads] = process.argv;
+const [, , folder, threads, dtype] = process.argv;
 const { tf, backend, version } = await loadTensorFlow({ threads: Number(threads) });
-const model = await loadQwenVl(folder!, { tf });
+const model = await loadQwenVl(folder!, { tf, dtype: dtype as Dtype });
 
 function promptOf(ids: readonly number[]): Prompt {
   const length = ids.length;

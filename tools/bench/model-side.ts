@@ -5,6 +5,9 @@ import { fileURLToPath } from "node:url";
 /** One piece of work. `prefill` gives the logits of the last token; the others sample `n` answers of `tokens` tokens at temperature 1. */
 export type Request = { task: "prefill"; ids: readonly number[] } | { task: "generate" | "shared"; ids: readonly number[]; n: number; tokens: number };
 
+/** Type of the matrices of a model. */
+export type Dtype = "float32" | "bfloat16";
+
 /** Ids without the special ones, the same every time. */
 export function someIds(length: number): number[] {
   return Array.from({ length }, (_, i) => 100 + ((i * 7919) % 1900));
@@ -51,11 +54,11 @@ async function start(program: string, args: readonly string[], threads: number):
 }
 
 /** Our side. */
-export function startOurs(folder: string, threads: number): Promise<Side> {
-  return start(process.execPath, ["--conditions=@dramascope/source", fileURLToPath(new URL("model-run.ts", import.meta.url)), folder, String(threads)], threads);
+export function startOurs(folder: string, threads: number, dtype: Dtype): Promise<Side> {
+  return start(process.execPath, ["--conditions=@dramascope/source", fileURLToPath(new URL("model-run.ts", import.meta.url)), folder, String(threads), dtype], threads);
 }
 
 /** The peer: transformers in a Python. */
-export function startPeer(python: string, folder: string, threads: number): Promise<Side> {
-  return start(python, [fileURLToPath(new URL("peers/model/torch_peer.py", import.meta.url)), folder, String(threads)], threads);
+export function startPeer(python: string, folder: string, threads: number, dtype: Dtype): Promise<Side> {
+  return start(python, [fileURLToPath(new URL("peers/model/torch_peer.py", import.meta.url)), folder, String(threads), dtype], threads);
 }

@@ -1,13 +1,21 @@
 import { checkpointOf, MODELS, type ModelName } from "./model-checkpoint.ts";
 import { prefillMemory } from "./model-memory.ts";
 import { findPython } from "./model-python.ts";
-import { someIds, startOurs, startPeer, type Answer, type Request, type Side } from "./model-side.ts";
+import { someIds, startOurs, startPeer, type Answer, type Dtype, type Request, type Side } from "./model-side.ts";
 import { median, type Bench } from "./result.ts";
 
 const GOALS = { generate: 5, shared: 2, prefill: 0.8 };
 /** Answers of a rollout. */
 const N = 16;
 const ROLLOUT_ROUNDS = 2;
+
+/** What both sides run with. */
+interface Setting {
+  threads: number;
+  dtype: Dtype;
+}
+
+const SETTINGS: readonly Setting[] = [{ threads: 1, dtype: "float32" }, { threads: 2, dtype: "float32" }, { threads: 1, dtype: "bfloat16" }];
 
 /** Work that both sides do: ours once a round, the peer in each of its ways. */
 interface Case {
@@ -65,33 +73,34 @@ async function race(one: Case, ours: Side, peer: Side | null, threads: number): 
   };
 }
 
-/** Prefill, decoding and rollouts of small decoders against transformers with torch's fused attention, float32 and the same threads on both sides. */
+/** Prefill, decoding and rollouts of small decoders against transformers with torch's fused attention, the same type of matrices and threads on both sides. The goals speak of float32. */
 export const bench: Bench = async ({ isQuick, withPython, say }) => {
   const python = findPython(withPython, say);
   if (python === null) say("a Python with torch and transformers is not here: only our side runs");
-  const cases: (Figures & { model: ModelName; threads: number })[] = [];
+  const cases: (Figures & Setting & { model: ModelName })[] = [];
   let peerName = "transformers (missing)";
-  for (const threads of isQuick ? [1] : [1, 2]) {
+  for (const { threads, dtype } of isQuick ? SETTINGS.slice(0, 1) : SETTINGS) {
     for (const model of Object.keys(MODELS) as ModelName[]) {
       const folder = await checkpointOf(model, say);
-      const ours = await startOurs(folder, threads);
-      const peer = python === null ? null : await startPeer(python, folder, threads);
+      const ours = await startOurs(folder, threads, dtype);
+      const peer = python === null ? null : await startPeer(python, folder, threads, dtype);
       peerName = peer?.name ?? peerName;
       for (const one of casesOf(model, isQuick)) {
         const figures = await race(one, ours, peer, threads);
-        cases.push({ ...figures, model, threads });
+        cases.push({ ...figures, model, threads, dtype });
         const ratios = [...figures.peers].map(([way, { least, ratio }]) => `; ${way} ${least.toFixed(2)} s, ${ratio.toFixed(2)} times`).join("");
-        say(`${model}, ${one.name}, ${threads === 1 ? "1 thread" : `${threads} threads`}: ours ${figures.ours.toFixed(2)} s, ${figures.tokensPerSecond} tokens/s${ratios}`);
+        say(`${model}, ${dtype}, ${one.name}, ${threads === 1 ? "1 thread" : `${threads} threads`}: ours ${figures.ours.toFixed(2)} s, ${figures.tokensPerSecond} tokens/s${ratios}`);
       }
       ours.end();
       peer?.end();
     }
   }
   const memory = await prefillMemory(await checkpointOf("medium", say), python, isQuick ? [2048, 4096] : [2048, 4096, 8192]);
-  const medium = cases.filter(({ model }) => model === "medium");
+  const exact = cases.filter(({ dtype }) => dtype === "float32");
+  const medium = exact.filter(({ model }) => model === "medium");
   const worst = (way: Request["task"], begins: string): number => Math.min(...medium.filter(({ name }) => name.startsWith(begins)).map(({ peers }) => peers.get(way)?.ratio ?? Number.NaN));
   const ratios = { generate: worst("generate", "rollout"), shared: worst("shared", "rollout"), prefill: worst("prefill", "prefill 2048") };
-  const logitDifference = Math.max(...cases.map((one) => one.logitDifference));
+  const logitDifference = Math.max(...exact.map((one) => one.logitDifference));
   const head = medium.find(({ name, peers }) => name.startsWith("rollout") && (python === null || peers.get("generate")?.ratio === ratios.generate))!;
   return {
     name: "model",

@@ -1,4 +1,4 @@
-"""Qwen2.5-VL in transformers with torch's fused attention, float32: `torch_peer.py FOLDER THREADS`.
+"""Qwen2.5-VL in transformers with torch's fused attention: `torch_peer.py FOLDER THREADS DTYPE`.
 
 Answers each line of standard input, {"task", "ids", "n", "tokens"}, with a line of JSON. Tasks: `prefill` gives the logits of the last token;
 `generate` is transformers' `generate(num_return_sequences=n)`, which computes the prompt for each of its answers; `shared` is a plain loop that
@@ -13,11 +13,11 @@ import torch
 import transformers
 from transformers import DynamicCache, Qwen2_5_VLForConditionalGeneration
 
-folder, threads = sys.argv[1], int(sys.argv[2])
+folder, threads, dtype = sys.argv[1], int(sys.argv[2]), getattr(torch, sys.argv[3])
 torch.set_num_threads(threads)
 torch.set_grad_enabled(False)
 torch.manual_seed(0)
-model = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa").eval()
+model = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype=dtype, attn_implementation="sdpa").eval()
 EOS = model.config.text_config.eos_token_id or 2
 
 
