@@ -1,3 +1,4 @@
+import { expect } from "vitest";
 import { loadTensorFlow, type LoadedTensorFlow } from "@dramascope/tensorflow";
 import { loadQwenVl, type LoadOptions, type Prompt, type QwenVl, type VisionItem } from "@dramascope/qwen-vl";
 import { golden, goldenJson, goldenTensors } from "./goldens.ts";
@@ -17,6 +18,19 @@ export function relativeDifference(actual: ArrayLike<number>, expected: ArrayLik
   return difference(actual, expected) / largest;
 }
 
+/** Tensors that the native side holds; 0 on wasm, where TensorFlow.js counts them all. */
+export function nativeTensors(tf: LoadedTensorFlow["tf"]): number {
+  return (tf.backend() as unknown as { binding?: { getNumOfTensors(): number } }).binding?.getNumOfTensors() ?? 0;
+}
+
+/** Runs an action and expects the tensor count unchanged. */
+export async function leakFree<T>({ tf }: Pick<Reference, "tf">, action: () => Promise<T>): Promise<T> {
+  const before = tf.memory().numTensors;
+  const result = await action();
+  expect(tf.memory().numTensors).toBe(before);
+  return result;
+}
+
 /** text.json of the reference data. */
 export interface TextGolden {
   completions: number[][];
@@ -27,6 +41,7 @@ export interface TextGolden {
 export interface Reference {
   tf: LoadedTensorFlow["tf"];
   backend: LoadedTensorFlow["backend"];
+  binding: LoadedTensorFlow["binding"];
   model: QwenVl;
   items: VisionItem[];
   /** The prompt of text.json under the position rule qwen. */
@@ -53,9 +68,9 @@ function promptOf(ids: ArrayLike<number>, positionIds: Int32Array, vision: Visio
   return { ids: Int32Array.from(ids), positionIds, nextPosition: Math.max(...positionIds) + 1, segments: [], vision, text: "" };
 }
 
-/** Loads the reference model on the best back end, or on wasm. */
-export async function loadReference(prefer?: "wasm"): Promise<Reference> {
-  const { tf, backend } = await loadTensorFlow(prefer === undefined ? { threads: 1 } : { prefer });
+/** Loads the reference model on the given back end, or on the best one. */
+export async function loadReference(loaded?: LoadedTensorFlow): Promise<Reference> {
+  const { tf, backend, binding } = loaded ?? (await loadTensorFlow({ threads: 1 }));
   const load = (options: Partial<LoadOptions> = {}, folder = golden("model")): Promise<QwenVl> => loadQwenVl(folder, { tf, ...options });
   const model = await load();
   const vision = await goldenTensors("vision.safetensors");
@@ -74,7 +89,7 @@ export async function loadReference(prefer?: "wasm"): Promise<Reference> {
     { kind: "image", grid: secondGrid, patches: text["second_image_rows_u8"]!.values as Uint8Array },
   ]);
   return {
-    tf, backend, model, items, prompt: under("qwen"), hf5: under("hf5"), whole: promptOf(ids, Int32Array.from(text["position_ids_qwen"]!.values), items), second,
+    tf, backend, binding, model, items, prompt: under("qwen"), hf5: under("hf5"), whole: promptOf(ids, Int32Array.from(text["position_ids_qwen"]!.values), items), second,
     completions: goldenJson<TextGolden>("text.json").completions, text, features: vision["video_features"]!.values as Float32Array, load,
   };
 }

@@ -1,0 +1,3 @@
+import { describeModelOn } from "./model/on.ts";
+
+await describeModelOn("compiled");

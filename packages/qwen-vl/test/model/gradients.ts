@@ -1,0 +1,132 @@
+import { describe, expect, it } from "vitest";
+import { goldenJson, goldenTensors } from "../goldens.ts";
+import { leakFree, relativeDifference, type Reference } from "../support.ts";
+import { lossOf } from "./loss-of.ts";
+
+interface GradGolden {
+  advantages: number[];
+  group_temperature: number;
+  losses: Record<string, number>;
+  names: string[];
+}
+
+/** Gradients of weights and adapters. */
+export function gradientTests(ref: Reference): void {
+  const { model } = ref;
+  describe("gradients", () => {
+    it("equal the reference for decoder, embedding, norms and tower", async () => {
+      const about = goldenJson<GradGolden>("grads.json");
+      const expected = await goldenTensors("grads.safetensors");
+      const rows = Array.from(expected["embedding_rows"]!.values);
+      const escaped = about.names.map((name) => name.replaceAll(".", "\\."));
+      const set = model.trainable(new RegExp(`^(${escaped.join("|")})$`, "u"));
+      expect([...set.names].sort()).toEqual([...about.names].sort());
+      const cases = [
+        { name: "nll", completions: ref.completions.slice(0, 1), weights: [-1], temperature: 1 },
+        { name: "group", completions: ref.completions, weights: about.advantages.map((a) => -a / 3), temperature: about.group_temperature },
+      ];
+      for (const { name, completions, weights, temperature } of cases) {
+        set.zeroGradients();
+        const { loss } = await leakFree(ref, () => model.logProbsWithGradient(ref.prompt, completions, { temperature, gradient: lossOf(weights) }));
+        expect(Math.abs(loss - about.losses[`${name}_f64`]!)).toBeLessThan(2e-5);
+        let compared = 0;
+        for (const parameter of about.names) {
+          const gold = expected[`${name}/f64/${parameter}`];
+          if (gold === undefined) continue;
+          const all = await set.gradient(parameter)!.data();
+          const own = parameter.includes("embed_tokens") ? Float32Array.from(rows.flatMap((row) => [...all.subarray(row * 64, (row + 1) * 64)])) : all;
+          expect(relativeDifference(own, gold.values), parameter).toBeLessThan(1e-4);
+          compared++;
+        }
+        expect(compared).toBeGreaterThan(10);
+      }
+      const once = await set.readGradients();
+      const frugal = await ref.load({ keepBytes: 0, queryChunk: 7, logitsChunk: 16 });
+      const same = frugal.trainable(new RegExp(`^(${escaped.join("|")})$`, "u"));
+      const group = cases[1]!;
+      await frugal.logProbsWithGradient(ref.prompt, group.completions, { temperature: group.temperature, gradient: lossOf(group.weights) });
+      (await same.readGradients()).forEach((values, i) => {
+        expect(relativeDifference(values, once[i]!), same.names[i]).toBeLessThan(1e-5);
+      });
+      frugal.dispose();
+      await model.logProbsWithGradient(ref.prompt, ref.completions, { temperature: about.group_temperature, gradient: lossOf(about.advantages.map((a) => -a / 3)) });
+      set.scaleGradients(0.5);
+      (await set.readGradients()).forEach((values, i) => {
+        expect(relativeDifference(values, once[i]!)).toBeLessThan(1e-5);
+      });
+      set.dispose();
+    });
+
+    it("add up over groups, for adapters of decoder and tower, alone or in one pass", async () => {
+      const own = await ref.load();
+      await own.attachLora({ r: 2, alpha: 4, targetModules: ["qkv", "mlp.2", "o_proj", "up_proj"] }, { seed: 5 });
+      const set = own.trainable();
+      expect(set.names.filter((n) => n.startsWith("model.visual.")).length).toBe(2 * (3 + 3 + 1));
+      const start = await set.readValues();
+      set.assignAll(start.map((v, i) => v.map((x, j) => x + 0.05 * Math.cos(i + 3 * j))));
+      const groups = [
+        { prompt: ref.second, completions: [[5, 6, 7], [9]] },
+        { prompt: ref.second, completions: [[11, 12]] },
+      ];
+      const loss = lossOf([-0.5, 0.7]);
+      for (const { prompt, completions } of groups) await own.logProbsWithGradient(prompt, completions, { gradient: loss });
+      const apart = await set.readGradients();
+      set.zeroGradients();
+      const together = await own.groupLogProbsWithGradient(groups, {
+        gradient: (logProbs) => {
+          const parts = logProbs.map(loss);
+          return { loss: parts[0]!.loss + parts[1]!.loss, dLogProbs: parts.map((p) => p.dLogProbs) };
+        },
+      });
+      const sums = await set.readGradients();
+      sums.forEach((values, i) => {
+        expect(relativeDifference(values, apart[i]!), set.names[i]).toBeLessThan(1e-4);
+      });
+
+      // Along the gradient the loss falls as fast as its square norm says.
+      const values = await set.readValues();
+      const lossAt = async (step: number): Promise<number> => {
+        set.assignAll(values.map((v, i) => v.map((x, j) => x + step * sums[i]![j]!)));
+        const { logProbs } = await own.groupLogProbs(groups);
+        return logProbs.map(loss).reduce((sum, part) => sum + part.loss, 0);
+      };
+      const norm = await set.gradientNorm();
+      const step = 2e-3 / norm;
+      const slope = ((await lossAt(step)) - (await lossAt(-step))) / (2 * step);
+      expect(Math.abs(slope / norm ** 2 - 1)).toBeLessThan(2e-2);
+      expect(Number.isFinite(together.loss)).toBe(true);
+      own.dispose();
+    });
+
+    it("repeat bit by bit", async () => {
+      const set = model.trainable(/layers\.0\.|merger|embed_tokens/u);
+      const once = async (): Promise<Float32Array[]> => {
+        set.zeroGradients();
+        await model.logProbsWithGradient(ref.second, [[5, 6], [7]], { gradient: lossOf([-1, 0.5]) });
+        return set.readGradients();
+      };
+      const first = await once();
+      expect(Math.max(...first[0]!)).toBeGreaterThan(0);
+      expect(await once()).toEqual(first);
+      set.dispose();
+    });
+
+    it("come with a loud error when the logits are not finite", async () => {
+      const own = await ref.load();
+      const set = own.trainable(/language_model\.norm\.weight$/u);
+      set.assignAll([new Float32Array(64).fill(Number.NaN)]);
+      await leakFree(ref, () => expect(own.logProbs(ref.second, [[3]])).rejects.toThrow(/logits are not finite/));
+      await leakFree(ref, () => expect(own.generate([ref.second], { maxNewTokens: 2 })).rejects.toThrow(/logits of prefill are not finite/));
+      own.dispose();
+      await expect(own.logProbs(ref.second, [[3]])).rejects.toThrow(/was disposed/);
+    });
+
+    it("refuse a loss that is not finite and leave nothing behind", async () => {
+      const set = model.trainable(/layers\.1\.mlp\.down_proj\.weight$/u);
+      const bad = { gradient: (p: Float32Array[]) => ({ loss: Number.NaN, dLogProbs: p }) };
+      await leakFree(ref, () => expect(model.logProbsWithGradient(ref.second, [[3, 4]], bad)).rejects.toThrow(/the loss is NaN/));
+      expect(await set.gradientNorm()).toBe(0);
+      set.dispose();
+    });
+  });
+}

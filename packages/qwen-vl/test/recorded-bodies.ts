@@ -1,0 +1,68 @@
+import { compile, RawTensor, uploadBfloat16, type Body, type Compiled, type LoadedTensorFlow, type OpsDtype, type TensorLike, type TensorSpec } from "@dramascope/tensorflow";
+import type { Tensor } from "@dramascope/qwen-vl";
+import { narrowBrain } from "../src/float-bits.ts";
+import { Runtime } from "../src/runtime.ts";
+
+type Tf = LoadedTensorFlow["tf"];
+
+/** A tensor on the host; bfloat16 values as the float32 that they are. */
+export interface HostTensor extends TensorSpec {
+  values: Float32Array | Int32Array;
+}
+
+/** The first call of one body for inputs of some shapes. */
+export interface RecordedBody {
+  /** Key without what is fixed in the body: `decoder_block`. */
+  name: string;
+  /** Whole key. */
+  key: string;
+  body: Body;
+  inputs: Record<string, HostTensor>;
+  outputs: Record<string, HostTensor>;
+}
+
+/** Reads a tensor of any kind. */
+export function toHost(tf: Tf, tensor: TensorLike): HostTensor {
+  if (!(tensor instanceof RawTensor)) return { shape: [...tensor.shape], dtype: tensor.dtype as OpsDtype, values: (tensor as Tensor).dataSync<"float32" | "int32">().slice() };
+  const widen = compile(tf, "widen", { x: { shape: tensor.shape, dtype: "bfloat16" } }, (ops, { x }) => ({ y: ops.cast(x!, "float32") }), { mode: "eager" });
+  const y = widen({ x: tensor })["y"]!;
+  const values = y.dataSync<"float32">();
+  y.dispose();
+  return { shape: tensor.shape, dtype: "bfloat16", values };
+}
+
+/** Uploads a tensor of any kind. */
+export function fromHost(tf: Tf, { shape, dtype, values }: HostTensor): TensorLike {
+  if (dtype === "bfloat16") return uploadBfloat16(tf, narrowBrain(values as Float32Array), shape);
+  return tf.tensor(values.slice(), [...shape], dtype);
+}
+
+const hostRecord = (tf: Tf, tensors: Readonly<Record<string, TensorLike>>): Record<string, HostTensor> => Object.fromEntries(Object.entries(tensors).map(([name, tensor]) => [name, toHost(tf, tensor)]));
+
+/** Every body that runs meanwhile, with the values of its first call. */
+export async function recordBodies(action: () => Promise<void>): Promise<RecordedBody[]> {
+  const recorded: RecordedBody[] = [];
+  const seen = new WeakSet<Compiled>();
+  const descriptor = Object.getOwnPropertyDescriptor(Runtime.prototype, "prepare")!;
+  const prepare = descriptor.value as Runtime["prepare"];
+  const recording = function (this: Runtime, key: string, given: Readonly<Record<string, TensorLike>>, body: Body): Compiled {
+    const compiled = prepare.call(this, key, given, body) as Compiled;
+    if (seen.has(compiled)) return compiled;
+    const call = (tensors: Readonly<Record<string, TensorLike>>): Record<string, Tensor> => {
+      if (seen.has(compiled)) return compiled(tensors);
+      seen.add(compiled);
+      const inputs = hostRecord(this.tf, tensors);
+      const results = compiled(tensors);
+      recorded.push({ name: key.split(":")[0]!, key, body, inputs, outputs: hostRecord(this.tf, results) });
+      return results;
+    };
+    return Object.assign(call, { mode: compiled.mode, async: compiled.async, dispose: compiled.dispose });
+  };
+  Object.defineProperty(Runtime.prototype, "prepare", { ...descriptor, value: recording });
+  try {
+    await action();
+  } finally {
+    Object.defineProperty(Runtime.prototype, "prepare", descriptor);
+  }
+  return recorded;
+}
