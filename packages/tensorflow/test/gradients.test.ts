@@ -1,7 +1,7 @@
 import { createRandom } from "@dramascope/schema";
 import { compile, loadTensorFlow, type LoadedTensorFlow } from "@dramascope/tensorflow";
+import { gradientsByTensorFlow, type Forward } from "@dramascope/tensorflow/testing";
 import { beforeAll, describe, expect, it } from "vitest";
-import { gradientsByTensorFlow, type Forward } from "./gradients-by-tensorflow.ts";
 import { nativeTensors, needsKoffi } from "./support.ts";
 
 let loaded: LoadedTensorFlow;
@@ -28,7 +28,7 @@ const cases: [name: string, shapes: Readonly<Record<string, readonly number[]>>,
 const STEP = 2 ** -7;
 
 describe("TensorFlow's gradient of a recorded body equals central differences", () => {
-  it.for(cases)("%s", ([name, shapes, forward], { skip }) => {
+  it.for(cases)("%s", ([, shapes, forward], { skip }) => {
     needsKoffi(loaded, skip);
     const { tf } = loaded;
     const before = [tf.memory().numTensors, nativeTensors(tf)];
@@ -42,7 +42,7 @@ describe("TensorFlow's gradient of a recorded body equals central differences", 
       const { y } = run(tensors());
       const weights = draw(y!.shape);
       const value = (): number => tf.tidy(() => Array.from(run(tensors())["y"]!.dataSync()).reduce((sum, each, i) => sum + each * weights[i]!, 0));
-      const gradients = gradientsByTensorFlow(tf, `Gradient_${name.replaceAll(/\W/gu, "_")}`, forward, tensors(), Object.keys(shapes), tf.tensor(weights, y!.shape));
+      const gradients = gradientsByTensorFlow(tf, forward, tensors(), Object.keys(shapes), tf.tensor(weights, y!.shape));
       Object.keys(shapes).forEach((key, k) => {
         const given = gradients[k]!.dataSync();
         const data = values.get(key)!;
