@@ -8,7 +8,7 @@ import { foldedWeight } from "./train/fold.ts";
 import { disposeLora, freshLora, loadedLora, loraParameters, readLora } from "./train/lora.ts";
 import type { LoraState } from "./train/lora.ts";
 import type { TrainableParameter } from "./train/trainable.ts";
-import type { AdapterChoice, LoraAdapter, LoraConfig } from "./types.ts";
+import type { AdapterChoice, AttachLoraOptions, LoraAdapter, LoraConfig } from "./types.ts";
 import type { Weights } from "./weights.ts";
 
 /** The adapters of one model, which of them is active, and which one is merged into the weights. */
@@ -35,14 +35,17 @@ export class Adapters {
   }
 
   /** Attaches a folder or a fresh adapter and makes it active. */
-  async attach(source: string | LoraConfig, options: { name?: string; trainable?: boolean; seed?: number }): Promise<LoraAdapter> {
+  async attach(source: string | LoraConfig, options: AttachLoraOptions): Promise<LoraAdapter> {
     const name = options.name ?? (typeof source === "string" ? basename(source) : "default");
     if (name === "none" || name === "active" || name === "") throw new QwenVlError(`an adapter cannot be called ${JSON.stringify(name)}`, { code: "BAD_OPTION", hint: "Give another name." });
     if (this.#states.has(name)) throw new QwenVlError(`there is an adapter ${JSON.stringify(name)} already`, { code: "ADAPTER_NAME", hint: "Give another name, or dispose the first." });
-    const state =
-      typeof source === "string"
-        ? loadedLora(this.#runtime, this.#weights, name, await readAdapter(source), source, options.trainable ?? true)
-        : freshLora(this.#runtime, this.#weights, name, source, options.seed ?? 0, options.trainable ?? true);
+    const { seed = 0, trainable = true } = options;
+    const withOptions = (config: LoraConfig): LoraConfig => (options.dropout === undefined ? config : { ...config, dropout: options.dropout });
+    let state: LoraState;
+    if (typeof source === "string") {
+      const { config, modules } = await readAdapter(source);
+      state = loadedLora(this.#runtime, this.#weights, name, { config: withOptions(config), modules }, source, trainable);
+    } else state = freshLora(this.#runtime, this.#weights, name, withOptions(source), seed, trainable);
     this.#states.set(name, state);
     this.#active = name;
     return { name, config: state.config, modules: [...state.modules.keys()], dispose: () => { this.#remove(name); } };
@@ -93,6 +96,11 @@ export class Adapters {
   unmerge(): void {
     for (const [module, original] of this.#merged?.originals ?? []) this.#weights.exchange(`${module}.weight`, original).dispose();
     this.#merged = undefined;
+  }
+
+  /** Share of an adapter's inputs that its training drops. */
+  dropout(name: string): number {
+    return this.#state(name).config.dropout ?? 0;
   }
 
   /** The active adapter's matrices. */

@@ -20,9 +20,11 @@ export { createTokenizer, readTokenizer } from "./tokenizer.ts";
 export { parseAdapterConfig, readAdapter, writeAdapter, type AdapterFiles, type AdapterModule } from "./train/adapter-files.ts";
 export type {
   AdapterChoice,
+  AttachLoraOptions,
   ChatMessage,
   ChatPart,
   CompletionGroup,
+  DropoutOptions,
   GenerateOptions,
   GradientOptions,
   Grid,

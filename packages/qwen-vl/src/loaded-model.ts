@@ -10,13 +10,14 @@ import { saveWeights } from "./save-weights.ts";
 import type { SaveWeightsOptions } from "./save-weights.ts";
 import { decodesFused } from "./text/decode-step.ts";
 import { forwardLogits } from "./text/logits.ts";
+import type { Dropout } from "./train/dropout.ts";
 import { foldedView } from "./train/fold.ts";
 import { scoreGroups } from "./train/score.ts";
 import type { ScoreGroupsOptions, Scores } from "./train/score.ts";
 import { ParameterSet } from "./train/trainable.ts";
 import type { TrainableParameter } from "./train/trainable.ts";
 import type {
-  AdapterChoice, ChatMessage, CompletionGroup, GenerateOptions, GradientOptions, GroupGradientOptions, LoraAdapter, LoraConfig, PrepareOptions, Prompt, QwenTokenizer, QwenVl, QwenVlConfig, Sample,
+  AdapterChoice, AttachLoraOptions, ChatMessage, CompletionGroup, GenerateOptions, GradientOptions, GroupGradientOptions, LoraAdapter, LoraConfig, PrepareOptions, Prompt, QwenTokenizer, QwenVl, QwenVlConfig, Sample,
   ScoreOptions, Tensor2D, TrainableSet, VisionFeatures, VisionItem,
 } from "./types.ts";
 import { runTower } from "./vision/tower.ts";
@@ -122,7 +123,8 @@ export class LoadedModel implements QwenVl {
     groups: readonly CompletionGroup[], options: ScoreOptions & GroupGradientOptions,
   ): Promise<{ loss: number; logProbs: Float32Array[][]; entropy?: Float32Array[][] }> {
     this.#alive();
-    const training = { sink: this.#sink(options.adapter), gradient: ({ logProbs, entropy }: Scores) => options.gradient(logProbs, entropy) };
+    const sink = this.#sink(options.adapter);
+    const training = { sink, dropout: this.#dropout(sink, options.dropoutSeed), gradient: ({ logProbs, entropy }: Scores) => options.gradient(logProbs, entropy) };
     const { scores, loss = 0 } = await scoreGroups(this.#core, this.#adapters.view(options.adapter), groups, { ...scoring(options), training });
     return { loss, ...scores };
   }
@@ -139,7 +141,7 @@ export class LoadedModel implements QwenVl {
     }
   }
 
-  async attachLora(source: string | LoraConfig, options: { name?: string; trainable?: boolean; seed?: number } = {}): Promise<LoraAdapter> {
+  async attachLora(source: string | LoraConfig, options: AttachLoraOptions = {}): Promise<LoraAdapter> {
     this.#alive();
     return this.#adapters.attach(source, options);
   }
@@ -206,6 +208,20 @@ export class LoadedModel implements QwenVl {
     }
     if (this.#adapters.merged !== undefined) throw new QwenVlError("gradients need unmerged weights", { code: "MERGED", hint: "Call unmergeLora() first." });
     return sink;
+  }
+
+  /** What the adapter under training drops. */
+  #dropout(sink: ParameterSet, seed: number | undefined): Dropout | undefined {
+    if (sink.adapter === undefined) return undefined;
+    const share = this.#adapters.dropout(sink.adapter);
+    if (share === 0) return undefined;
+    if (seed === undefined) {
+      throw new QwenVlError(`the adapter ${JSON.stringify(sink.adapter)} trains with dropout ${share}: dropoutSeed is missing`, {
+        code: "BAD_OPTION", hint: "Give another dropoutSeed at every step, or attach the adapter with dropout: 0.",
+      });
+    }
+    if (!Number.isSafeInteger(seed) || seed < 0) throw new QwenVlError(`dropoutSeed must be an integer from 0 to 2^53 - 1, got ${seed}`, { code: "BAD_OPTION" });
+    return { share, seed };
   }
 
   #alive(): void {

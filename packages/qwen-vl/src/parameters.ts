@@ -6,8 +6,8 @@ export interface ModuleTensors {
   /** [in, out]. */
   weight: TensorLike;
   bias?: TensorLike | undefined;
-  /** Low-rank part that is not folded into the weight. */
-  lora?: { a: Tensor; b: Tensor; scale: number } | undefined;
+  /** Low-rank part that is not folded into the weight; `kept`, bool [rows, in], is the mask of a dropout. */
+  lora?: { a: Tensor; b: Tensor; scale: number; kept?: Tensor } | undefined;
 }
 
 /** The parameters a call works with; names are new-style. */
@@ -49,6 +49,7 @@ export function blockInputs(view: ParameterView, names: BlockNames): BlockInputs
     if (module.lora === undefined) continue;
     tensors[`${local}.lora_A`] = module.lora.a;
     tensors[`${local}.lora_B`] = module.lora.b;
+    if (module.lora.kept !== undefined) tensors[`${local}.lora_kept`] = module.lora.kept;
     loraScales[local] = module.lora.scale;
   }
   return { tensors, loraScales };

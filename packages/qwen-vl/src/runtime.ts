@@ -4,7 +4,7 @@ import { mixedOps, type MatrixProducts } from "./ops/mixed.ts";
 import type { Tensor, Tf } from "./types.ts";
 
 function dtypeOf({ dtype }: TensorLike): OpsDtype {
-  return dtype === "int32" || dtype === "bfloat16" ? dtype : "float32";
+  return dtype === "int32" || dtype === "bool" || dtype === "bfloat16" ? dtype : "float32";
 }
 
 /** Compiled bodies that one model keeps. */
@@ -60,6 +60,11 @@ export class Runtime {
   /** An int32 tensor on the back end. */
   ints(values: Int32Array, shape: readonly number[]): Tensor {
     return this.tf.tensor(values, [...shape], "int32");
+  }
+
+  /** A bool tensor on the back end, of ones and zeros. */
+  flags(values: Uint8Array, shape: readonly number[]): Tensor {
+    return this.tf.tensor(values, [...shape], "bool");
   }
 
   /** Frees all compiled bodies. */

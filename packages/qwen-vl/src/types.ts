@@ -176,8 +176,17 @@ export interface ScoreOptions {
   signal?: AbortSignal;
 }
 
+/** Which entries a gradient call drops. */
+export interface DropoutOptions {
+  /**
+   * Needed when the adapter under training has a dropout above 0, else not read: an integer from 0 to 2⁵³ − 1. The same seed drops the
+   * same entries on every back end; give another one at every step. A prompt is computed once for all its completions, so they share what its rows drop.
+   */
+  dropoutSeed?: number;
+}
+
 /** Options of a gradient. */
-export interface GradientOptions {
+export interface GradientOptions extends DropoutOptions {
   /** Receives the log-probabilities, gives the loss and its derivative by each of them. */
   gradient(logProbs: Float32Array[], entropy?: Float32Array[]): { loss: number; dLogProbs: ArrayLike<number>[] };
 }
@@ -189,7 +198,7 @@ export interface CompletionGroup {
 }
 
 /** Options of a gradient over several groups. */
-export interface GroupGradientOptions {
+export interface GroupGradientOptions extends DropoutOptions {
   /** As in {@link GradientOptions}, by group and completion. */
   gradient(logProbs: Float32Array[][], entropy?: Float32Array[][]): { loss: number; dLogProbs: readonly (readonly ArrayLike<number>[])[] };
 }
@@ -239,7 +248,10 @@ export interface LoraConfig {
   /** Rank. */
   r: number;
   alpha: number;
-  /** Share of the adapter's inputs dropped in training. Only 0 is served. */
+  /**
+   * Share of the adapter's inputs that gradient calls drop, at least 0 and below 1; the others are scaled by 1 / (1 − dropout). Nothing else drops:
+   * not `generate`, `logProbs`, `forward` or a merge. Default 0.
+   */
   dropout?: number;
   /** Suffix list, or a regular expression for the whole module name. Default the decoder's seven linears. */
   targetModules?: string | readonly string[];
@@ -248,6 +260,18 @@ export interface LoraConfig {
   rslora?: boolean;
   rankPattern?: Readonly<Record<string, number>>;
   alphaPattern?: Readonly<Record<string, number>>;
+}
+
+/** Options of `attachLora`. */
+export interface AttachLoraOptions {
+  /** Name among the model's adapters. Default the folder's, or `default`. */
+  name?: string;
+  /** Lets `trainable()` take its matrices. Default true. */
+  trainable?: boolean;
+  /** Seed of a fresh adapter's values. Default 0. */
+  seed?: number;
+  /** In place of the dropout that the folder or configuration names. */
+  dropout?: number;
 }
 
 /** An attached adapter. */
@@ -307,7 +331,7 @@ export interface QwenVl {
   forward(prompt: Prompt, options?: { completion?: ArrayLike<number>; rows?: "last" | "all" | ArrayLike<number>; positionIds?: Int32Array; adapter?: AdapterChoice }): Promise<{ logits: Tensor2D; dispose(): void }>;
   /** Log-probability of each completion token, the prompt computed once. */
   logProbs(prompt: Prompt, completions: readonly ArrayLike<number>[], options?: ScoreOptions): Promise<{ logProbs: Float32Array[]; entropy?: Float32Array[] }>;
-  /** The same, and the gradient of a loss added to the trainable set's sums. */
+  /** The same, and the gradient of a loss added to the trainable set's sums; an adapter with dropout gives the log-probabilities that are left. */
   logProbsWithGradient(prompt: Prompt, completions: readonly ArrayLike<number>[], options: ScoreOptions & GradientOptions): Promise<{ loss: number; logProbs: Float32Array[]; entropy?: Float32Array[] }>;
   /** `logProbs` for several groups in one pass, faster for short ones: prompts and completions are padded to common lengths. */
   groupLogProbs(groups: readonly CompletionGroup[], options?: ScoreOptions): Promise<{ logProbs: Float32Array[][]; entropy?: Float32Array[][] }>;
@@ -316,7 +340,7 @@ export interface QwenVl {
   /** Answers by prompt and sample. */
   generate(prompts: readonly Prompt[], options: GenerateOptions): Promise<Sample[][]>;
   /** Attaches an adapter folder, or a fresh adapter, and makes it the active one. */
-  attachLora(source: string | LoraConfig, options?: { name?: string; trainable?: boolean; seed?: number }): Promise<LoraAdapter>;
+  attachLora(source: string | LoraConfig, options?: AttachLoraOptions): Promise<LoraAdapter>;
   setActiveAdapter(name: string): void;
   mergeLora(name?: string): Promise<void>;
   unmergeLora(): Promise<void>;

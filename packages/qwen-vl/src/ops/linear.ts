@@ -1,13 +1,15 @@
 import type { Ops } from "@dramascope/tensorflow";
 
-/** Low-rank addition to a linear: y += scale · (x Aᵀ) Bᵀ. */
+/** Low-rank addition to a linear: y += scale · (x Aᵀ) Bᵀ, of the kept entries of x only where there is a mask. */
 interface LowRank<V> {
   /** [r, in]. */
   a: V;
   /** [out, r]. */
   b: V;
-  /** Factor of the product, constant of the body. */
+  /** Factor of the product, constant of the body; with a mask it makes up for the dropped entries. */
   scale: number;
+  /** Entries of x that the product reads, bool [n, in]; undefined = all. */
+  kept?: V | undefined;
 }
 
 /** Weights of one linear as values of a body. */
@@ -42,7 +44,7 @@ export function linear<V>(ops: Ops<V>, x: V, l: LinearValues<V>): V {
   let y = ops.matmul(x, l.weight);
   if (l.bias !== undefined) y = ops.add(y, l.bias);
   if (l.lora !== undefined) {
-    const low = ops.mul(ops.matmul(x, l.lora.a, { transposeB: true }), ops.scalar(l.lora.scale));
+    const low = ops.mul(ops.matmul(keptOf(ops, x, l.lora), l.lora.a, { transposeB: true }), ops.scalar(l.lora.scale));
     y = ops.add(y, ops.matmul(low, l.lora.b, { transposeB: true }));
   }
   return y;
@@ -57,10 +59,15 @@ export function linearVjp<V>(ops: Ops<V>, x: V, l: LinearValues<V>, dy: V, wants
   if (l.lora === undefined || !(wants.x || wants.lora)) return out;
   const scale = ops.scalar(l.lora.scale);
   const dLow = ops.mul(ops.matmul(dy, l.lora.b), scale);
-  if (out.x !== undefined) out.x = ops.add(out.x, ops.matmul(dLow, l.lora.a));
+  if (out.x !== undefined) out.x = ops.add(out.x, keptOf(ops, ops.matmul(dLow, l.lora.a), l.lora));
   if (!wants.lora) return out;
-  const low = ops.mul(ops.matmul(x, l.lora.a, { transposeB: true }), scale);
+  const given = keptOf(ops, x, l.lora);
+  const low = ops.mul(ops.matmul(given, l.lora.a, { transposeB: true }), scale);
   out.b = ops.matmul(dy, low, { transposeA: true });
-  out.a = ops.matmul(dLow, x, { transposeA: true });
+  out.a = ops.matmul(dLow, given, { transposeA: true });
   return out;
+}
+
+function keptOf<V>(ops: Ops<V>, x: V, { kept }: LowRank<V>): V {
+  return kept === undefined ? x : ops.mul(x, ops.cast(kept, "float32"));
 }

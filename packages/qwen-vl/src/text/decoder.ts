@@ -15,14 +15,14 @@ export interface DecoderShape extends HeadShape {
   queryChunk: number;
 }
 
-/** A linear's values among the inputs of a body: `NAME.weight`, `NAME.bias`, `NAME.lora_A`, `NAME.lora_B`. */
+/** A linear's values among the inputs of a body: `NAME.weight`, `NAME.bias`, `NAME.lora_A`, `NAME.lora_B`, `NAME.lora_kept`. */
 export function linearInputs<V>(inputs: Inputs<V>, name: string, loraScales: Readonly<Record<string, number>>): LinearValues<V> {
   const a = inputs[`${name}.lora_A`];
   const b = inputs[`${name}.lora_B`];
   return {
     weight: inputs[`${name}.weight`]!,
     bias: inputs[`${name}.bias`],
-    lora: a === undefined || b === undefined ? undefined : { a, b, scale: loraScales[name]! },
+    lora: a === undefined || b === undefined ? undefined : { a, b, scale: loraScales[name]!, kept: inputs[`${name}.lora_kept`] },
   };
 }
 

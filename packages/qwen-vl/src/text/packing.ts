@@ -1,4 +1,5 @@
 import { MASKED } from "../ops/attention.ts";
+import type { RowPart } from "../train/dropout.ts";
 import type { RowLayout } from "./shared-prefix.ts";
 
 /** What packing needs of a prompt. */
@@ -42,6 +43,13 @@ export function bucketLength(n: number, step = 16): number {
 /** Row of the first token of group `index`. */
 export function promptStart(layout: RowLayout, index: number): number {
   return index * layout.promptRows;
+}
+
+/** The rows of a layout by prompt and completion. */
+export function rowParts({ prompts, promptRows, completions, completionRows }: RowLayout): RowPart[] {
+  const all = Array.from({ length: prompts }, (_, b): RowPart => ({ name: `prompt ${b}`, rows: promptRows }));
+  for (let b = 0; b < prompts; b++) for (let n = 0; n < completions; n++) all.push({ name: `prompt ${b} completion ${n}`, rows: completionRows });
+  return all;
 }
 
 /**

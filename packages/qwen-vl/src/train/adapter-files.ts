@@ -55,7 +55,7 @@ const CONFIG_FILE = "adapter_config.json";
 const TENSOR_FILE = "adapter_model.safetensors";
 
 /**
- * Reads PEFT's adapter_config.json. Dropout concerns training only and is left out.
+ * Reads PEFT's adapter_config.json.
  *
  * @param folder Name for error messages.
  * @throws QwenVlError `ADAPTER_INVALID` naming the field that is wrong or asks for what is not served, such as DoRA.
@@ -87,10 +87,13 @@ export function parseAdapterConfig(json: unknown, folder = "adapter_config.json"
   };
   const r = positive("r");
   if (!Number.isInteger(r)) refuse(folder, `r is ${r}, expected an integer`);
+  const dropout = fields["lora_dropout"] ?? 0;
+  if (typeof dropout !== "number" || !(dropout >= 0 && dropout < 1)) refuse(folder, `lora_dropout is ${JSON.stringify(dropout)}, expected a number from 0 to below 1`);
   const optional = { targetModules: names("target_modules"), excludeModules: names("exclude_modules"), rankPattern: pattern("rank_pattern"), alphaPattern: pattern("alpha_pattern") };
   return {
     r,
     alpha: positive("lora_alpha"),
+    dropout,
     rslora: fields["use_rslora"] === true,
     ...Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== undefined)),
   };

@@ -32,7 +32,7 @@ export function backward(
     const wantsX = i > lowest || belowLayers;
     dx = runBackward(runtime, arena, {
       key: `decoder_block_vjp:${layoutKey(core, rows.layout)}:${kept.length}`,
-      names: decoderLayerNames(i), view, sink, wantsX,
+      names: decoderLayerNames(i), view, sink, wantsX, dropout: state.dropout,
       inputs: { ...layerRowInputs(rows, hidden[i]!), dy: before, ...Object.fromEntries(kept.map((tensor, k) => [`kept${k}`, tensor])) },
       vjp: (ops, v, loraScales, wants) => {
         const known = kept.map((_, k) => v[`kept${k}`]!);

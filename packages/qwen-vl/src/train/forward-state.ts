@@ -2,6 +2,7 @@ import type { RowTensors } from "../text/forward.ts";
 import type { PackedRows } from "../text/packing.ts";
 import type { PlacedFeatures } from "../text/vision-rows.ts";
 import type { Tensor } from "../types.ts";
+import type { RowDropout } from "./dropout.ts";
 
 /** One chunk of scored rows: predictors and targets, padded to a bucket. */
 export interface HeadChunk {
@@ -22,6 +23,8 @@ export interface ForwardState {
   /** Input of every layer, then the last layer's output; only the latter without training. */
   hidden: Tensor[];
   chunks: HeadChunk[];
+  /** What the layers dropped. */
+  dropout: RowDropout | undefined;
   /** Results inside every layer that its backward need not compute again; empty lists when memory forbids. */
   kept: Tensor[][];
 }

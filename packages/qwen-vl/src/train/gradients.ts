@@ -5,6 +5,8 @@ import type { BlockNames, ParameterView } from "../parameters.ts";
 import type { Runtime } from "../runtime.ts";
 import type { BlockWants } from "../text/decoder.ts";
 import type { Tensor } from "../types.ts";
+import { withDropout } from "./dropout.ts";
+import type { RowDropout } from "./dropout.ts";
 
 /** Accumulators of gradients by full parameter name, in PyTorch's shapes. */
 export interface GradientSink {
@@ -28,6 +30,8 @@ export interface BlockBackward {
   inputs: Readonly<Record<string, Tensor>>;
   /** Whether the gradient of the block's input is wanted. */
   wantsX: boolean;
+  /** What the block's forward dropped. */
+  dropout: RowDropout | undefined;
   /** The body's computation, made of the values, scales and wants. */
   vjp<V>(ops: Ops<V>, inputs: Inputs<V>, loraScales: Readonly<Record<string, number>>, wants: BlockWants): Record<string, V>;
 }
@@ -39,6 +43,10 @@ function wantedParameters(names: BlockNames, tensors: Readonly<Record<string, Te
 
 /** Runs a block's backward, adds its parameter gradients to the sink and returns the gradient of the block's input when wanted. */
 export function runBackward(runtime: Runtime, arena: Arena, block: BlockBackward): Tensor | undefined {
+  return withDropout(runtime, block.view, block.dropout, (view) => runBlock(runtime, arena, { ...block, view }));
+}
+
+function runBlock(runtime: Runtime, arena: Arena, block: BlockBackward): Tensor | undefined {
   const { names, sink, wantsX } = block;
   const { tensors, loraScales } = blockInputs(block.view, names);
   const wanted = wantedParameters(names, tensors, sink);

@@ -79,7 +79,7 @@ function checkConfig(config: LoraConfig): void {
   const { r, alpha, dropout = 0 } = config;
   if (!Number.isInteger(r) || r < 1) throw new QwenVlError(`LoRA rank r must be a positive integer, got ${r}`, { code: "BAD_OPTION" });
   if (!(alpha > 0)) throw new QwenVlError(`LoRA alpha must be above 0, got ${alpha}`, { code: "BAD_OPTION" });
-  if (dropout !== 0) throw new QwenVlError(`LoRA dropout ${dropout} is not served`, { code: "BAD_OPTION", hint: "Leave dropout out or set it to 0." });
+  if (!(dropout >= 0 && dropout < 1)) throw new QwenVlError(`LoRA dropout must be at least 0 and below 1, got ${dropout}`, { code: "BAD_OPTION", hint: "It is the share of inputs that training drops, such as 0.05." });
 }
 
 /**
@@ -102,6 +102,7 @@ export function freshLora(runtime: Runtime, weights: Weights, name: string, conf
 
 /** An adapter from the contents of its folder. */
 export function loadedLora(runtime: Runtime, weights: Weights, name: string, files: AdapterFiles, where: string, trainable: boolean): LoraState {
+  checkConfig(files.config);
   const known = new Set(injectableModules(weights));
   const refuse = (what: string): never => {
     throw new QwenVlError(`${where}: ${what}`, { code: "ADAPTER_MISMATCH", hint: "The adapter must have been trained for this model." });

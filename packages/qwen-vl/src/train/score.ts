@@ -6,13 +6,15 @@ import { rmsNorm } from "../ops/elementwise.ts";
 import { entropyOf, headLogits, logSoftmaxAt, pick } from "../ops/log-prob.ts";
 import type { ParameterView } from "../parameters.ts";
 import { embedRows, headInputs, headValues, rowTensors, runLayer } from "../text/forward.ts";
-import { bucketLength, packRows, promptStart, unpackTokens } from "../text/packing.ts";
+import { bucketLength, packRows, promptStart, rowParts, unpackTokens } from "../text/packing.ts";
 import type { PackedRows, PromptGroup } from "../text/packing.ts";
 import { rowCount } from "../text/shared-prefix.ts";
 import type { RowLayout } from "../text/shared-prefix.ts";
 import { placeFeatures } from "../text/vision-rows.ts";
 import type { Prompt, Tensor } from "../types.ts";
 import { backward } from "./backward.ts";
+import { withDropout } from "./dropout.ts";
+import type { Dropout } from "./dropout.ts";
 import type { ForwardState, HeadChunk } from "./forward-state.ts";
 import type { GradientSink } from "./gradients.ts";
 
@@ -35,7 +37,7 @@ export interface ScoreGroupsOptions {
   entropy: boolean;
   signal?: AbortSignal | undefined;
   /** Back-propagates the callback's loss into the sink. */
-  training?: { sink: GradientSink; gradient(scores: Scores): LossGradient } | undefined;
+  training?: { sink: GradientSink; dropout: Dropout | undefined; gradient(scores: Scores): LossGradient } | undefined;
 }
 
 /** Whether the products and probabilities of all layers may be kept. */
@@ -139,16 +141,17 @@ export async function scoreGroups(
     const packed = packRows(groups);
     const starts = groups.map((_, i) => promptStart(packed.layout, i));
     const trainsTower = training?.sink.touches("model.visual.") ?? false;
-    const placed = await placeFeatures(core, arena, view, groups.map((g) => g.prompt), starts, { train: trainsTower, signal: options.signal });
+    const placed = await placeFeatures(core, arena, view, groups.map((g) => g.prompt), starts, { train: trainsTower, dropout: training?.dropout, signal: options.signal });
     const ids = arena.add(runtime.ints(packed.ids, [packed.ids.length]));
     const rows = rowTensors(core, arena, packed);
     const hidden = [embedRows(core, arena, view, ids, placed.features, placed.rows)];
     const keeps = training !== undefined && keepsResults(core, packed.layout);
     const kept: Tensor[][] = [];
+    const dropout = training?.dropout && { ...training.dropout, parts: rowParts(packed.layout) };
     for (let i = 0; i < config.text.layers; i++) {
       options.signal?.throwIfAborted();
       const x = hidden.at(-1)!;
-      const { y, kept: inner } = runLayer(core, arena, view, i, rows, x, keeps ? "kept" : "none");
+      const { y, kept: inner } = withDropout(runtime, view, dropout, (own) => runLayer(core, arena, own, i, rows, x, keeps ? "kept" : "none"));
       kept.push(inner);
       if (training === undefined) {
         arena.free(x);
@@ -156,7 +159,7 @@ export async function scoreGroups(
       }
       hidden.push(y);
     }
-    const state: ForwardState = { packed, rows, placed, ids, hidden, chunks: headChunks(packed, core.logitsChunk), kept };
+    const state: ForwardState = { packed, rows, placed, ids, hidden, chunks: headChunks(packed, core.logitsChunk), dropout, kept };
     const scores = await readScores(core, arena, view, state, options);
     if (training === undefined) return { scores };
     const { loss, dLogProbs } = training.gradient(scores);

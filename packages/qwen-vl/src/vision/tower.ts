@@ -5,6 +5,8 @@ import { QwenVlError } from "../errors.ts";
 import { blockInputs, MERGER_NAMES, PATCH_EMBED, visionBlockNames } from "../parameters.ts";
 import type { ParameterView } from "../parameters.ts";
 import { ropeAngles, visionRope } from "../text/rope.ts";
+import { withDropout } from "../train/dropout.ts";
+import type { Dropout, RowDropout } from "../train/dropout.ts";
 import { runBackward } from "../train/gradients.ts";
 import type { GradientSink } from "../train/gradients.ts";
 import type { Grid, Tensor, Tensor2D, VisionItem } from "../types.ts";
@@ -34,6 +36,8 @@ interface TowerCall {
   sin: Tensor;
   order: Tensor;
   inverse: Tensor;
+  /** What the adapters of the blocks and of the merger drop. */
+  dropout: { blocks: RowDropout; merger: RowDropout } | undefined;
 }
 
 /** Values of a batch that its backward needs. */
@@ -106,7 +110,12 @@ function patchRows(core: Core, items: readonly VisionItem[], call: Pick<TowerCal
   return out;
 }
 
-function prepareCall(core: Core, arena: Arena, batch: TowerBatch): TowerCall {
+/** Dropout of equal items, each with a stream of its own. */
+function itemDropout(dropout: Dropout, items: readonly number[], rows: number): RowDropout {
+  return { ...dropout, parts: items.map((place) => ({ name: `item ${place}`, rows })) };
+}
+
+function prepareCall(core: Core, arena: Arena, batch: TowerBatch, dropout: Dropout | undefined): TowerCall {
   const { vision } = core.config;
   const [t, h, w] = batch.grid;
   const layout = frameLayout(h, w, vision);
@@ -126,6 +135,7 @@ function prepareCall(core: Core, arena: Arena, batch: TowerBatch): TowerCall {
     sin: arena.add(core.runtime.floats(angles.sin, [h * w, headDim / 2])),
     order: spread(layout.places),
     inverse: spread(layout.units),
+    dropout: dropout && { blocks: itemDropout(dropout, batch.items, t * h * w), merger: itemDropout(dropout, batch.items, t * perFrame) },
   };
 }
 
@@ -138,9 +148,10 @@ function shapeKey(shape: Omit<VisionShape, "loraScales">): string {
   return JSON.stringify([shape.frames, shape.patches, shape.heads, shape.runs, shape.queryChunk]);
 }
 
-function runBatch(core: Core, arena: Arena, view: ParameterView, items: readonly VisionItem[], batch: TowerBatch, keep: boolean): { features: Tensor2D[]; saved: TowerSaved } {
+function runBatch(core: Core, arena: Arena, view: ParameterView, items: readonly VisionItem[], batch: TowerBatch, options: TowerOptions): { features: Tensor2D[]; saved: TowerSaved } {
   const { runtime, config } = core;
-  const call = prepareCall(core, arena, batch);
+  const { keep } = options;
+  const call = prepareCall(core, arena, batch, options.dropout);
   const rows = call.shape.frames * call.shape.patches;
   const values = patchRows(core, items, call);
   const patches = arena.add(runtime.floats(values, [rows, values.length / rows]));
@@ -150,30 +161,43 @@ function runBatch(core: Core, arena: Arena, view: ParameterView, items: readonly
   const saved: TowerSaved = { call, patches, inputs: [x] };
   for (let i = 0; i < config.vision.depth; i++) {
     const shape = blockShape(core, call, i);
-    const { tensors, loraScales } = blockInputs(view, visionBlockNames(i));
-    const body: Body = (ops, v) => ({ y: visionBlock(ops, v, { ...shape, loraScales }).y });
-    const key = `vision_block:${shapeKey(shape)}:${JSON.stringify(loraScales)}`;
-    const y = arena.add(runtime.run(key, { x, cos: call.cos, sin: call.sin, ...tensors }, body)["y"]!);
+    const y = withDropout(runtime, view, call.dropout?.blocks, (own) => {
+      const { tensors, loraScales } = blockInputs(own, visionBlockNames(i));
+      const body: Body = (ops, v) => ({ y: visionBlock(ops, v, { ...shape, loraScales }).y });
+      const key = `vision_block:${shapeKey(shape)}:${JSON.stringify(loraScales)}`;
+      return arena.add(runtime.run(key, { x, cos: call.cos, sin: call.sin, ...tensors }, body)["y"]!);
+    });
     if (keep) saved.inputs.push(y);
     else arena.free(x);
     x = y;
   }
   const unit = config.vision.spatialMergeSize ** 2;
-  const { tensors, loraScales } = blockInputs(view, MERGER_NAMES);
   const count = batch.items.length;
-  const body: Body = (ops, v) => {
-    const all = merger(ops, v, unit, loraScales).y;
-    const parts = count === 1 ? [all] : ops.split(all, new Array<number>(count).fill(rows / unit / count), 0);
-    return Object.fromEntries(parts.map((part, i) => [`item${i}`, part]));
-  };
-  const out = arena.addAll(runtime.run(`merger:${count}:${JSON.stringify(loraScales)}`, { x, order: call.order, ...tensors }, body));
+  const out = withDropout(runtime, view, call.dropout?.merger, (own) => {
+    const { tensors, loraScales } = blockInputs(own, MERGER_NAMES);
+    const body: Body = (ops, v) => {
+      const all = merger(ops, v, unit, loraScales).y;
+      const parts = count === 1 ? [all] : ops.split(all, new Array<number>(count).fill(rows / unit / count), 0);
+      return Object.fromEntries(parts.map((part, i) => [`item${i}`, part]));
+    };
+    return arena.addAll(runtime.run(`merger:${count}:${JSON.stringify(loraScales)}`, { x, order: call.order, ...tensors }, body));
+  });
   if (!keep) arena.free(x, call.cos, call.sin, call.order, call.inverse);
   return { features: batch.items.map((_, i) => out[`item${i}`] as Tensor2D), saved };
 }
 
-/** Features of items in their order, owned by the arena; with `keep` also what the backward needs. */
+/** Options of {@link runTower}. */
+export interface TowerOptions {
+  /** Also gives what the backward needs. */
+  keep: boolean;
+  /** What adapters in the tower drop; only in training. */
+  dropout?: Dropout | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/** Features of items in their order, owned by the arena. */
 export async function runTower(
-  core: Core, arena: Arena, view: ParameterView, items: readonly VisionItem[], options: { keep: boolean; signal?: AbortSignal | undefined },
+  core: Core, arena: Arena, view: ParameterView, items: readonly VisionItem[], options: TowerOptions,
 ): Promise<{ features: Tensor2D[]; saved: TowerSaved[] }> {
   items.forEach((item, i) => {
     checkItem(core, item, i);
@@ -182,7 +206,7 @@ export async function runTower(
   const saved: TowerSaved[] = [];
   for (const batch of batches(items)) {
     options.signal?.throwIfAborted();
-    const out = runBatch(core, arena, view, items, batch, options.keep);
+    const out = runBatch(core, arena, view, items, batch, options);
     batch.items.forEach((place, i) => (features[place] = out.features[i]!));
     if (options.keep) saved.push(out.saved);
     await Promise.resolve();
@@ -198,7 +222,7 @@ export function towerBackward(core: Core, arena: Arena, view: ParameterView, sav
     const parts = call.batch.items.map((place) => dFeatures[place]!);
     const dy = parts.length === 1 ? parts[0]! : arena.add(runtime.tf.concat(parts, 0));
     let dx = runBackward(runtime, arena, {
-      key: "merger_vjp", names: MERGER_NAMES, view, sink, wantsX: true,
+      key: "merger_vjp", names: MERGER_NAMES, view, sink, wantsX: true, dropout: call.dropout?.merger,
       inputs: { x: inputs[config.vision.depth]!, order: call.order, inverse: call.inverse, dy },
       vjp: (ops, v, scales, wants) => mergerVjp(ops, v, unit, scales, wants),
     })!;
@@ -206,7 +230,7 @@ export function towerBackward(core: Core, arena: Arena, view: ParameterView, sav
       const shape = blockShape(core, call, i);
       const before = dx;
       dx = runBackward(runtime, arena, {
-        key: `vision_block_vjp:${shapeKey(shape)}`, names: visionBlockNames(i), view, sink, wantsX: true,
+        key: `vision_block_vjp:${shapeKey(shape)}`, names: visionBlockNames(i), view, sink, wantsX: true, dropout: call.dropout?.blocks,
         inputs: { x: inputs[i]!, cos: call.cos, sin: call.sin, dy: dx },
         vjp: (ops, v, loraScales, wants) => visionBlockVjp(ops, v, { ...shape, loraScales }, wants),
       })!;

@@ -3,6 +3,7 @@ import { compile } from "@dramascope/tensorflow";
 import { startWay, type Way } from "../backends.ts";
 import { loadReference } from "../support.ts";
 import { adapterTests } from "./adapters.ts";
+import { dropoutTests } from "./dropout.ts";
 import { generationTests } from "./generation.ts";
 import { gradientTests } from "./gradients.ts";
 import { loadingTests } from "./loading.ts";
@@ -31,6 +32,6 @@ export async function describeModelOn(way: Way): Promise<void> {
       expect(negative.mode).toBe(way === "compiled" ? "function" : "eager");
       negative.dispose();
     });
-    for (const tests of [visionTests, logitsTests, logProbTests, gradientTests, adapterTests, generationTests, loadingTests, memoryTests]) tests(ref);
+    for (const tests of [visionTests, logitsTests, logProbTests, gradientTests, adapterTests, dropoutTests, generationTests, loadingTests, memoryTests]) tests(ref);
   });
 }
