@@ -12,7 +12,7 @@ export { prepare, type Processor } from "./processor.ts";
 export { planPull, pullModel, type PullOptions, type PullPlan, type PullResult } from "./pull.ts";
 export type { PullFile } from "./pull-files.ts";
 export type { PulledModel } from "./pull-folder.ts";
-export { openSafetensors, writeSafetensors, type NamedArray, type SafetensorsFile, type SafetensorsReadOptions } from "./safetensors.ts";
+export { openSafetensors, writeSafetensors, type LazyArray, type NamedArray, type SafetensorsFile, type SafetensorsReadOptions } from "./safetensors.ts";
 export type { SafetensorsDtype, SafetensorsInfo, SafetensorsTensor } from "./safetensors-values.ts";
 export { createChatTemplate, readChatTemplate, type ChatTemplate, type RenderOptions } from "./template.ts";
 export { positionIds, type PositionOptions, type Positions } from "./text/positions.ts";

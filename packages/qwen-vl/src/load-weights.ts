@@ -5,6 +5,7 @@ import { narrowBrain } from "./float-bits.ts";
 import { Runtime } from "./runtime.ts";
 import type { LoadOptions } from "./types.ts";
 import { isBlocked, isMatrix, isTransposed, Weights } from "./weights.ts";
+import type { StoredWeight } from "./weights.ts";
 
 /** Bytes of a matrix, as float32, that are read and uploaded at once. */
 const UPLOAD_BYTES = 2 ** 24;
@@ -60,16 +61,31 @@ async function uploadRows(runtime: Runtime, place: CheckpointTensor, rows: Rows,
   }
 }
 
-/** A matrix as the back end keeps it: whole, or in blocks of rows. */
-async function uploadMatrix(runtime: Runtime, place: CheckpointTensor, name: string, dtype: MatrixForm["dtype"], signal: AbortSignal | undefined): Promise<TensorLike[]> {
-  const { shape } = place.file.info(place.name);
-  const [count = 0, ...rest] = shape;
-  const form: MatrixForm = { columns: rest.reduce((a, b) => a * b, 1), transposed: isTransposed(name, shape), dtype };
+/** How a weight is kept: shape and type of its blocks, and the rows of the checkpoint that each matrix block holds. */
+export interface StoredForm extends Omit<StoredWeight, "blocks"> {
+  blocks: { shape: readonly number[]; dtype: MatrixForm["dtype"]; rows: Rows }[];
+}
+
+/** How a weight of this name and shape is kept. */
+export function storedForm(name: string, shape: readonly number[], dtype: MatrixForm["dtype"]): StoredForm {
+  const [count = 1, ...rest] = shape;
   const all: Rows = { first: 0, count };
+  const transposed = isTransposed(name, shape);
+  if (!isMatrix(shape)) return { shape, transposed, blocks: [{ shape, dtype: "float32", rows: all }] };
+  const columns = rest.reduce((a, b) => a * b, 1);
+  const cut = isBlocked(name) ? parts(all, columns, BLOCK_BYTES) : [all];
+  return { shape, transposed, blocks: cut.map((rows) => ({ shape: transposed ? [columns, rows.count] : [rows.count, columns], dtype, rows })) };
+}
+
+/** Reads one weight, in pieces, onto the back end. */
+export async function readWeight(runtime: Runtime, place: CheckpointTensor, name: string, dtype: MatrixForm["dtype"], signal: AbortSignal | undefined): Promise<StoredWeight> {
+  const { blocks: wanted, shape, transposed } = storedForm(name, place.file.info(place.name).shape, dtype);
+  if (!isMatrix(shape)) return { shape, transposed, blocks: [runtime.floats((await place.file.read(place.name, { signal })).values as Float32Array, shape)] };
+  const columns = shape.slice(1).reduce((a, b) => a * b, 1);
   const blocks: TensorLike[] = [];
   try {
-    for (const rows of isBlocked(name) ? parts(all, form.columns, BLOCK_BYTES) : [all]) blocks.push(await uploadRows(runtime, place, rows, form, signal));
-    return blocks;
+    for (const { rows } of wanted) blocks.push(await uploadRows(runtime, place, rows, { columns, transposed, dtype }, signal));
+    return { shape, transposed, blocks };
   } catch (error) {
     for (const block of blocks) block.dispose();
     throw error;
@@ -81,17 +97,13 @@ export async function loadWeights(checkpoint: Checkpoint, runtime: Runtime, opti
   const { dtype = "float32", signal, onProgress } = options;
   const weights = new Weights(runtime);
   const loading = new Runtime(options.tf);
-  const entries = [...checkpoint.tensors].map(([name, place]) => ({ name, place, info: place.file.info(place.name) }));
-  const totalBytes = entries.reduce((sum, { info }) => sum + info.bytes, 0);
+  const totalBytes = [...checkpoint.tensors.values()].reduce((sum, { file, name }) => sum + file.info(name).bytes, 0);
   let loadedBytes = 0;
   try {
-    for (const { name, place, info } of entries) {
+    for (const [name, place] of checkpoint.tensors) {
       signal?.throwIfAborted();
-      const blocks = isMatrix(info.shape)
-        ? await uploadMatrix(loading, place, name, dtype, signal)
-        : [loading.floats((await place.file.read(place.name, { signal })).values as Float32Array, info.shape)];
-      weights.put(name, { blocks, shape: info.shape, transposed: isTransposed(name, info.shape) });
-      loadedBytes += info.bytes;
+      weights.put(name, await readWeight(loading, place, name, dtype, signal));
+      loadedBytes += place.file.info(place.name).bytes;
       onProgress?.({ tensor: name, loadedBytes, totalBytes });
     }
     return weights;

@@ -13,6 +13,7 @@ import { Runtime } from "./runtime.ts";
 import { readChatTemplate } from "./template.ts";
 import { readTokenizer } from "./tokenizer.ts";
 import type { LoadOptions, QwenTokenizer, QwenVl, QwenVlConfig, Tf } from "./types.ts";
+import { loadCachedWeights } from "./weight-cache.ts";
 import type { Weights } from "./weights.ts";
 
 function parseGenerationConfig(json: unknown, config: QwenVlConfig): QwenVl["generationConfig"] {
@@ -66,7 +67,7 @@ export async function loadQwenVl(dir: string, options: LoadOptions): Promise<Qwe
   let weights: Weights;
   try {
     await checkMemory(dir, config, checkpoint, options);
-    weights = await loadWeights(checkpoint, runtime, options);
+    weights = await (options.weightCache === undefined ? loadWeights(checkpoint, runtime, options) : loadCachedWeights(checkpoint, runtime, options, options.weightCache));
   } finally {
     await checkpoint.close();
   }

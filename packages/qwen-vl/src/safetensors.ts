@@ -28,13 +28,18 @@ export interface SafetensorsFile {
 
 const MAX_HEADER = 100_000_000;
 
-/** A tensor to write: float32 values unless `dtype` says otherwise. */
+/** A tensor to write. */
 export interface NamedArray {
   name: string;
   shape: readonly number[];
   values: Float32Array;
   /** Default F32. */
   dtype?: "F32" | "BF16" | "F16";
+}
+
+/** A tensor whose values come when it is its turn to be written, so that no more than one is in memory. */
+export interface LazyArray extends Omit<NamedArray, "values"> {
+  values: () => Promise<Float32Array>;
 }
 
 const isDtype = (value: unknown): value is SafetensorsDtype => typeof value === "string" && Object.hasOwn(WIDTH, value);
@@ -151,13 +156,19 @@ function toBytes(values: Float32Array, dtype: "F32" | "BF16" | "F16"): Uint8Arra
   return new Uint8Array(stored.buffer, stored.byteOffset, stored.byteLength);
 }
 
-function createHeader(list: readonly NamedArray[], metadata: Readonly<Record<string, string>>): Uint8Array {
+const elements = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
+
+function checkLength(name: string, shape: readonly number[], values: Float32Array): void {
+  if (elements(shape) !== values.length) throw new QwenVlError(`tensor ${name}: shape [${shape.join(", ")}] does not fit ${values.length} values`, { code: "BAD_SHAPE" });
+}
+
+function createHeader(list: readonly (NamedArray | LazyArray)[], metadata: Readonly<Record<string, string>>): Uint8Array {
   const entries = new Map<string, unknown>([["__metadata__", { format: "pt", ...metadata }]]);
   let at = 0;
   for (const { name, shape, values, dtype = "F32" } of list) {
-    const bytes = values.length * WIDTH[dtype];
+    const bytes = elements(shape) * WIDTH[dtype];
     if (entries.has(name)) throw new QwenVlError(`there are two tensors ${JSON.stringify(name)}`, { code: "BAD_NAME", hint: "Give every tensor its own name; __metadata__ is taken." });
-    if (shape.reduce((a, b) => a * b, 1) !== values.length) throw new QwenVlError(`tensor ${name}: shape [${shape.join(", ")}] does not fit ${values.length} values`, { code: "BAD_SHAPE" });
+    if (typeof values !== "function") checkLength(name, shape, values);
     entries.set(name, { dtype, shape: [...shape], data_offsets: [at, at + bytes] });
     at += bytes;
   }
@@ -170,14 +181,16 @@ function createHeader(list: readonly NamedArray[], metadata: Readonly<Record<str
 }
 
 /** Writes tensors as one file, whole or absent; missing folders are made. */
-export async function writeSafetensors(path: string, tensors: Iterable<NamedArray>, metadata: Readonly<Record<string, string>> = {}): Promise<void> {
+export async function writeSafetensors(path: string, tensors: Iterable<NamedArray | LazyArray>, metadata: Readonly<Record<string, string>> = {}): Promise<void> {
   const list = [...tensors];
   const head = createHeader(list, metadata);
   await writeAtomically(path, async (temporary) => {
     const file = await open(temporary, "w");
     try {
       await file.writeFile(head);
-      for (const { values, dtype = "F32" } of list) {
+      for (const { name, shape, values: given, dtype = "F32" } of list) {
+        const values = typeof given === "function" ? await given() : given;
+        checkLength(name, shape, values);
         for (let first = 0; first < values.length; first += PIECE / 4) await file.writeFile(toBytes(values.subarray(first, first + PIECE / 4), dtype));
       }
     } finally {

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { writeFolderAtomically } from "@dramascope/schema";
 import { QwenVlError } from "./errors.ts";
 import { writeSafetensors } from "./safetensors.ts";
-import type { NamedArray } from "./safetensors.ts";
+import type { LazyArray } from "./safetensors.ts";
 import { hubName } from "./weight-names.ts";
 import type { Weights } from "./weights.ts";
 
@@ -57,15 +57,20 @@ async function writeShards(folder: string, weights: Weights, { dtype, names = "o
   for (const [i, shard] of shards.entries()) {
     const number = (n: number): string => String(n).padStart(5, "0");
     const file = shards.length === 1 ? "model.safetensors" : `model-${number(i + 1)}-of-${number(shards.length)}.safetensors`;
-    const tensors: NamedArray[] = [];
-    for (const name of shard) {
-      const tensor = weights.read(name);
-      const values = (await tensor.data()) as Float32Array;
-      tensor.dispose();
-      const written = names === "old" ? hubName(name) : name;
-      map[written] = file;
-      tensors.push({ name: written, shape: weights.shape(name), values, dtype: dtype === "float32" ? "F32" : "BF16" });
-    }
+    const tensors = shard.map((name): LazyArray => ({
+      name: names === "old" ? hubName(name) : name,
+      shape: weights.shape(name),
+      values: async () => {
+        const tensor = weights.read(name);
+        try {
+          return (await tensor.data()) as Float32Array;
+        } finally {
+          tensor.dispose();
+        }
+      },
+      dtype: dtype === "float32" ? "F32" : "BF16",
+    }));
+    for (const { name } of tensors) map[name] = file;
     await writeSafetensors(join(folder, file), tensors);
   }
   if (shards.length > 1) {

@@ -100,7 +100,13 @@ export interface LoadOptions {
   memoryLimitBytes?: number;
   /** Loads even when the memory plan does not fit. Default false. */
   ignoreMemoryPlan?: boolean;
-  /** Called after each tensor. */
+  /**
+   * Folder for files of weights as the back end keeps them, one for each checkpoint and `dtype`. The first load writes such a file, as large as the weights; later loads, in any
+   * process, use its pages as they are: nothing is read before it is needed, and processes share the memory. A checkpoint file that was touched counts as another
+   * one. Files may be removed at any time, but must not be shortened. Needs native TensorFlow through koffi. Default none.
+   */
+  weightCache?: string;
+  /** Called after each tensor that is read. */
   onProgress?: (progress: { tensor: string; loadedBytes: number; totalBytes: number }) => void;
   signal?: AbortSignal;
 }

@@ -27,6 +27,7 @@ import {
   type ChatMessage,
   type ChatPart,
   type Grid,
+  type LazyArray,
   type Segment,
 } from "@dramascope/qwen-vl";
 import { createRandom } from "@dramascope/schema";
@@ -95,6 +96,26 @@ describe("safetensors", () => {
     const again = await openSafetensors(path);
     expect((await again.read("h")).values).toEqual(half);
     await again.close();
+  });
+
+  it("writes values that come one after the other, and leaves nothing when one does not fit", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "dramascope-st-"));
+    const path = join(folder, "x.safetensors");
+    let held = 0;
+    const lazy = (name: string, count: number): LazyArray => ({
+      name, shape: [4],
+      values: () => {
+        expect(held++).toBe(name === "a" ? 0 : 1);
+        return Promise.resolve(Float32Array.from({ length: count }, (_, i) => i));
+      },
+    });
+    await expect(writeSafetensors(path, [lazy("a", 4), lazy("b", 3)])).rejects.toThrow("tensor b: shape [4] does not fit 3 values");
+    expect(await readdir(folder)).toEqual([]);
+    held = 0;
+    await writeSafetensors(path, [lazy("a", 4), lazy("b", 4)]);
+    const file = await openSafetensors(path);
+    expect((await file.read("b")).values).toEqual(Float32Array.of(0, 1, 2, 3));
+    await file.close();
   });
 
   const header = (text: string, data = 0): Buffer => {

@@ -7,6 +7,7 @@ import type { ParameterView } from "../parameters.ts";
 import { Decoder } from "../text/decode-step.ts";
 import { embedRows, rowTensors, runLayer, runLogits } from "../text/forward.ts";
 import { KvCache } from "../text/kvcache.ts";
+import { runLastRows } from "../text/last-rows.ts";
 import { bucketLength, packRows, promptStart } from "../text/packing.ts";
 import { placeFeatures } from "../text/vision-rows.ts";
 import type { Prompt, Tensor, Tensor1D } from "../types.ts";
@@ -166,16 +167,18 @@ async function prefillSome(core: Core, arena: Arena, view: ParameterView, prompt
   const rows = rowTensors(core, arena, packed);
   let x = embedRows(core, arena, view, ids, placed.features, placed.rows);
   const prefixes: { keys: Tensor; values: Tensor }[] = [];
-  for (let i = 0; i < config.text.layers; i++) {
+  for (let i = 0; i + 1 < config.text.layers; i++) {
     const out = runLayer(core, arena, view, i, rows, x, "cache");
     prefixes.push({ keys: out.keys!, values: out.values! });
     arena.free(x);
     x = out.y;
   }
-  const last = Int32Array.from(prompts, (prompt, i) => starts[i]! + prompt.ids.length - 1);
-  const logits = runLogits(core, arena, view, x, last);
-  arena.free(x, ids, rows.cos, rows.sin, placed.features, placed.rows);
-  return { prefixes, logits, prefixBias: arena.add(runtime.floats(packed.prefixBias, [prompts.length, promptRows])) };
+  const prefixBias = arena.add(runtime.floats(packed.prefixBias, [prompts.length, promptRows]));
+  const { y, keys, values } = runLastRows(core, arena, view, rows, x, prefixBias, Int32Array.from(prompts, (prompt, i) => starts[i]! + prompt.ids.length - 1));
+  prefixes.push({ keys, values });
+  const logits = runLogits(core, arena, view, y, Int32Array.from(prompts, (_, i) => i));
+  arena.free(x, y, ids, rows.cos, rows.sin, placed.features, placed.rows);
+  return { prefixes, logits, prefixBias };
 }
 
 /** Computes the prompts of a batch, a bounded number of rows at once. */

@@ -41,11 +41,22 @@ export function collectLinearVjp<V>(
 }
 
 /** Rotates and optionally scales projected rows [n, heads·d]. */
-function rotateRows<V>(ops: Ops<V>, x: V, heads: number, cos: V, sin: V, inverse = false): V {
+export function rotateRows<V>(ops: Ops<V>, x: V, heads: number, cos: V, sin: V, inverse = false): V {
   const [rows, width] = ops.shape(x) as [number, number];
   const d = width / heads;
   const angle = (a: V): V => ops.reshape(a, [rows, 1, d / 2]);
   return ops.reshape(rotate(ops, ops.reshape(x, [rows, heads, d]), angle(cos), angle(sin), inverse), [rows, width]);
+}
+
+/** The part of a layer that follows attention, for input rows `x` [n, hidden] and `attended` [n, heads·d]: its output and what the backward needs. */
+export function feedForward<V>(ops: Ops<V>, inputs: Inputs<V>, { eps, loraScales }: Pick<DecoderShape, "eps" | "loraScales">, x: V, attended: V) {
+  const project = (name: string, value: V): V => linear(ops.scope(name), value, linearInputs(inputs, name, loraScales));
+  const middle = ops.add(x, project("o_proj", attended));
+  const norm2 = rmsNorm(ops, middle, inputs["post_attention_layernorm.weight"]!, eps);
+  const gate = project("gate_proj", norm2);
+  const up = project("up_proj", norm2);
+  const activated = swiglu(ops, gate, up);
+  return { y: ops.add(middle, project("down_proj", activated)), middle, norm2, gate, up, activated };
 }
 
 /**
@@ -64,13 +75,7 @@ export function decoderBlock<V>(ops: Ops<V>, inputs: Inputs<V>, shape: DecoderSh
   const k = rotateRows(ops, linear(ops.scope("k_proj"), norm1, of("k_proj")), kvHeads, cos, sin);
   const v = linear(ops.scope("v_proj"), norm1, of("v_proj"));
   const attention = sharedPrefixAttention(ops.scope("attention"), q, k, v, inputs["prefixBias"], shape, layout, shape.queryChunk);
-  const middle = ops.add(x, linear(ops.scope("o_proj"), attention.output, of("o_proj")));
-  const norm2 = rmsNorm(ops, middle, inputs["post_attention_layernorm.weight"]!, eps);
-  const gate = linear(ops.scope("gate_proj"), norm2, of("gate_proj"));
-  const up = linear(ops.scope("up_proj"), norm2, of("up_proj"));
-  const activated = swiglu(ops, gate, up);
-  const y = ops.add(middle, linear(ops.scope("down_proj"), activated, of("down_proj")));
-  return { y, attention, middle, norm1, norm2, gate, up, activated };
+  return { attention, norm1, ...feedForward(ops, inputs, shape, x, attention.output) };
 }
 
 /** What the backward of a layer is asked for. */

@@ -4,6 +4,7 @@ import { QwenVlError } from "../errors.ts";
 import type { ParameterView } from "../parameters.ts";
 import type { Prompt, Tensor2D } from "../types.ts";
 import { embedRows, rowTensors, runLayer, runLogits } from "./forward.ts";
+import { runLastRows } from "./last-rows.ts";
 import { packRows } from "./packing.ts";
 import { placeFeatures } from "./vision-rows.ts";
 
@@ -52,12 +53,15 @@ export async function forwardLogits(core: Core, view: ParameterView, prompt: Pro
     const placed = await placeFeatures(core, arena, view, [whole], [0], { train: false });
     const inputs = rowTensors(core, arena, packed);
     let x = embedRows(core, arena, view, arena.add(core.runtime.ints(packed.ids, [packed.ids.length])), placed.features, placed.rows);
-    for (let i = 0; i < core.config.text.layers; i++) {
+    const { layers } = core.config.text;
+    const onlyLast = rows === "last";
+    for (let i = 0; i < (onlyLast ? layers - 1 : layers); i++) {
       const { y } = runLayer(core, arena, view, i, inputs, x, "none");
       arena.free(x);
       x = y;
     }
-    return arena.release(runLogits(core, arena, view, x, Int32Array.from(chosen))) as Tensor2D;
+    if (onlyLast) x = runLastRows(core, arena, view, inputs, x, arena.add(core.runtime.floats(packed.prefixBias, [1, packed.layout.promptRows])), Int32Array.from(chosen)).y;
+    return arena.release(runLogits(core, arena, view, x, onlyLast ? Int32Array.of(0) : Int32Array.from(chosen))) as Tensor2D;
   } finally {
     arena.dispose();
   }
