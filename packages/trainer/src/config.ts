@@ -4,14 +4,17 @@ import { TrainerError } from "./errors.ts";
 const positive = z.number().positive();
 const count = z.int().min(1);
 
+/** Shape of a fresh adapter, and the share of adapter inputs that training drops. */
+const loraSettings = (dropout: number) =>
+  z.strictObject({ r: count.default(8), alpha: positive.default(32), rslora: z.boolean().default(false), dropout: z.number().min(0).lt(1).default(dropout) }).prefault({});
+
 const common = {
   /** Folder of the run; the same folder again resumes it. */
   runDir: z.string().min(1),
   /** Seed of order, start values and sampling. */
   seed: z.int().min(0).default(0),
-  /** Adapter folder to go on from; without one a fresh adapter is made. */
+  /** Adapter folder to go on from, with its rank and alpha; without one a fresh adapter is made. Dropout is the run's in any case. */
   adapter: z.string().optional(),
-  lora: z.strictObject({ r: count.default(8), alpha: positive.default(32), rslora: z.boolean().default(false) }).prefault({}),
   learningRate: positive,
   schedule: z.enum(["linear", "cosine", "constant", "constant_with_warmup", "cosine_with_min_lr"]),
   warmupSteps: z.int().min(0).default(0),
@@ -30,6 +33,7 @@ const common = {
 
 const sftConfig = z.strictObject({
   ...common,
+  lora: loraSettings(0.05),
   learningRate: positive.default(1e-4),
   schedule: common.schedule.default("cosine"),
   epochs: count.default(3),
@@ -39,6 +43,8 @@ const sftConfig = z.strictObject({
 
 const grpoConfig = z.strictObject({
   ...common,
+  /** Dropout is 0 by default: what a policy drops while it learns, it did not drop while it wrote. */
+  lora: loraSettings(0),
   learningRate: positive.default(1e-5),
   schedule: common.schedule.default("linear"),
   /** Generations; default one pass over the samples. */

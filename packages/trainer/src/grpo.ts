@@ -2,6 +2,7 @@ import { createRandom, type GrpoSample } from "@dramascope/schema";
 import type { Prompt, QwenVl, Sample } from "@dramascope/qwen-vl";
 import { groupAdvantages } from "./advantages.ts";
 import { parseGrpoConfig, type GrpoConfig, type GrpoConfigInput } from "./config.ts";
+import { dropoutSeedAt } from "./dropout-seed.ts";
 import { policyLoss } from "./policy-loss.ts";
 import { createRewardFn, type RewardFn } from "./reward-function.ts";
 import { openSession, type StepOutcome, type TrainDeps, type TrainResult } from "./session.ts";
@@ -158,6 +159,7 @@ export async function trainGrpo(settings: GrpoConfigInput, samples: readonly Grp
       if (config.beta === 0 && advantages.every((value) => value === 0)) continue;
       const result = await model.logProbsWithGradient(prompt, generation.completions[p]!, {
         temperature: config.temperature,
+        dropoutSeed: dropoutSeedAt(config.seed, step, p),
         gradient: (logProbs) => {
           const part = lossOfGroup(config, generation, p, logProbs);
           const share = 1 / generation.prompts.length;

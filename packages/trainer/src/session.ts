@@ -62,8 +62,8 @@ export async function openSession(kind: "sft" | "grpo", config: SftConfig | Grpo
   const directory = new RunDirectory(config.runDir);
   const inputs = { data: hashJson(samples), model: deps.modelHash ?? `weights:${model.info.parameters}` };
   const manifest = await directory.open(kind, config, inputs);
-  const { lora } = config;
-  const adapter = config.adapter === undefined ? await model.attachLora({ r: lora.r, alpha: lora.alpha, rslora: lora.rslora }, { name: `${kind}-policy`, trainable: true, seed: config.seed }) : await model.attachLora(config.adapter, { name: `${kind}-policy`, trainable: true });
+  const { r, alpha, rslora, dropout } = config.lora;
+  const adapter = await model.attachLora(config.adapter ?? { r, alpha, rslora }, { name: `${kind}-policy`, trainable: true, seed: config.seed, dropout });
   model.setActiveAdapter(adapter.name);
   const trainable = model.trainable("lora");
   const optimizer = new AdamW({ beta1: config.beta1, beta2: config.beta2, eps: config.adamEps, weightDecay: config.weightDecay });

@@ -1,6 +1,7 @@
 import type { Prompt } from "@dramascope/qwen-vl";
 import { createRandom, type SftSample } from "@dramascope/schema";
 import { parseSftConfig, type SftConfigInput } from "./config.ts";
+import { dropoutSeedAt } from "./dropout-seed.ts";
 import { TrainerError } from "./errors.ts";
 import { openSession, type TrainDeps, type TrainResult } from "./session.ts";
 
@@ -35,6 +36,7 @@ export async function trainSft(settings: SftConfigInput, samples: readonly SftSa
       const { loss } = await model.groupLogProbsWithGradient(
         prompts.map((prompt, i) => ({ prompt, completions: [targets[i]!] })),
         {
+          dropoutSeed: dropoutSeedAt(config.seed, step),
           gradient: (logProbs) => {
             const losses = logProbs.map(([values], i) => -values!.reduce((sum, value) => sum + value, 0) * weights[i]!);
             const bad = losses.findIndex((value) => !Number.isFinite(value));

@@ -17,7 +17,7 @@ const encoder = createSampleEncoder({
 });
 const caption = kind.endsWith("other") ? "Another tale." : "Revenge of red and blue.";
 const core = (i: number) => ({ sampleId: `s${i}`, messages: [{ role: "user" as const, content: [{ type: "video" as const, video: 0 }, { type: "text" as const, text: "Retell this drama." }] }], videos: [{ dramaId: String(i), episode: 1 }] });
-const common = { runDir, seed: 3, saveSteps: 2, lora: { r: 4, alpha: 8 }, learningRate: 1e-3 };
+const common = { runDir, seed: 3, saveSteps: 2, lora: { r: 4, alpha: 8, dropout: 0.1 }, learningRate: 1e-3 };
 try {
   if (kind.startsWith("sft")) {
     const samples = Array.from({ length: 6 }, (_, i): SftSample => ({ ...core(i), kind: "sft", target: `${caption} ${i}` }));

@@ -110,7 +110,7 @@ describe("the reference runs", () => {
       generationConfig: { value: { eosTokenIds: [2] } },
     }) as QwenVl;
     const bound = new Proxy(lookUp, { get: (target, key) => { const value: unknown = Reflect.get(target, key, model); return key === "tokenizer" || key === "generationConfig" ? Reflect.get(target, key) : typeof value === "function" ? value.bind(model) as unknown : value; } });
-    const result = await trainSft({ runDir, adapter: folder("adapters/fresh"), learningRate: config.learningRate, schedule: config.schedule, warmupSteps: config.warmupSteps, weightDecay: config.weightDecay, maxGradNorm: config.maxGradNorm, epochs: config.epochs, batchSize: 4 }, records, {
+    const result = await trainSft({ runDir, adapter: folder("adapters/fresh"), lora: { dropout: 0 }, learningRate: config.learningRate, schedule: config.schedule, warmupSteps: config.warmupSteps, weightDecay: config.weightDecay, maxGradNorm: config.maxGradNorm, epochs: config.epochs, batchSize: 4 }, records, {
       model: bound,
       encoder: { encode: (sample) => Promise.resolve(textPrompt(samples[Number(sample.sampleId)]!.promptIds)), warm: () => Promise.resolve(), dispose: () => undefined },
     });

@@ -108,7 +108,7 @@ async function ensembleScores(stage: Stage, adapter: string, samples: number, gr
   }
 }
 
-const adamSettings = { beta1: 0.9, beta2: 0.95, maxGradNorm: 1, schedule: "cosine_with_min_lr" as const, minLrRate: 0.1, warmupSteps: 5, lora: { r: 16, alpha: 32 }, saveSteps: 20 };
+const adamSettings = { beta1: 0.9, beta2: 0.95, maxGradNorm: 1, schedule: "cosine_with_min_lr" as const, minLrRate: 0.1, warmupSteps: 5, lora: { r: 16, alpha: 32, dropout: 0 }, saveSteps: 20 };
 
 /** SFT, GRPO and the JSON row of one seed, each judged on the held-out dramas. */
 async function runSeed(stage: Stage, data: CuratedData, plan: DemoPlan, out: string, seed: number, modelHash: string): Promise<SeedRun> {
