@@ -1,8 +1,8 @@
-import { readFile, readdir } from "node:fs/promises";
-import { basename, join } from "node:path";
+import { readFile, readdir, stat } from "node:fs/promises";
+import { basename, join, resolve } from "node:path";
 import { readProfile, type Profile } from "@dramascope/assessor";
 import type { Template } from "@dramascope/prompts";
-import { loadQwenVl, type QwenVl } from "@dramascope/qwen-vl";
+import { loadQwenVl, type LoadOptions, type QwenVl } from "@dramascope/qwen-vl";
 import { hashJson, sha256File } from "@dramascope/schema";
 import { loadTensorFlow, type LoadedTensorFlow } from "@dramascope/tensorflow";
 import type { CommandContext } from "./context.ts";
@@ -26,14 +26,38 @@ export async function hashWeights(folder: string): Promise<string> {
   return hashJson(await Promise.all(names.map(async (name) => [name, await sha256File(join(folder, name))])));
 }
 
+/** How the weights of a model are kept; settings that stand where the model is named. */
+export type WeightSettings = Pick<LoadOptions, "dtype" | "products" | "weightCache">;
+
+const choices = { dtype: ["float32", "bfloat16"], products: ["bfloat16", "float32"] } as const;
+
+/** Takes the settings of the weights out of a configuration; the path of `weightCache` is relative to `here`. */
+export function weightSettings(config: Record<string, unknown>, path: string, here: string): { weights: WeightSettings; rest: Record<string, unknown> } {
+  const { dtype, products, weightCache, ...rest } = config;
+  const weights: WeightSettings = {};
+  for (const [name, value] of Object.entries({ dtype, products })) {
+    const allowed: readonly unknown[] = choices[name as keyof typeof choices];
+    if (value === undefined) continue;
+    if (!allowed.includes(value)) throw new CliError(`${path}: ${name} is ${JSON.stringify(value)}`, { code: "CONFIG_INVALID", hint: `Use ${allowed.join(" or ")}.` });
+    Object.assign(weights, { [name]: value });
+  }
+  if (weightCache !== undefined) weights.weightCache = resolve(here, textSetting({ weightCache }, "weightCache", path));
+  return { weights, rest };
+}
+
+/** What tells results of one loading from another: the weights' hash, and how they are kept unless that is float32. */
+export function weightIdentity(sha256: string, { dtype = "float32", products = "bfloat16" }: WeightSettings): string {
+  return dtype === "float32" ? sha256 : `${sha256} in bfloat16, products in ${products}`;
+}
+
 /** Loads TensorFlow and a checkpoint, with progress. */
-export async function loadModel(folder: string, { say, progress, signal }: Pick<CommandContext, "say" | "progress" | "signal">): Promise<LoadedModel> {
+export async function loadModel(folder: string, { say, progress, signal }: Pick<CommandContext, "say" | "progress" | "signal">, weights: WeightSettings = {}): Promise<LoadedModel> {
   const sha256 = await hashWeights(folder);
-  const sizes = await Promise.all((await readdir(folder)).filter((name) => name.endsWith(".safetensors")).map(async (name) => (await import("node:fs/promises")).stat(join(folder, name))));
+  const sizes = await Promise.all((await readdir(folder)).filter((name) => name.endsWith(".safetensors")).map((name) => stat(join(folder, name))));
   const bytes = sizes.reduce((sum, { size }) => sum + size, 0);
   const tensorflow = await loadTensorFlow(bytes < SMALL_MODEL_BYTES ? { threads: 1 } : {});
   say(`TensorFlow ${tensorflow.version} (${tensorflow.binding ?? "wasm"}, ${tensorflow.device}), model ${basename(folder)}`);
-  const model = await loadQwenVl(folder, { tf: tensorflow.tf, signal, onProgress: ({ loadedBytes, totalBytes }) => progress({ phase: "load the model", done: loadedBytes, total: totalBytes }) });
+  const model = await loadQwenVl(folder, { tf: tensorflow.tf, ...weights, signal, onProgress: ({ loadedBytes, totalBytes }) => progress({ phase: "load the model", done: loadedBytes, total: totalBytes }) });
   return { model, tensorflow, sha256 };
 }
 

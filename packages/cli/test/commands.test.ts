@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { assessment } from "@dramascope/schema";
@@ -25,6 +25,7 @@ describe("usage", () => {
     [["nonsense"], 2],
     [["assess"], 2],
     [["assess", "x.mp4", "--model", BASE, "--mode", "magic"], 2],
+    [["assess", "x.mp4", "--model", BASE, "--dtype", "int8"], 2],
     [["hot-value", "fit", "rows.csv", "--model", "m.json", "--out", "o.csv"], 2],
     [["train", "sft", "--config", "/nonexistent/config.yaml"], 2],
     [["assess", "/nonexistent/clip.mp4", "--model", BASE], 3],
@@ -36,6 +37,12 @@ describe("usage", () => {
     expect(result.code).toBe(code);
     expect(result.stderr).not.toBe("");
     if (code === 3) expect(result.stderr).toMatch(/^[A-Z_]+: .*\n {2}→ /mu);
+  });
+
+  it("refuses unknown settings of weights, and says where", async () => {
+    await writeFile(at("train.yaml"), JSON.stringify({ model: BASE, data: "none.jsonl", runDir: "run", dtype: "int8" }));
+    const { code, stderr } = await run("train", "sft", "--config", at("train.yaml"));
+    expect([code, stderr]).toEqual([2, expect.stringMatching(/^CONFIG_INVALID: .*train\.yaml: dtype is "int8"\n {2}→ Use float32 or bfloat16\.$/mu)]);
   });
 
   it("writes no escape codes and no carriage returns without a terminal", async () => {
@@ -95,6 +102,17 @@ describe("assess", () => {
     const together = await records(...clips);
     expect(together).toHaveLength(2);
     expect(together).toEqual([...(await records(clips[0]!)), ...(await records(clips[1]!))]);
+  });
+
+  it("keeps weights in bfloat16, and ready in a folder, and says so in the record", async ({ skip }) => {
+    const { stdout } = await run("doctor", "--json");
+    skip((JSON.parse(stdout) as { tensorflow: { binding: string | null } }).tensorflow.binding !== "koffi", "needs a native TensorFlow through koffi");
+    const assess = async (...options: string[]): Promise<{ assessments: { model: unknown }[]; resultHash: string }> =>
+      JSON.parse((await run("assess", fixture("clips/tears-of-steel-vertical-540x960.mp4"), "--model", BASE, "--mode", "greedy", "--budget", "300", "--json", ...options)).stdout) as never;
+    const plain = await assess("--dtype", "bfloat16");
+    expect(plain.assessments[0]!.model).toMatchObject({ name: "demo-base", dtype: "bfloat16" });
+    for (let round = 0; round < 2; round++) expect((await assess("--dtype", "bfloat16", "--weight-cache", at("weights"))).resultHash).toBe(plain.resultHash);
+    expect(await readdir(at("weights"))).toEqual([expect.stringMatching(/^[0-9a-f]{32}\.weights$/u)]);
   });
 
   it("gives the same record for the same seed", async () => {

@@ -17,6 +17,8 @@ interface AssessCommand {
   prompt?: string;
   budget?: string;
   report?: string;
+  dtype: "float32" | "bfloat16";
+  weightCache?: string;
 }
 
 /** A drama whose frames are there. */
@@ -47,8 +49,8 @@ async function sectionOf(assessment: Assessment, { episodes }: DramaFrames): Pro
 
 /** Assesses dramas one after the other with one model; a drama is decoded when it is its turn. */
 async function assessPaths(paths: readonly string[], options: AssessCommand, context: Pick<CommandContext, "say" | "progress" | "signal" | "seed">): Promise<Assessed> {
-  const { mode, report } = options;
-  const { model, sha256 } = await loadModel(options.model, context);
+  const { mode, report, dtype, weightCache } = options;
+  const { model, sha256 } = await loadModel(options.model, context, { dtype, ...(weightCache === undefined ? {} : { weightCache }) });
   try {
     const profile = await profileOf(options.model, options.adapter);
     if (options.adapter !== undefined) model.setActiveAdapter((await model.attachLora(options.adapter, { name: "assess" })).name);
@@ -78,7 +80,7 @@ async function assessPaths(paths: readonly string[], options: AssessCommand, con
       ...(profile?.calibration ? { calibration: profile.calibration } : {}),
       ...(context.seed === undefined ? {} : { seed: context.seed }),
       identity: {
-        model: { name: basename(options.model), sha256 },
+        model: { name: basename(options.model), sha256, ...(dtype === "float32" ? {} : { dtype }) },
         adapter: options.adapter === undefined ? null : { name: basename(options.adapter), sha256: await hashWeights(options.adapter) },
       },
       signal: context.signal,
@@ -111,6 +113,8 @@ export function addAssess(program: Command, io: CliIo, setExitCode: SetExitCode)
         .option("--report <file>", "page for people")
         .option("--prompt <file>", "own prompt; default the model's profile, else the built-in one")
         .option("--budget <tokens>", "visual tokens of all episodes together")
+        .addOption(new Option("--dtype <type>", "how matrices are kept and multiplied; bfloat16 halves their memory").choices(["float32", "bfloat16"]).default("float32"))
+        .option("--weight-cache <dir>", "folder for weights ready to use; later starts read nothing and share the memory")
         .addOption(new Option("--mode <mode>", "how the score is made").choices(["greedy", "logprob", "ensemble", "direct"]).default("ensemble")),
     run: async (context, options, paths) => {
       const { assessments, sections } = await assessPaths(paths, options, context);

@@ -5,18 +5,19 @@ import { readFrames } from "@dramascope/video";
 import { Command } from "commander";
 import { defineCommand, type CliIo, type CommandContext, type SetExitCode } from "../context.ts";
 import { CliError } from "../errors.ts";
-import { loadModel, readConfig, textSetting } from "../model.ts";
+import { loadModel, readConfig, textSetting, weightIdentity, weightSettings } from "../model.ts";
 
 async function train(kind: "sft" | "grpo", configPath: string, context: CommandContext): Promise<TrainResult> {
   const { say, progress, signal, seed } = context;
-  const { model: modelFolder, data, timeBase = "pinned", ...settings } = await readConfig(configPath);
   const here = dirname(resolve(configPath));
+  const { weights, rest } = weightSettings(await readConfig(configPath), configPath, here);
+  const { model: modelFolder, data, timeBase = "pinned", ...settings } = rest;
   const at = (name: string, value: unknown): string => resolve(here, textSetting({ [name]: value }, name, configPath));
   if (timeBase !== "pinned" && timeBase !== "true-fps") throw new CliError(`${configPath}: timeBase is ${JSON.stringify(timeBase)}`, { code: "CONFIG_INVALID", hint: "Use pinned or true-fps." });
   const dataFile = at("data", data);
   const samples: TrainingSample[] = [];
   for await (const sample of readJsonl(dataFile, trainingSample)) if (sample.kind === kind) samples.push(sample);
-  const { model, sha256 } = await loadModel(at("model", modelFolder), context);
+  const { model, sha256 } = await loadModel(at("model", modelFolder), context, weights);
   const encoder = createSampleEncoder({
     model,
     timeBase,
@@ -26,7 +27,7 @@ async function train(kind: "sft" | "grpo", configPath: string, context: CommandC
     },
   });
   const config = { ...settings, runDir: at("runDir", settings["runDir"]), ...(typeof settings["adapter"] === "string" ? { adapter: resolve(here, settings["adapter"]) } : {}), ...(seed === undefined ? {} : { seed }) };
-  const deps = { model, encoder, signal, onProgress: progress, onWarning: say, modelHash: sha256 };
+  const deps = { model, encoder, signal, onProgress: progress, onWarning: say, modelHash: weightIdentity(sha256, weights) };
   try {
     return kind === "sft" ? await trainSft(config, samples as SftSample[], deps) : await trainGrpo(config, samples as GrpoSample[], deps);
   } finally {
