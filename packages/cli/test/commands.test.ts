@@ -108,7 +108,7 @@ describe("assess", () => {
     const { stdout } = await run("doctor", "--json");
     skip((JSON.parse(stdout) as { tensorflow: { binding: string | null } }).tensorflow.binding !== "koffi", "needs a native TensorFlow through koffi");
     const assess = async (...options: string[]): Promise<{ assessments: { model: unknown }[]; resultHash: string }> =>
-      JSON.parse((await run("assess", fixture("clips/tears-of-steel-vertical-540x960.mp4"), "--model", BASE, "--mode", "greedy", "--budget", "300", "--json", ...options)).stdout) as never;
+      JSON.parse((await run("assess", fixture("clips/tears-of-steel-vertical-540x960.mp4"), "--model", BASE, "--mode", "direct", "--budget", "300", "--json", ...options)).stdout) as never;
     const plain = await assess("--dtype", "bfloat16");
     expect(plain.assessments[0]!.model).toMatchObject({ name: "demo-base", dtype: "bfloat16" });
     for (let round = 0; round < 2; round++) expect((await assess("--dtype", "bfloat16", "--weight-cache", at("weights"))).resultHash).toBe(plain.resultHash);
