@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { frameLayout } from "../../src/vision/frame-layout.ts";
+import { recordBodies } from "../bodies/record.ts";
 import { goldenTensors } from "../goldens.ts";
-import { recordBodies } from "../recorded-bodies.ts";
 import { difference, leakFree, type Reference } from "../support.ts";
 
 /** Features of the tower. */

@@ -1,7 +1,7 @@
 import { compile, RawTensor, uploadBfloat16, type Body, type Compiled, type LoadedTensorFlow, type OpsDtype, type TensorLike, type TensorSpec } from "@dramascope/tensorflow";
 import type { Tensor } from "@dramascope/qwen-vl";
-import { narrowBrain } from "../src/float-bits.ts";
-import { Runtime } from "../src/runtime.ts";
+import { narrowBrain } from "../../src/float-bits.ts";
+import { Runtime } from "../../src/runtime.ts";
 
 type Tf = LoadedTensorFlow["tf"];
 
