@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import type { Prompt, QwenVl } from "@dramascope/qwen-vl";
 import { goldenJson } from "../goldens.ts";
 import { difference, leakFree, type Reference } from "../support.ts";
@@ -31,6 +31,27 @@ export function generationTests(ref: Reference): void {
       await greedy(ref.hf5, "greedy_hf5_penalty", { repetitionPenalty: 1.3 });
       expect((await greedy(ref.prompt, "greedy_stop")).finishReason).toBe("stop");
       await greedy(ref.second, "second_greedy");
+    });
+
+    it("decodes the tokens that forwards without a cache rate highest, operation by operation", async () => {
+      const prompts = [ref.second, ref.prompt];
+      const samples = await model.generate(prompts, { maxNewTokens: 10, temperature: 0, stopIds: [], allowAll: true });
+      const uncached = await ref.load();
+      vi.stubEnv("DRAMASCOPE_COMPILE", "off");
+      try {
+        for (const [p, prompt] of prompts.entries()) {
+          const { ids } = samples[p]![0]!;
+          for (let i = 0; i < ids.length; i++) {
+            const { logits, dispose } = await uncached.forward(prompt, { completion: ids.subarray(0, i) });
+            const values = await logits.data();
+            dispose();
+            expect(values.indexOf(Math.max(...values)), `token ${i} of prompt ${p}`).toBe(ids[i]);
+          }
+        }
+      } finally {
+        vi.unstubAllEnvs();
+      }
+      uncached.dispose();
     });
 
     it("samples as the reference; a batch equals single runs", async () => {
