@@ -26,17 +26,18 @@ export interface RandomOptions {
  */
 export function createRandom(seed: number, options: RandomOptions = {}): Random {
   if (!Number.isSafeInteger(seed) || seed < 0) throw new RangeError(`seed must be an integer from 0 to 2^53 - 1, got ${String(seed)}`);
-  let a = seed >>> 0;
-  let b = Math.floor(seed / 2 ** 32) >>> 0;
-  let c = (options.stream ?? 0) >>> 0;
+  // Signed, for V8 keeps 32-bit signed integers in a closure without boxing them.
+  let a = seed | 0;
+  let b = Math.floor(seed / 2 ** 32) | 0;
+  let c = (options.stream ?? 0) | 0;
   let d = 1;
   const next = (): number => {
-    const t = (a + b + d) >>> 0;
-    d = (d + 1) >>> 0;
-    a = (b ^ (b >>> 9)) >>> 0;
-    b = (c + (c << 3)) >>> 0;
-    c = (((c << 21) | (c >>> 11)) + t) >>> 0;
-    return t;
+    const t = (a + b + d) | 0;
+    d = (d + 1) | 0;
+    a = b ^ (b >>> 9);
+    b = (c + (c << 3)) | 0;
+    c = (((c << 21) | (c >>> 11)) + t) | 0;
+    return t >>> 0;
   };
   for (let i = 0; i < 16; i++) next();
   const uniform = (): number => {
