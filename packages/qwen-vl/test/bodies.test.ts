@@ -3,6 +3,7 @@ import { startWay } from "./backends.ts";
 import { cacheTests } from "./bodies/cache.ts";
 import { everyBody, everyNarrowBody } from "./bodies/every-body.ts";
 import { gradientTests } from "./bodies/gradients.ts";
+import { largeTests } from "./bodies/large.ts";
 import { sameEverywhereTests } from "./bodies/same-everywhere.ts";
 import { loadReference } from "./support.ts";
 
@@ -23,4 +24,5 @@ if ("missing" in started) {
   sameEverywhereTests(ref, bodies, narrow);
   gradientTests(ref, bodies);
   cacheTests(ref, bodies);
+  largeTests(ref);
 }

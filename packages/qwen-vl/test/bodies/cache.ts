@@ -16,7 +16,7 @@ function changedRows({ shape, values }: HostTensor, before: HostTensor): number[
 export function cacheTests({ tf }: Reference, bodies: readonly RecordedBody[]): void {
   const steps = bodies.filter(({ name }) => name === "decode");
 
-  describe.each(steps)("the cache of $key", (step) => {
+  describe.each(steps.map((step) => [step.key, step] as const))("the cache of %s", (_key, step) => {
     const caches = Object.keys(step.inputs).filter(isOwn);
     /** No row is what a step would write, those behind the mask included. */
     const marked = { ...step.inputs, ...Object.fromEntries(caches.map((name) => [name, { ...step.inputs[name]!, values: step.inputs[name]!.values.slice().fill(7) }])) };

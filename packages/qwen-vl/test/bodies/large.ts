@@ -1,0 +1,126 @@
+import type { Body } from "@dramascope/tensorflow";
+import { gradientsByTensorFlow, type Forward } from "@dramascope/tensorflow/testing";
+import type { Tensor } from "@dramascope/qwen-vl";
+import { createRandom } from "@dramascope/schema";
+import { describe, expect, it } from "vitest";
+import { embed } from "../../src/ops/embed.ts";
+import { headLogits, headLogitsVjp } from "../../src/ops/log-prob.ts";
+import { Runtime } from "../../src/runtime.ts";
+import { decoderBlock, decoderBlockVjp } from "../../src/text/decoder.ts";
+import { visionBlock, visionBlockVjp } from "../../src/vision/block.ts";
+import type { Reference } from "../support.ts";
+import { onWasm } from "./on-wasm.ts";
+import { fromHost, type HostTensor } from "./record.ts";
+import { replay, resultDifference } from "./replay.ts";
+
+/** A body as only a large model, or a long prompt, has it. */
+interface Case {
+  name: string;
+  inputs: Record<string, HostTensor>;
+  forward: Forward;
+  /** Gradients by name of the input, for the input `dy`; absent where nothing is trained. */
+  backward?: Body;
+  wrt: string[];
+}
+
+const random = createRandom(17);
+const drawn = (shape: readonly number[], scale = 1): HostTensor => ({ shape, dtype: "float32", values: Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, () => scale * random.normal()) });
+const linears = (sizes: Readonly<Record<string, readonly [number, number]>>, biases: RegExp): Record<string, HostTensor> =>
+  Object.fromEntries(Object.entries(sizes).flatMap(([name, [from, to]]) => [[`${name}.weight`, drawn([from, to], 0.3)], ...(biases.test(name) ? [[`${name}.bias`, drawn([to], 0.3)]] : [])]) as [string, HostTensor][]);
+
+function angles(rows: number, width: number): Record<string, HostTensor> {
+  const angle = drawn([rows, width], 3);
+  const of = (f: (x: number) => number): HostTensor => ({ ...angle, values: Float32Array.from(angle.values, f) });
+  return { cos: of(Math.cos), sin: of(Math.sin) };
+}
+
+const blocks = [drawn([40, 8]), drawn([40, 8]), drawn([13, 8])];
+const inBlocks = (name: string, tensors: readonly HostTensor[]): Record<string, HostTensor> => Object.fromEntries(tensors.map((tensor, i) => [`${name}.${i}`, tensor]));
+const turned = blocks.map(({ shape, values }): HostTensor => ({ shape: [...shape].reverse(), dtype: "float32", values }));
+
+function head(tied: boolean): Case {
+  const values = <V>(v: Readonly<Record<string, V>>) => ({ blocks: [v["head.0"]!, v["head.1"]!, v["head.2"]!], tied });
+  return {
+    name: `an output matrix in three blocks, ${tied ? "that of the embedding" : "of its own"}`,
+    inputs: { x: drawn([5, 8]), ...inBlocks("head", tied ? blocks : turned), dy: drawn([5, 93]) },
+    forward: (ops, v) => headLogits(ops, v["x"]!, values(v)),
+    backward: (ops, v) => ({ x: headLogitsVjp(ops, v["dy"]!, values(v)) }),
+    wrt: ["x"],
+  };
+}
+
+function longPrompt(): Case {
+  const layout = { prompts: 1, promptRows: 2048, completions: 2, completionRows: 16 };
+  const shape = { heads: 4, kvHeads: 2, headDim: 4, eps: 1e-6, loraScales: {}, queryChunk: 512 };
+  const rows = 2080;
+  const sizes = { q_proj: [8, 16], k_proj: [8, 8], v_proj: [8, 8], o_proj: [16, 8], gate_proj: [8, 12], up_proj: [8, 12], down_proj: [12, 8] } as const;
+  const hidden = new Float32Array(2048).fill(-1e9, 2040);
+  return {
+    name: "a decoder layer over a prompt whose scores are computed piece by piece",
+    inputs: {
+      x: drawn([rows, 8]), ...angles(rows, 2), prefixBias: { shape: [1, 2048], dtype: "float32", values: hidden }, ...linears(sizes, /^[qkv]_/u),
+      "input_layernorm.weight": drawn([8]), "post_attention_layernorm.weight": drawn([8]), dy: drawn([rows, 8]),
+    },
+    forward: (ops, v) => decoderBlock(ops, v, shape, layout).y,
+    backward: (ops, v) => decoderBlockVjp(ops, v, shape, layout, { x: true, parameters: new Set(["q_proj.bias", "v_proj.bias", "input_layernorm.weight"]) }),
+    wrt: ["x", "q_proj.bias", "v_proj.bias", "input_layernorm.weight"],
+  };
+}
+
+function largeFrames(): Case {
+  const patches = 1500;
+  const shape = { frames: 4, patches, heads: 2, headDim: 4, runs: [{ first: 0, count: 1, size: patches }], loraScales: {}, queryChunk: 512 };
+  const sizes = { "attn.qkv": [8, 24], "attn.proj": [8, 8], "mlp.gate_proj": [8, 12], "mlp.up_proj": [8, 12], "mlp.down_proj": [12, 8] } as const;
+  return {
+    name: "a block of the tower over frames whose scores are computed piece by piece",
+    inputs: { x: drawn([4 * patches, 8]), ...angles(patches, 2), ...linears(sizes, /./u), "norm1.weight": drawn([8]), "norm2.weight": drawn([8]), dy: drawn([4 * patches, 8]) },
+    forward: (ops, v) => visionBlock(ops, v, shape).y,
+    backward: (ops, v) => visionBlockVjp(ops, v, shape, { x: true, parameters: new Set(["attn.qkv.bias", "norm1.weight"]) }),
+    wrt: ["x", "attn.qkv.bias", "norm1.weight"],
+  };
+}
+
+const cases: Case[] = [
+  {
+    name: "an embedding in three blocks",
+    inputs: { ...inBlocks("table", blocks), ids: { shape: [7], dtype: "int32", values: Int32Array.of(0, 39, 40, 79, 80, 92, 41) } },
+    forward: (ops, v) => embed(ops, [v["table.0"]!, v["table.1"]!, v["table.2"]!], v["ids"]!),
+    wrt: [],
+  },
+  head(true),
+  head(false),
+  longPrompt(),
+  largeFrames(),
+];
+
+/** Bodies that the reference model is too small for. */
+export function largeTests({ tf }: Reference): void {
+  describe.each(cases.map((one) => [one.name, one] as const))("%s", (name, { inputs, forward, backward, wrt }) => {
+    it("gives the same compiled, operation by operation and on wasm, and TensorFlow's own gradients", async () => {
+      const { dy, ...own } = inputs;
+      const runtime = new Runtime(tf);
+      const record = (body: Body, given: Record<string, HostTensor>) => ({ name, key: name, body, runtime, inputs: given, outputs: {} });
+      const todo = [record((ops, v) => ({ y: forward(ops, v) }), own), ...(backward ? [record(backward, inputs)] : [])];
+      const results = todo.map((one) => replay(one, one.inputs, "compiled"));
+      for (const [i, one] of todo.entries()) {
+        expect(resultDifference(replay(one, one.inputs, "eager"), results[i]!)).toBeLessThan(1e-5);
+        expect(await onWasm(tf, () => resultDifference(replay(one, one.inputs, "eager"), results[i]!))).toBeLessThan(1e-5);
+      }
+      if (wrt.length === 0) return;
+      const given = Object.fromEntries(Object.entries(own).map(([key, tensor]) => [key, fromHost(tf, tensor) as Tensor]));
+      const gradient = fromHost(tf, dy!) as Tensor;
+      const gradients = gradientsByTensorFlow(tf, forward, given, wrt, gradient);
+      const expected = Object.fromEntries(wrt.map((key, i) => [key, { shape: gradients[i]!.shape, dtype: "float32" as const, values: gradients[i]!.dataSync<"float32">() }]));
+      const actual = results[1]!;
+      expect(resultDifference(Object.fromEntries(wrt.map((key) => [key, actual[key]!])), expected)).toBeLessThan(1e-5);
+      tf.dispose([given, gradient, gradients]);
+    });
+  });
+
+  it("an embedding in three blocks gives the rows of the whole", () => {
+    const { inputs, forward } = cases[0]!;
+    const whole = blocks.flatMap(({ values }) => [...values]);
+    const { y } = replay({ name: "embed", key: "embed", body: (ops, v) => ({ y: forward(ops, v) }), runtime: new Runtime(tf), inputs, outputs: {} }, inputs, "compiled");
+    expect([...y!.values]).toEqual([...inputs["ids"]!.values].flatMap((id) => whole.slice(id * 8, id * 8 + 8)));
+  });
+}
