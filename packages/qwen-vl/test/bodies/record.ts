@@ -25,7 +25,7 @@ export interface RecordedBody {
 
 /** Reads a tensor of any kind. */
 export function toHost(tf: Tf, tensor: TensorLike): HostTensor {
-  if (!(tensor instanceof RawTensor)) return { shape: [...tensor.shape], dtype: tensor.dtype as OpsDtype, values: (tensor as Tensor).dataSync<"float32" | "int32" | "bool">().slice() };
+  if (!(tensor instanceof RawTensor)) return { shape: [...tensor.shape], dtype: tensor.dtype as OpsDtype, values: tensor.dataSync<"float32" | "int32" | "bool">().slice() };
   const widen = compile(tf, "widen", { x: { shape: tensor.shape, dtype: "bfloat16" } }, (ops, { x }) => ({ y: ops.cast(x!, "float32") }), { mode: "eager" });
   const y = widen({ x: tensor })["y"]!;
   const values = y.dataSync<"float32">();
@@ -57,7 +57,7 @@ export async function recordBodies(action: () => Promise<void>): Promise<Recorde
       calls.push({ name: key.split(":")[0]!, key, body, runtime: this, inputs, outputs: hostRecord(this.tf, results) });
       return results;
     };
-    return Object.assign(call, { mode: compiled.mode, async: compiled.async, dispose: compiled.dispose });
+    return Object.assign(call, { mode: compiled.mode, async: compiled.async.bind(compiled), dispose: compiled.dispose.bind(compiled) });
   };
   Object.defineProperty(Runtime.prototype, "prepare", { ...descriptor, value: recording });
   try {

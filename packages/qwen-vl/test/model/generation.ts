@@ -42,9 +42,9 @@ export function generationTests(ref: Reference): void {
         for (const [p, prompt] of prompts.entries()) {
           const { ids } = samples[p]![0]!;
           for (let i = 0; i < ids.length; i++) {
-            const { logits, dispose } = await uncached.forward(prompt, { completion: ids.subarray(0, i) });
-            const values = await logits.data();
-            dispose();
+            const result = await uncached.forward(prompt, { completion: ids.subarray(0, i) });
+            const values = await result.logits.data();
+            result.dispose();
             expect(values.indexOf(Math.max(...values)), `token ${i} of prompt ${p}`).toBe(ids[i]);
           }
         }

@@ -79,7 +79,7 @@ export function memoryTests(ref: Reference): void {
         () => model.mergeLora(), () => model.unmergeLora(), () => model.saveLora("nowhere"), () => model.saveMerged("nowhere"), () => model.prepare([]), () => { model.setActiveAdapter("none"); },
         () => model.trainable(),
       ];
-      for (const one of uses) await expect((async () => one())(), String(one)).rejects.toMatchObject({ code: "DISPOSED" });
+      for (const one of uses) await expect(Promise.resolve().then(one), String(one)).rejects.toMatchObject({ code: "DISPOSED" });
       expect(held()).toEqual(before);
       set.dispose();
       expect(held()).toEqual(before);
