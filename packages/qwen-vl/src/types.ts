@@ -103,7 +103,8 @@ export interface LoadOptions {
   /**
    * Folder for files of weights as the back end keeps them, one for each checkpoint and `dtype`. The first load writes such a file, as large as the weights; later loads, in any
    * process, use its pages as they are: nothing is read before it is needed, and processes share the memory. A checkpoint file that was touched counts as another
-   * one. Files may be removed at any time, but must not be shortened. Needs native TensorFlow through koffi. Default none.
+   * one. The files are believed as the checkpoint is, so the folder must be the user's own and not writable by others. They may be removed at any time, but must not be
+   * shortened. Needs native TensorFlow through koffi. Default none.
    */
   weightCache?: string;
   /** Called after each tensor that is read. */

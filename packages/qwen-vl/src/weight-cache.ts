@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { open, stat } from "node:fs/promises";
+import { mkdir, open, readdir, rm, stat } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { join } from "node:path";
 import { mapTensorFile } from "@dramascope/tensorflow";
@@ -104,6 +104,30 @@ async function writeCache(path: string, checkpoint: Checkpoint, layout: CacheLay
   }
 }
 
+/** Others who may write to the folder could put other weights in. */
+async function openFolder(folder: string): Promise<void> {
+  const refuse = (why: string, cause?: unknown): never => {
+    throw new QwenVlError(`the weight cache ${JSON.stringify(folder)} ${why}`, { code: "WEIGHT_CACHE", cause, hint: "Give a folder of your own, or load without a weight cache." });
+  };
+  if (folder === "") refuse("has no name");
+  await mkdir(folder, { recursive: true, mode: 0o700 }).catch((error: unknown) => refuse(`cannot be made: ${(error as Error).message}`, error));
+  const { uid, mode } = await stat(folder);
+  if (process.getuid !== undefined && uid !== process.getuid()) refuse("belongs to another user");
+  if ((mode & 0o022) !== 0) refuse("can be written to by others");
+}
+
+/** A file that nobody has written to for so long was left by a load that was killed. */
+const ABANDONED_MS = 600_000;
+
+async function removeAbandoned(folder: string): Promise<void> {
+  for (const name of await readdir(folder)) {
+    if (!/^[0-9a-f]{32}\.weights\.tmp-/u.test(name)) continue;
+    const path = join(folder, name);
+    const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: Date.now() }));
+    if (Date.now() - mtimeMs > ABANDONED_MS) await rm(path, { force: true });
+  }
+}
+
 const sizeOf = (path: string): Promise<number> => stat(path).then(({ size, mode }) => ((mode & 0o170000) === 0o100000 ? size : -1), () => -1);
 
 /** Weights that are the pages of a file in `folder`, which is written when it is not there yet. */
@@ -111,9 +135,13 @@ export async function loadCachedWeights(checkpoint: Checkpoint, runtime: Runtime
   const { tf, dtype = "float32" } = options;
   const [first] = checkpoint.tensors.values();
   mapTensorFile(tf, first!.file.path, []); // says at once when this back end cannot map
+  await openFolder(folder);
   const layout = layoutOf(checkpoint, dtype);
   const path = join(folder, await cacheName(checkpoint, layout));
-  if ((await sizeOf(path)) !== layout.bytes) await writeCache(path, checkpoint, layout, options);
+  if ((await sizeOf(path)) !== layout.bytes) {
+    await removeAbandoned(folder);
+    await writeCache(path, checkpoint, layout, options);
+  }
   const mapped = mapTensorFile(tf, path, layout.weights.flatMap(({ blocks }) => blocks));
   const weights = new Weights(runtime);
   for (const { name, shape, transposed, blocks } of layout.weights) weights.put(name, { shape, transposed, blocks: blocks.map((block) => mapped.get(block.name)!) });

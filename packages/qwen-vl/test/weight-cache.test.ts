@@ -1,4 +1,4 @@
-import { cp, mkdtemp, readdir, readFile, rm, stat, truncate, utimes, writeFile } from "node:fs/promises";
+import { chmod, cp, mkdir, mkdtemp, readdir, readFile, rm, stat, truncate, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
@@ -123,6 +123,22 @@ describe("a weight cache", () => {
     await writeFile(join(folder, "file"), "");
     await expect(loadCached({ weightCache: join(folder, "file") })).rejects.toMatchObject({ code: "WEIGHT_CACHE" });
     expect(nativeTensors(ref.tf)).toBe(before);
+  });
+
+  it("takes only a folder of one's own, and clears what a killed load left", async ({ skip }) => {
+    skip(ref.binding !== "koffi", NATIVE);
+    await mkdir(cache());
+    await chmod(cache(), 0o777);
+    await expect(loadCached()).rejects.toThrow("can be written to by others");
+    await expect(loadCached({ weightCache: "" })).rejects.toMatchObject({ code: "WEIGHT_CACHE" });
+    await chmod(cache(), 0o700);
+    const left = (mark: string): string => join(cache(), `${"0".repeat(32)}.weights.tmp-${mark}`);
+    await writeFile(left("old"), "x");
+    await utimes(left("old"), 1, 1);
+    await writeFile(left("new"), "x");
+    const { model } = await loadCached();
+    model.dispose();
+    expect((await cached()).filter((name) => name.includes("tmp"))).toEqual([expect.stringMatching(/-new$/u)]);
   });
 
   it("may be filled by several loads at once", async ({ skip }) => {
