@@ -231,6 +231,8 @@ export interface GenerateOptions {
   forbiddenIds?: readonly number[];
   /** Lifts the ban on vision tokens and ids without a token. Default false. */
   allowAll?: boolean;
+  /** Ids whose log-probabilities each sample keeps for every place, whatever was sampled there. Default none. */
+  watchIds?: readonly number[];
   /** Takes defaults from generation_config.json. Default false. */
   useGenerationConfig?: boolean;
   /** Sequences decoded at once. Default 64. */
@@ -247,6 +249,8 @@ export interface Sample {
   text: string;
   /** Log-probability of each id under the whole vocabulary at the sampling temperature, nats. */
   logProbs: Float32Array;
+  /** Log-probability that each of the `watchIds` had in the place of each id, [ids, watchIds] row-major, as `logProbs`; −∞ where it underflows. Absent without `watchIds`. */
+  watched?: Float32Array;
   finishReason: "stop" | "length" | "abort";
 }
 

@@ -27,6 +27,8 @@ export interface GenerateLoopOptions {
   sampling: SamplingOptions;
   seed: number;
   stopIds: ReadonlySet<number>;
+  /** Ids whose log-probabilities are kept at every step. */
+  watchIds: readonly number[];
   /** Rows decoded at once at most. */
   maxRows: number;
   signal?: AbortSignal | undefined;
@@ -38,6 +40,8 @@ export interface GenerateLoopOptions {
 export interface SampledIds {
   ids: Int32Array;
   logProbs: Float32Array;
+  /** [ids, watchIds]; absent without `watchIds`. */
+  watched?: Float32Array;
   finishReason: "stop" | "length" | "abort";
 }
 
@@ -47,6 +51,7 @@ interface Row {
   random: Random;
   ids: number[];
   logProbs: number[];
+  watched: number[];
   finished: SampledIds["finishReason"] | undefined;
 }
 
@@ -62,7 +67,8 @@ function checkOptions(core: Core, prompts: readonly Prompt[], options: GenerateL
   if (!Number.isInteger(options.maxNewTokens) || options.maxNewTokens < 1) bad("maxNewTokens", options.maxNewTokens, "a positive integer");
   if (!Number.isInteger(options.samples) || options.samples < 1 || options.samples > 2 ** 16) bad("n", options.samples, "an integer from 1 to 65536");
   if (!Number.isInteger(options.maxRows) || options.maxRows < 1) bad("maxRows", options.maxRows, "a positive integer");
-  const limit = core.config.text.maxPositionEmbeddings;
+  const { maxPositionEmbeddings: limit, vocabSize } = core.config.text;
+  for (const id of options.watchIds) if (!Number.isInteger(id) || id < 0 || id >= vocabSize) bad("watchIds", id, `ids from 0 to ${vocabSize - 1}`);
   prompts.forEach((prompt, i) => {
     if (prompt.ids.length + options.maxNewTokens > limit) {
       throw new QwenVlError(`prompt ${i} has ${prompt.ids.length} tokens; with maxNewTokens ${options.maxNewTokens} it exceeds the ${limit} positions of the model`, {
@@ -77,7 +83,7 @@ export async function generateSamples(core: Core, view: ParameterView, prompts: 
   checkOptions(core, prompts, options);
   const rows: Row[][] = prompts.map((_, prompt) =>
     Array.from({ length: options.samples }, (__, sample) => ({
-      prompt, sample, random: createRandom(options.seed, { stream: prompt * 2 ** 16 + sample }), ids: [], logProbs: [], finished: undefined,
+      prompt, sample, random: createRandom(options.seed, { stream: prompt * 2 ** 16 + sample }), ids: [], logProbs: [], watched: [], finished: undefined,
     })),
   );
   const perPrompt = Math.min(options.samples, options.maxRows);
@@ -89,7 +95,9 @@ export async function generateSamples(core: Core, view: ParameterView, prompts: 
     }
   }
   return rows.map((group) =>
-    group.map((row) => ({ ids: Int32Array.from(row.ids), logProbs: Float32Array.from(row.logProbs), finishReason: row.finished ?? "abort" })),
+    group.map((row) => ({
+      ids: Int32Array.from(row.ids), logProbs: Float32Array.from(row.logProbs), ...(options.watchIds.length > 0 ? { watched: Float32Array.from(row.watched) } : {}), finishReason: row.finished ?? "abort",
+    })),
   );
 }
 
@@ -105,7 +113,8 @@ async function runBatch(core: Core, view: ParameterView, batch: Batch, options: 
     const decoder = new Decoder(core, arena, view, picker.drawTemperature);
     const first = await readRows(arena, started.logits, "prefill");
     batch.prompts.forEach(({ prompt, rows }, b) => {
-      for (const row of rows) if (row !== undefined) advance(row, pick(row, prompt, first.subarray(b * vocab, (b + 1) * vocab), picker, row.random.uniform()), options);
+      const logits = first.subarray(b * vocab, (b + 1) * vocab);
+      for (const row of rows) if (row !== undefined) advance(row, pick(row, prompt, logits, picker, row.random.uniform(), options), options);
     });
     for (let slot = 0; slot + 1 < options.maxNewTokens; slot++) {
       if (batch.prompts.every((p) => p.rows.every((row) => row?.finished !== undefined || row === undefined))) return;
@@ -131,11 +140,12 @@ async function runBatch(core: Core, view: ParameterView, batch: Batch, options: 
           if (row === undefined || row.finished !== undefined) continue;
           const place = b * samples + s;
           const u = row.random.uniform();
-          let choice = probabilities === undefined ? undefined : picker.draw(read.subarray(place * vocab, (place + 1) * vocab), u);
+          const values = read.subarray(place * vocab, (place + 1) * vocab);
+          let choice = probabilities === undefined ? undefined : picker.draw(values, u);
           if (choice === undefined) {
             raw ??= await readRows(arena, logits, step);
-            choice = pick(row, prompt, raw.subarray(place * vocab, (place + 1) * vocab), picker, u);
-          }
+            choice = pick(row, prompt, raw.subarray(place * vocab, (place + 1) * vocab), picker, u, options);
+          } else for (const id of options.watchIds) row.watched.push(Math.log(values[id]!));
           advance(row, choice, options);
         }
       }
@@ -212,8 +222,10 @@ async function readRows(arena: Arena, logits: Tensor, step: string): Promise<Flo
   return values;
 }
 
-function pick(row: Row, prompt: Prompt, logits: Float32Array, picker: RowPicker, u: number): Choice {
-  return picker.pick(logits, () => [...prompt.ids, ...row.ids], u);
+function pick(row: Row, prompt: Prompt, logits: Float32Array, picker: RowPicker, u: number, { watchIds, sampling: { temperature = 1 } }: GenerateLoopOptions): Choice {
+  const choice = picker.pick(logits, () => [...prompt.ids, ...row.ids], u);
+  for (const id of watchIds) row.watched.push(choice.logProb + (logits[id]! - logits[choice.id]!) / (temperature || 1));
+  return choice;
 }
 
 function advance(row: Row, { id, logProb }: Choice, options: GenerateLoopOptions): void {

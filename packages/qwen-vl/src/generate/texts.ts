@@ -48,6 +48,7 @@ export async function generateTexts(
     sampling,
     seed: options.seed ?? 0,
     stopIds: new Set(options.stopIds ?? defaults.eosTokenIds),
+    watchIds: options.watchIds ?? [],
     maxRows: options.maxRows ?? 64,
     signal: options.signal,
     onToken:

@@ -67,6 +67,18 @@ export function generationTests(ref: Reference): void {
       expect((await model.generate([ref.prompt], { ...options, n: 3 }))[0]).toEqual(batch);
     });
 
+    it.each([{ temperature: 1.1 }, { temperature: 0 }, { topK: 40 }])("keeps the log-probabilities of watched ids in every place: %o", async (sampling) => {
+      const watchIds = [7, 693, 0];
+      const { temperature = 1 } = sampling;
+      const [samples] = await leakFree(ref, () => model.generate([ref.prompt], { ...sampling, maxNewTokens: 6, n: 2, seed: 5, stopIds: [], watchIds }));
+      for (const { ids, watched } of samples!) {
+        const completions = Array.from(ids).flatMap((_, place) => watchIds.map((id) => [...ids.subarray(0, place), id]));
+        const { logProbs } = await model.logProbs(ref.prompt, completions, { temperature: temperature || 1 });
+        expect(difference(watched!, logProbs.map((one) => one.at(-1)!))).toBeLessThan(1e-4);
+      }
+      await expect(model.generate([ref.prompt], { maxNewTokens: 1, watchIds: [-1] })).rejects.toThrow(expect.objectContaining({ code: "BAD_OPTION" }) as Error);
+    });
+
     it("gives the log-probabilities that scoring gives, over prompts of unequal length and rows that finish early", async () => {
       const texts = new Map<string, string>();
       const options = { maxNewTokens: 80, n: 4, seed: 3, stopIds: [693, 875, 404, 396, 321] };
