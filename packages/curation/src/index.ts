@@ -6,6 +6,6 @@ export { estimate, type Estimate } from "./estimate.ts";
 export { exportSets, folderName, trainingSets, type ExportManifest, type ExportOptions } from "./export.ts";
 export { funnelOf, type Funnel } from "./funnel.ts";
 export { openSqliteLedger, type StageKind, type StepLedger, type StepRow, type StepState } from "./ledger.ts";
-export { parseAnswer, readLabels, type AnswerCode, type CotAnswer, type FilterAnswer, type LabelsAnswer, type Parsed, type RawAnswer } from "./read-answer.ts";
+export { parseAnswer, readLabels, type AnswerCode, type CotAnswer, type FilterAnswer, type LabelsAnswer, type Parsed, type ParsedCot, type RawAnswer } from "./read-answer.ts";
 export { placeDramas, readOutcomes, runCuration, type CurationInput, type LabelledDrama, type RunOptions, type RunSummary } from "./run.ts";
 export { splitDramas, type DramaRow, type SplitManifest, type SplitOptions } from "./split.ts";

@@ -1,13 +1,19 @@
 /** A JSON value with objects as entry lists: no key is ever a property, and repeated keys stay visible. */
 export type JsonValue = null | boolean | number | string | JsonValue[] | JsonObject;
 
-/** An object's entries in order. */
+/** An object's entries in order, with the places of their values. */
 export class JsonObject {
-  readonly entries: [string, JsonValue][] = [];
+  readonly entries: [key: string, value: JsonValue, start: number, end: number][] = [];
 
   /** First value of a key; undefined when it is absent. */
   get(key: string): JsonValue | undefined {
     return this.entries.find(([name]) => name === key)?.[1];
+  }
+
+  /** Where the first value of a key begins and ends (exclusive) in the text that was read; undefined when it is absent. */
+  placeOf(key: string): [start: number, end: number] | undefined {
+    const entry = this.entries.find(([name]) => name === key);
+    return entry && [entry[2], entry[3]];
   }
 
   /** Keys in order, repeated ones included. */
@@ -78,9 +84,11 @@ export function parseJsonValue(text: string): JsonValue | undefined {
         skip();
         if (key === failed || text[at] !== ":") return false;
         at++;
+        skip();
+        const start = at;
         const one = value();
         if (one === failed) return false;
-        object.entries.push([key, one]);
+        object.entries.push([key, one, start, at]);
         return true;
       });
       return isWhole ? object : failed;

@@ -23,6 +23,12 @@ export interface CotAnswer {
   think: string;
 }
 
+/**
+ * {@link CotAnswer}, or why there is none. `scoreAt` is where the score begins and ends (exclusive) in `content`, in UTF-16 units: its digit,
+ * or the whole JSON value when no digit alone says the class (an escape, an exponent, a leading zero).
+ */
+export type ParsedCot = { ok: true; value: CotAnswer; flags: string[]; scoreAt: [start: number, end: number] } | { ok: false; error: AnswerCode };
+
 /** Verdict on a chain of thought. */
 export interface FilterAnswer {
   valid: boolean;
@@ -48,7 +54,15 @@ class Refusal extends Error {
   }
 }
 
-const strip = (text: string): string => text.replace(/^[\s\uFEFF]+|[\s\uFEFF]+$/gu, "");
+/** Part of a text, with the place where it begins in the whole. */
+interface Piece {
+  text: string;
+  start: number;
+}
+
+const strip = ({ text, start }: Piece): Piece => ({ text: text.trim(), start: start + text.length - text.trimStart().length });
+
+const after = ({ text, start }: Piece, at: number): Piece => ({ text: text.slice(at), start: start + at });
 
 /** Calls `visit` for each character outside strings. */
 function scan(text: string, start: number, visit: (character: string, at: number) => boolean): void {
@@ -77,8 +91,8 @@ function depthOf(text: string): number {
 }
 
 /** Top-level objects and arrays of a text. */
-function spans(text: string): string[] {
-  const found: string[] = [];
+function spans({ text, start }: Piece): Piece[] {
+  const found: Piece[] = [];
   for (let at = 0; at < text.length; ) {
     if (text[at] !== "{" && text[at] !== "[") {
       at++;
@@ -92,13 +106,13 @@ function spans(text: string): string[] {
       return end >= 0;
     });
     if (end < 0) throw new Refusal("INVALID_JSON");
-    found.push(text.slice(at, end + 1));
+    found.push({ text: text.slice(at, end + 1), start: start + at });
     at = end + 1;
   }
   return found;
 }
 
-/** Without commas before a closing bracket: the only repair. */
+/** Spaces in place of commas before a closing bracket: the only repair. */
 function withoutTrailingCommas(text: string): string {
   const drop = new Set<number>();
   let comma = -1;
@@ -108,12 +122,12 @@ function withoutTrailingCommas(text: string): string {
     return false;
   });
   let kept = "";
-  let from = 0;
+  let done = 0;
   for (const at of drop) {
-    kept += text.slice(from, at);
-    from = at + 1;
+    kept += `${text.slice(done, at)} `;
+    done = at + 1;
   }
-  return kept + text.slice(from);
+  return kept + text.slice(done);
 }
 
 const isBroken = (text: string): boolean => text.includes("\uFFFD") || !text.isWellFormed();
@@ -131,45 +145,47 @@ function hasRepeatedKey(value: JsonValue): boolean {
   return new Set(keys).size < keys.length || value.entries.some(([, entry]) => hasRepeatedKey(entry));
 }
 
-/** The one JSON value of an answer, whatever stands around it. */
-function load({ content, finish = "stop", refusal }: RawAnswer, flags: Set<string>, mayRepeatKeys: boolean): JsonValue {
+/** The one JSON value of an answer, whatever stands around it, and where it begins. */
+function load({ content, finish = "stop", refusal }: RawAnswer, flags: Set<string>, mayRepeatKeys: boolean): { value: JsonValue; start: number } {
   if (refusal !== undefined || finish === "content_filter") throw new Refusal("BLOCKED");
   if (finish === "length") throw new Refusal("TRUNCATED");
-  if (content === null || strip(content) === "") throw new Refusal("EMPTY");
+  let piece = strip({ text: content ?? "", start: 0 });
+  if (content === null || piece.text === "") throw new Refusal("EMPTY");
   if (content.length > MAX_CHARS) throw new Refusal("TOO_LARGE");
-  let text = strip(content);
   for (;;) {
+    const { text } = piece;
     const tag = ["think", "thinking"].find((name) => text.startsWith(`<${name}>`));
     if (tag === undefined) break;
     const end = text.indexOf(`</${tag}>`);
     if (end < 0) throw new Refusal("TRUNCATED");
-    text = strip(text.slice(end + tag.length + 3));
+    piece = strip(after(piece, end + tag.length + 3));
     flags.add("think_block");
   }
-  if (text === "") throw new Refusal("EMPTY");
-  if (text[0] !== "{" && text[0] !== "[") {
-    const fences = [...text.matchAll(/```[a-zA-Z]*[^\S\n]*\n([\s\S]*?)```/gu)];
+  if (piece.text === "") throw new Refusal("EMPTY");
+  if (piece.text[0] !== "{" && piece.text[0] !== "[") {
+    const fences = [...piece.text.matchAll(/(```[a-zA-Z]*[^\S\n]*\n)([\s\S]*?)```/gu)];
     if (fences.length > 1) throw new Refusal("AMBIGUOUS");
     if (fences.length === 1) {
-      text = strip(fences[0]![1]!);
+      const [{ index, 1: open, 2: inside }] = fences as [RegExpExecArray];
+      piece = strip({ text: inside!, start: piece.start + index + open!.length });
       flags.add("fenced");
     }
   }
-  if (depthOf(text) > MAX_DEPTH) throw new Refusal("TOO_DEEP");
-  const [found, second] = spans(text);
+  if (depthOf(piece.text) > MAX_DEPTH) throw new Refusal("TOO_DEEP");
+  const [found, second] = spans(piece);
   if (found === undefined) throw new Refusal("NO_JSON");
   if (second !== undefined) throw new Refusal("AMBIGUOUS");
-  if (found !== text) flags.add("wrapped");
-  let value = parseJsonValue(found);
+  if (found.text !== piece.text) flags.add("wrapped");
+  let value = parseJsonValue(found.text);
   if (value === undefined) {
-    const repaired = withoutTrailingCommas(found);
-    value = repaired === found ? undefined : parseJsonValue(repaired);
+    const repaired = withoutTrailingCommas(found.text);
+    value = repaired === found.text ? undefined : parseJsonValue(repaired);
     if (value === undefined) throw new Refusal("INVALID_JSON");
     flags.add("repaired");
   }
   if (!mayRepeatKeys && hasRepeatedKey(value)) throw new Refusal("DUPLICATE_KEY");
   if (hasBrokenText(value)) throw new Refusal("BAD_ENCODING");
-  return value;
+  return { value, start: found.start };
 }
 
 function readScore(value: JsonValue | undefined, flags: Set<string>): Quality {
@@ -190,14 +206,20 @@ function readScore(value: JsonValue | undefined, flags: Set<string>): Quality {
   return inRange(Number(match[1]));
 }
 
+/** Where the digit stands in the JSON text of a score; the whole text when no digit alone says the class. */
+function scorePlace(json: string): [start: number, end: number] {
+  const plain = /^"?\s*([1-5])(?:\.0+)?(?:\s*\/\s*5)?\s*"?$/du.exec(json);
+  return plain ? plain.indices![1]! : [0, json.length];
+}
+
 const noteExtraKeys = (object: JsonObject, known: readonly string[], flags: Set<string>): void => {
   if (object.keys().some((key) => !known.includes(key))) flags.add("extra_keys");
 };
 
-function attempt<T>(read: (flags: Set<string>) => T): Parsed<T> {
+function attempt<T extends object>(read: (flags: Set<string>) => T): (T & { ok: true; flags: string[] }) | { ok: false; error: AnswerCode } {
   const flags = new Set<string>();
   try {
-    return { ok: true, value: read(flags), flags: [...flags].sort() };
+    return { ok: true, ...read(flags), flags: [...flags].sort() };
   } catch (error) {
     if (error instanceof Refusal) return { ok: false, error: error.code };
     throw error;
@@ -205,9 +227,9 @@ function attempt<T>(read: (flags: Set<string>) => T): Parsed<T> {
 }
 
 /** Reads the answer of a sampling round; a score is never guessed. */
-export function readCot(raw: RawAnswer): Parsed<CotAnswer> {
+export function readCot(raw: RawAnswer): ParsedCot {
   return attempt((flags) => {
-    const value = load(raw, flags, false);
+    const { value, start } = load(raw, flags, false);
     if (!(value instanceof JsonObject)) throw new Refusal("NOT_OBJECT");
     const answer = readScore(value.get("answer"), flags);
     const think = value.get("think");
@@ -215,14 +237,16 @@ export function readCot(raw: RawAnswer): Parsed<CotAnswer> {
     if (typeof think !== "string") throw new Refusal("THINK_FORM");
     if (think.trim() === "") throw new Refusal("THINK_MISSING");
     noteExtraKeys(value, ["think", "answer"], flags);
-    return { answer, think };
+    const [from, to] = value.placeOf("answer")!;
+    const [digit, end] = scorePlace(raw.content!.slice(start + from, start + to));
+    return { value: { answer, think }, scoreAt: [start + from + digit, start + from + end] as [number, number] };
   });
 }
 
 /** Reads a verdict on a chain of thought. */
 export function readFilter(raw: RawAnswer): Parsed<FilterAnswer> {
   return attempt((flags) => {
-    const value = load(raw, flags, false);
+    const { value } = load(raw, flags, false);
     if (!(value instanceof JsonObject)) throw new Refusal("NOT_OBJECT");
     let valid = value.get("valid");
     if (valid === undefined || valid === null) throw new Refusal("VALID_MISSING");
@@ -235,7 +259,7 @@ export function readFilter(raw: RawAnswer): Parsed<FilterAnswer> {
     const reason = typeof given === "string" ? given : "";
     if (reason.trim() === "") flags.add("no_reason");
     noteExtraKeys(value, ["reason", "valid"], flags);
-    return { valid, reason };
+    return { value: { valid, reason } };
   });
 }
 
@@ -252,7 +276,7 @@ export const normalText = (text: string): string => text.normalize("NFKC").repla
 /** Reads labels of comments, by number or, as `keyed`, by their text. What is missing or contradictory is unresolved, never 1. */
 export function readLabels(raw: RawAnswer, comments: readonly string[], shape: "indexed" | "keyed" = "indexed"): Parsed<LabelsAnswer> {
   return attempt((flags) => {
-    const value = load(raw, flags, shape === "keyed");
+    const { value } = load(raw, flags, shape === "keyed");
     const got = new Map<number, 0 | 1>();
     const conflicts = new Set<number>();
     const put = (place: number, label: 0 | 1 | null): void => {
@@ -264,7 +288,7 @@ export function readLabels(raw: RawAnswer, comments: readonly string[], shape: "
     else putIndexed(value, comments.length, put, flags);
     if (conflicts.size > 0) flags.add("conflict");
     const labels = comments.map((_, i) => (conflicts.has(i) ? null : (got.get(i) ?? null)));
-    return { labels, unresolved: labels.flatMap((label, i) => (label === null ? [i] : [])) };
+    return { value: { labels, unresolved: labels.flatMap((label, i) => (label === null ? [i] : [])) } };
   });
 }
 
@@ -314,10 +338,10 @@ function putKeyed(value: JsonValue, comments: readonly string[], put: Put, confl
 }
 
 /** Reads an answer of a sampling round. */
-export function parseAnswer(task: "cot", raw: RawAnswer): Parsed<CotAnswer>;
+export function parseAnswer(task: "cot", raw: RawAnswer): ParsedCot;
 /** Reads a verdict. */
 export function parseAnswer(task: "cot_filter", raw: RawAnswer): Parsed<FilterAnswer>;
 /** Reads an answer by its task. */
-export function parseAnswer(task: "cot" | "cot_filter", raw: RawAnswer): Parsed<CotAnswer> | Parsed<FilterAnswer> {
+export function parseAnswer(task: "cot" | "cot_filter", raw: RawAnswer): ParsedCot | Parsed<FilterAnswer> {
   return task === "cot" ? readCot(raw) : readFilter(raw);
 }

@@ -29,7 +29,23 @@ describe("answers", () => {
     );
   });
 
-  it.each(["[", '"', "{", "<think>", "```\n", ",}"])("reads 200 kB of %s in linear time", (piece) => {
+  it.each([
+    ['{"think": "5 of 5", "answer": 4}', "4"],
+    ['{"answer": 4, "think": "the slap at 0:04"}', "4"],
+    ['{"x": {"answer": 4}, "answer": "4 / 5", "think": "x"} and 4 more', "4"],
+    ['\ufeff <think>4 {"answer": 4}</think>\n<think>4</think> Sure, 4 stars:\n```json\n{"answer":\t 4.00,"think":"x",}\n```\n4', "4"],
+    ['[4] {"answer": 4, "think": "x"}', null],
+    ['{"think": "😀 4", "answer": "\\u0034"}', '"\\u0034"'],
+    ['{"answer": "４", "think": "x"}', '"４"'],
+    ['{"answer": 40e-1, "think": "x"}', "40e-1"],
+    ['{"answer": "04", "think": "x"}', '"04"'],
+  ])("says where the score stands in %s", (content, score) => {
+    const parsed = parseAnswer("cot", { content });
+    expect(parsed.ok ? content.slice(...parsed.scoreAt) : null).toBe(score);
+    if (parsed.ok) expect(parsed.scoreAt[0]).toBe(content.indexOf(score!, content.lastIndexOf('"answer"') + 8));
+  });
+
+  it.each(["[", '"', "{", "<think>", "```\n", ",}", " x"])("reads 200 kB of %s in linear time", (piece) => {
     expect(parseAnswer("cot", { content: piece.repeat(Math.floor(199_000 / piece.length)) }).ok).toBe(false);
   });
 });

@@ -18,6 +18,8 @@ export interface ParsedCompletion {
     /** Why there is none. */
     reason: string | null;
   };
+  /** Where the digit that became the score begins and ends (exclusive) in the text, UTF-16 units; the first one when several boxes agree. Null without a score. */
+  scoreAt: [start: number, end: number] | null;
 }
 
 /** ECMAScript's white space, 25 code points. */
@@ -60,12 +62,13 @@ function firstBlock(text: string, name: string): string | null {
   return end < 0 ? null : text.slice(start, end);
 }
 
-/** Content of the last block of a name. */
-function lastBlock(text: string, name: string): string | null {
+/** Content of the last block of a name, and where it begins. */
+function lastBlock(text: string, name: string): { content: string; start: number } | null {
   const end = text.lastIndexOf(`</${name}>`);
   if (end < 0) return null;
   const open = text.lastIndexOf(`<${name}>`, end - 1);
-  return open < 0 || open + name.length + 2 > end ? null : text.slice(open + name.length + 2, end);
+  const start = open + name.length + 2;
+  return open < 0 || start > end ? null : { content: text.slice(start, end), start };
 }
 
 /** Places of the eight tags when each stands exactly once and in order. */
@@ -132,27 +135,37 @@ function parseComments(content: string, format: RewardOptions["commentsFormat"])
   return keepStrings(content.split("\n").map(withoutBullet).filter((line) => line !== ""));
 }
 
-const toScore = (text: string): Quality | null => (text.length === 1 && text >= "1" && text <= "5" ? (text.charCodeAt(0) - 48) as Quality : null);
+/** The class that is all a text says, and where in the text its digit stands. */
+function soleDigit(text: string): { score: Quality; at: number } | null {
+  const digit = trim(text);
+  return digit.length === 1 && digit >= "1" && digit <= "5" ? { score: Number(digit) as Quality, at: text.indexOf(digit) } : null;
+}
 
 const BOX = "\\boxed{";
 
-function readScore(content: string | null): ParsedCompletion["answer"] {
-  if (content === null) return { score: null, reason: "no-answer" };
+type ReadScore = Pick<ParsedCompletion, "answer" | "scoreAt">;
+
+function readScore(block: { content: string; start: number } | null): ReadScore {
+  const none = (reason: string): ReadScore => ({ answer: { score: null, reason }, scoreAt: null });
+  const found = (score: Quality, at: number): ReadScore => ({ answer: { score, reason: null }, scoreAt: [at, at + 1] });
+  if (block === null) return none("no-answer");
+  const { content, start } = block;
   let open = content.indexOf(BOX);
   if (open < 0) {
-    const bare = toScore(trim(content));
-    return { score: bare, reason: bare === null ? "not-a-digit" : null };
+    const bare = soleDigit(content);
+    return bare === null ? none("not-a-digit") : found(bare.score, start + bare.at);
   }
-  let score: Quality | null = null;
+  let first: ReadScore | undefined;
   for (; open >= 0; open = content.indexOf(BOX, open + 1)) {
     const close = content.indexOf("}", open);
-    if (close < 0) return { score: null, reason: "open-box" };
-    const boxed = toScore(trim(content.slice(open + BOX.length, close)));
-    if (boxed === null) return { score: null, reason: "not-a-digit" };
-    if (score !== null && boxed !== score) return { score: null, reason: "boxes-differ" };
-    score = boxed;
+    if (close < 0) return none("open-box");
+    const inside = open + BOX.length;
+    const boxed = soleDigit(content.slice(inside, close));
+    if (boxed === null) return none("not-a-digit");
+    first ??= found(boxed.score, start + inside + boxed.at);
+    if (boxed.score !== first.answer.score) return none("boxes-differ");
   }
-  return { score, reason: null };
+  return first!;
 }
 
 /** What a scan finds. */
@@ -172,7 +185,7 @@ export function scanCompletion(text: string, options: RewardOptions): ScannedCom
     comments: comments?.kept ?? null,
     commentsGiven: comments?.given ?? 0,
     think: firstBlock(body, "think"),
-    answer: readScore(lastBlock(body, "answer")),
+    ...readScore(lastBlock(body, "answer")),
   };
 }
 

@@ -97,8 +97,8 @@ describe("completions", () => {
 
   it("reads the parts for other users", () => {
     const parsed = parseCompletion('<caption>c</caption><comments>["x"]</comments><think>t</think><answer>\\boxed{4}</answer><|im_end|>');
-    expect(parsed).toEqual({ formatOk: true, caption: "c", comments: ["x"], think: "t", answer: { score: 4, reason: null } });
-    expect(parseCompletion("").answer).toEqual({ score: null, reason: "no-answer" });
+    expect(parsed).toEqual({ formatOk: true, caption: "c", comments: ["x"], think: "t", answer: { score: 4, reason: null }, scoreAt: [77, 78] });
+    expect(parseCompletion("")).toMatchObject({ answer: { score: null, reason: "no-answer" }, scoreAt: null });
   });
 });
 

@@ -80,6 +80,18 @@ describe("any text", () => {
     expect(scoreGroup(texts.toReversed(), prepared).toReversed()).toEqual(forward);
   });
 
+  it("says where the digit of the score stands, whatever is around it", () => {
+    const junk = fc.array(fc.oneof(fc.constantFrom("4", "5", "\\boxed{", "}", "<caption>", "</think>", "<answer>", "\u3000", "😀", "\ud800"), fc.string({ unit: "binary" })), { maxLength: 12 }).map((parts) => parts.join(""));
+    fc.assert(
+      fc.property(junk, fc.constantFrom("4", "\\boxed{4}", " \\boxed{\u30004\n}, that is \\boxed{4}"), junk, (before, answer, after) => {
+        const head = `${before}<answer>`;
+        const text = `${head}${answer}</answer>${after.replaceAll("</answer>", "")}`;
+        const { answer: read, scoreAt } = parseCompletion(text);
+        expect([read.score, scoreAt]).toEqual([4, [head.length + answer.indexOf("4"), head.length + answer.indexOf("4") + 1]]);
+      }),
+    );
+  });
+
   it("cannot reach the prototype", () => {
     const text = '<comments>["__proto__", "constructor", "toString"]</comments><answer>\\boxed{__proto__}</answer>';
     expect(parseCompletion(text)).toMatchObject({ comments: ["__proto__", "constructor", "toString"], answer: { score: null } });
