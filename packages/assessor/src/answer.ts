@@ -9,6 +9,8 @@ export type AnswerFormat = "tags" | "json";
 export interface ReadAnswer {
   /** Class 1 … 5; null when the answer holds no readable one. */
   score: Quality | null;
+  /** Where in the text the score begins and ends (exclusive), UTF-16 units; null without one. */
+  scoreAt: readonly [start: number, end: number] | null;
   caption: string | null;
   comments: string[];
   think: string | null;
@@ -17,14 +19,14 @@ export interface ReadAnswer {
 }
 
 function readTags(text: string): ReadAnswer {
-  const { caption, comments, think, answer } = parseCompletion(text);
-  return { score: answer.score, caption, comments: comments ?? [], think, problem: answer.score === null ? `the answer block holds no score (${answer.reason ?? "unreadable"})` : null };
+  const { caption, comments, think, answer, scoreAt } = parseCompletion(text);
+  return { score: answer.score, scoreAt, caption, comments: comments ?? [], think, problem: answer.score === null ? `the answer block holds no score (${answer.reason ?? "unreadable"})` : null };
 }
 
 function readJson(text: string): ReadAnswer {
   const parsed = parseAnswer("cot", { content: text });
-  if (!parsed.ok) return { score: null, caption: null, comments: [], think: null, problem: `the answer is not readable (${parsed.error})` };
-  return { score: parsed.value.answer, caption: null, comments: [], think: parsed.value.think, problem: null };
+  if (!parsed.ok) return { score: null, scoreAt: null, caption: null, comments: [], think: null, problem: `the answer is not readable (${parsed.error})` };
+  return { score: parsed.value.answer, scoreAt: parsed.scoreAt, caption: null, comments: [], think: parsed.value.think, problem: null };
 }
 
 /** Reads a model's answer in the given form. Never throws, whatever the text. */

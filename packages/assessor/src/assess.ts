@@ -2,10 +2,10 @@ import { dramaMessages, episodeVariables, type Template } from "@dramascope/prom
 import { framesToVisionItem, type Prompt, type QwenVl, type Sample, type VisionFeatures } from "@dramascope/qwen-vl";
 import type { Assessment, Message, OnProgress } from "@dramascope/schema";
 import type { AnswerFormat } from "./answer.ts";
+import { checkOptions } from "./assess-options.ts";
 import { placeScore, type AssessmentCalibration } from "./calibration.ts";
 import { decide, DEFAULT_POLICY, type DecisionPolicy } from "./decision.ts";
 import { digitTokens } from "./digits.ts";
-import { AssessorError } from "./errors.ts";
 import { answersOf, judgeAnswers, judgeDirect, type Verdict } from "./judge.ts";
 import { reasonsOf } from "./reasons.ts";
 
@@ -122,10 +122,11 @@ function recordOf(drama: DramaToAssess, options: AssessOptions, verdict: Verdict
  *
  * @param modes At least one; each is judged once, in this order.
  * @returns     One record a mode.
- * @throws AssessorError `NO_MODE` when `modes` is empty.
+ * @throws AssessorError `NO_MODE` when `modes` is empty, `BAD_OPTION` and `BAD_POLICY` for options, `NO_ROOM` when the prompt leaves none for an
+ *         answer, `DIGIT_TOKENS` when the model writes digits in pieces; what the model throws; the signal's reason.
  */
 export async function assessModes(drama: DramaToAssess, modes: readonly ScoreMode[], options: Omit<AssessOptions, "mode">): Promise<Map<ScoreMode, Assessment>> {
-  if (modes.length === 0) throw new AssessorError("no mode was given", { code: "NO_MODE", hint: "Give at least one of greedy, logprob, ensemble, direct." });
+  checkOptions(modes, options);
   const { model, template, format = "tags", clock = () => performance.now() / 1000 } = options;
   const wanted = [...new Set(modes)];
   const progress = (done: number, note: string): void => options.onProgress?.({ phase: "assess", done, total: 1 + 2 * wanted.length, note });
@@ -154,8 +155,8 @@ export async function assessModes(drama: DramaToAssess, modes: readonly ScoreMod
       let verdict: Verdict;
       if (mode === "direct") verdict = await judgeDirect(prompt, options, format, digits);
       else {
-        const answers = mode === "ensemble" ? await answersOf(prompt, options, mode) : (likeliest ??= await answersOf(prompt, options, mode));
-        verdict = await judgeAnswers(prompt, answers, options, format, mode, digits);
+        const answers = mode === "ensemble" ? await answersOf(prompt, options, mode, digits) : (likeliest ??= await answersOf(prompt, options, mode, digits));
+        verdict = judgeAnswers(answers, options, format, mode, digits);
       }
       assessments.set(mode, recordOf(drama, options, verdict, { tokens, timings: { encodeSeconds, judgeSeconds: lap() } }));
       progress(3 + 2 * i, verdict.score === null ? "no readable score" : `score ${verdict.score.toFixed(2)}`);

@@ -1,16 +1,17 @@
 import type { Assessment, Distribution, Quality } from "@dramascope/schema";
+import { AssessorError } from "./errors.ts";
 
-/** The buyer's thresholds. */
+/** The buyer's thresholds; `rejectBelow` ≤ `procureFrom` ≤ `recommendFrom`. */
 export interface DecisionPolicy {
-  /** Recommend widely from this expected score on. Default 4.2. */
+  /** Recommend widely from this expected score on; above 5 is never. Default 4.2. */
   recommendFrom: number;
   /** Procure from this expected score on. Default 3.5. */
   procureFrom: number;
-  /** Reject below this expected score. Default 1.8. */
+  /** Reject below this expected score; 1 or less is never. Default 1.8. */
   rejectBelow: number;
-  /** A human decides when the most likely class is less likely than this. Default 0.45. */
+  /** A human decides when the most likely class is less likely than this, 0 … 1. Default 0.45. */
   minConfidence: number;
-  /** A human decides when a smaller share of the sampled answers holds a score. Default 0.5. */
+  /** A human decides when a smaller share of the sampled answers holds a score, 0 … 1. Default 0.5. */
   minReadable: number;
 }
 
@@ -30,8 +31,36 @@ export interface DecisionInput {
 
 const percent = (share: number): string => `${Math.round(share * 100)} %`;
 
-/** The action that the policy's thresholds lead to, with the reason in words. Thin evidence always goes to a human. */
+const isShare = (value: number): boolean => value >= 0 && value <= 1;
+
+/**
+ * Refuses thresholds that no decision can rest on.
+ *
+ * @throws AssessorError `BAD_POLICY` for NaN, thresholds out of order, shares outside 0 … 1.
+ */
+export function checkPolicy(policy: DecisionPolicy): void {
+  const { recommendFrom, procureFrom, rejectBelow, minConfidence, minReadable } = policy;
+  if (rejectBelow <= procureFrom && procureFrom <= recommendFrom && isShare(minConfidence) && isShare(minReadable)) return;
+  throw new AssessorError(`the policy's thresholds make no sense: ${Object.entries(policy).map(([name, value]) => `${name} ${String(value)}`).join(", ")}`, {
+    code: "BAD_POLICY",
+    hint: "rejectBelow, procureFrom and recommendFrom must rise in this order; minConfidence and minReadable are shares from 0 to 1.",
+  });
+}
+
+function checkInput({ score, distribution, interval = null, readable = 1 }: DecisionInput): void {
+  const shares = distribution === null ? [] : [distribution.p1, distribution.p2, distribution.p3, distribution.p4, distribution.p5];
+  const isSound = (score === null || (score >= 1 && score <= 5)) && shares.every(isShare) && isShare(readable) && (interval === null || interval[0] <= interval[1]);
+  if (!isSound) throw new AssessorError(`nothing can be decided on score ${String(score)}, distribution ${shares.join(", ")}, interval ${String(interval)}, readable ${readable}`, { code: "BAD_SCORE", hint: "Scores are 1 to 5, shares 0 to 1; what is unknown is null." });
+}
+
+/**
+ * The action that the policy's thresholds lead to, with the reason in words. Thin evidence always goes to a human.
+ *
+ * @throws AssessorError `BAD_SCORE` for numbers outside their ranges, `BAD_POLICY` for thresholds that make no sense.
+ */
 export function decide(input: DecisionInput, policy: DecisionPolicy = DEFAULT_POLICY): Assessment["decision"] {
+  checkPolicy(policy);
+  checkInput(input);
   const { score, distribution, interval = null, readable = 1 } = input;
   if (score === null) return { action: "human-review", why: "The model gave no readable score." };
   if (distribution === null) return { action: "human-review", why: "The model's answer carries no probabilities, so its certainty is unknown." };

@@ -1,6 +1,6 @@
 import { scoreFromLogprobs } from "@dramascope/evaluation";
 import type { Prompt, QwenVl, Sample } from "@dramascope/qwen-vl";
-import type { Distribution, Quality } from "@dramascope/schema";
+import type { Distribution } from "@dramascope/schema";
 import { AssessorError } from "./errors.ts";
 
 /** The classes in words of the answer. */
@@ -29,9 +29,33 @@ export function digitTokens(model: QwenVl): number[] {
   });
 }
 
-/** Position of the answer's digit among a sample's tokens: the last token that is this digit; −1 when there is none. */
-export function answerPosition(sample: Sample, score: Quality, digits: readonly number[]): number {
-  return sample.ids.lastIndexOf(digits[score - 1]!);
+/**
+ * Place among a sample's ids of the token that is a part of its text; undefined when that part is no digit 1 … 5 with a token of its own.
+ * A digit is one byte, whatever characters are cut by the tokens around it, so counting it leads to its token.
+ */
+export function digitPlace({ tokenizer }: QwenVl, { ids, text }: Sample, [start, end]: readonly [start: number, end: number], digits: readonly number[]): number | undefined {
+  const digit = text.slice(start, end);
+  const wanted = digits[DIGITS.findIndex((one) => one === digit)];
+  if (wanted === undefined) return undefined;
+  const count = (part: string): number => part.split(digit).length - 1;
+  let before = count(text.slice(0, start));
+  for (const [place, id] of ids.entries()) {
+    if (before === 0 && id === wanted) return tokenizer.decode(ids.subarray(0, place), { skipSpecial: true }) === text.slice(0, start) ? place : undefined;
+    before -= count(tokenizer.decode([id], { skipSpecial: true }));
+    if (before < 0) return undefined;
+  }
+  return undefined;
+}
+
+/** Probabilities of the five classes where a sample has the token `place`; the sample watched the digits. */
+export function probabilitiesIn({ watched }: Sample, place: number): ScoreProbabilities {
+  return fromLogProbs(watched!.subarray(place * DIGITS.length, (place + 1) * DIGITS.length));
+}
+
+function fromLogProbs(logProbs: ArrayLike<number>): ScoreProbabilities {
+  const { mass, expected, p } = scoreFromLogprobs(Array.from(logProbs));
+  // Shares that sum to 1 but for rounding may lead a last bit beyond the scale.
+  return { mass, expected: expected === null ? null : Math.min(5, Math.max(1, expected)), distribution: p === null ? null : toDistribution(p) };
 }
 
 /** Probabilities of the five classes for the token that follows the prompt and `before`. */
@@ -42,8 +66,7 @@ export async function probabilitiesAt(model: QwenVl, prompt: Prompt, before: Arr
     const logits = (await result.logits.data()) as Float32Array;
     const max = logits.reduce((a, b) => Math.max(a, b), -Infinity);
     const logSum = max + Math.log(logits.reduce((sum, value) => sum + Math.exp(value - max), 0));
-    const { mass, expected, p } = scoreFromLogprobs(digits.map((id) => logits[id]! - logSum));
-    return { mass, expected, distribution: p === null ? null : toDistribution(p) };
+    return fromLogProbs(digits.map((id) => logits[id]! - logSum));
   } finally {
     result.dispose();
   }

@@ -37,14 +37,23 @@ export async function writeProfile(folder: string, value: Profile): Promise<void
   await writeFileAtomically(join(folder, FILE), `${JSON.stringify(parseRecord(profile, value, FILE), null, 2)}\n`);
 }
 
+async function readIfThere(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, "utf8");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw new AssessorError(`${path} cannot be read: ${(error as Error).message}`, { code: "PROFILE_INVALID", cause: error, hint: "Check the folder and its rights." });
+  }
+}
+
 /**
- * Reads the profile of a model or adapter folder with its prompt; undefined when there is none.
+ * Reads the profile of a model or adapter folder with its prompt; undefined when there is no such file.
  *
- * @throws AssessorError `PROFILE_INVALID` when the file is there and unusable.
+ * @throws AssessorError `PROFILE_INVALID` when the file is there and cannot be read or used.
  */
 export async function readProfile(folder: string): Promise<(Profile & { template: Template }) | undefined> {
   const path = join(folder, FILE);
-  const text = await readFile(path, "utf8").catch(() => undefined);
+  const text = await readIfThere(path);
   if (text === undefined) return undefined;
   try {
     const value = parseRecord(profile, JSON.parse(text), path);

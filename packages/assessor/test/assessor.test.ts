@@ -1,15 +1,20 @@
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
-import { mkdtemp, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { assessFrames, calibrateAssessments, decide, placeScore, readAnswer, readProfile, reasonsOf, writeProfile, type AssessOptions, type EpisodeFrames, type ScoreMode } from "@dramascope/assessor";
+import {
+  assessDramas, assessFrames, assessmentCalibration, calibrateAssessments, decide, DEFAULT_POLICY, placeScore, readAnswer, readProfile, reasonsOf, writeProfile,
+  type AnswerFormat, type AssessOptions, type DecisionInput, type EpisodeFrames, type ScoreMode,
+} from "@dramascope/assessor";
 import { loadQwenVl, type QwenVl } from "@dramascope/qwen-vl";
 import { assessment, createRandom } from "@dramascope/schema";
 import { loadTensorFlow } from "@dramascope/tensorflow";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+
+const withCode = (code: string): Error => expect.objectContaining({ name: "AssessorError", code }) as Error;
 
 const baseModel = fileURLToPath(new URL("../../../test-fixtures/models/demo-base", import.meta.url));
 
@@ -32,8 +37,8 @@ describe("reasons", () => {
 
 describe("answers", () => {
   it("are read in both forms, and a score is never made up", () => {
-    expect(readAnswer('<caption>c</caption><comments>["x"]</comments><think>t</think><answer>\\boxed{4}</answer>', "tags")).toEqual({ score: 4, caption: "c", comments: ["x"], think: "t", problem: null });
-    expect(readAnswer('{"think": "t", "answer": 2}', "json")).toMatchObject({ score: 2, think: "t", problem: null });
+    expect(readAnswer('<caption>c</caption><comments>["x"]</comments><think>t</think><answer>\\boxed{4}</answer>', "tags")).toEqual({ score: 4, scoreAt: [77, 78], caption: "c", comments: ["x"], think: "t", problem: null });
+    expect(readAnswer('{"think": "t", "answer": 2}', "json")).toMatchObject({ score: 2, scoreAt: [25, 26], think: "t", problem: null });
     for (const format of ["tags", "json"] as const) {
       const none = readAnswer("four out of five", format);
       expect(none.score).toBeNull();
@@ -61,6 +66,17 @@ describe("decisions", () => {
     expect(decide({ score: 4.6, quality: 5, distribution: sure(5), readable: 0.5 }).action).toBe("recommend");
   });
 
+  it("are not made on numbers that mean nothing", () => {
+    const input: DecisionInput = { score: 4.6, quality: 5, distribution: sure(5) };
+    for (const change of [{ score: NaN }, { score: 5.5 }, { distribution: { ...sure(5), p1: NaN } }, { interval: [NaN, 5] as const }, { readable: NaN }]) {
+      expect(() => decide({ ...input, ...change })).toThrow(withCode("BAD_SCORE"));
+    }
+    for (const change of [{ recommendFrom: NaN }, { rejectBelow: NaN }, { procureFrom: 4.5 }, { rejectBelow: 3.6 }, { minConfidence: 45 }, { minReadable: NaN }]) {
+      expect(() => decide(input, { ...DEFAULT_POLICY, ...change })).toThrow(withCode("BAD_POLICY"));
+    }
+    expect(decide(input, { ...DEFAULT_POLICY, recommendFrom: Infinity }).action).toBe("procure");
+  });
+
   it("rejects nothing whose interval reaches the scores that are procured", () => {
     expect(decide({ score: 1.2, quality: 1, distribution: sure(1), interval: [1, 3.4] }).action).toBe("reject");
     expect(decide({ score: 1.2, quality: 1, distribution: sure(1), interval: [1, 3.63] })).toEqual({ action: "human-review", why: "Expected score 1.20 is below 1.8, but its 95 % interval reaches 3.63: too unsure to reject." });
@@ -81,6 +97,15 @@ describe("calibration", () => {
     expect(placeScore(1, calibration).percentile!).toBeLessThan(20);
     expect(placeScore(5, calibration).percentile!).toBeGreaterThan(80);
     expect(calibrateAssessments({ catalogue: "x", scores: [3], gold: [3] }).halfWidth).toBeNull();
+    expect(assessmentCalibration.parse(calibrateAssessments({ catalogue: "x", scores: gold, gold })).halfWidth).toBe(0);
+  });
+
+  it.each([
+    [[1, 2], [1]],
+    [[1, NaN], [1, 2]],
+    [[1, 2], [1, 6]],
+  ])("takes no catalogue of scores %j and classes %j", (scores, gold) => {
+    expect(() => calibrateAssessments({ catalogue: "x", scores, gold })).toThrow(withCode("BAD_CALIBRATION"));
   });
 });
 
@@ -94,7 +119,10 @@ describe("profiles", () => {
     await writeProfile(folder, rest);
     expect(await readProfile(folder)).toMatchObject(rest);
     await writeFile(join(folder, "dramascope.json"), "{}");
-    await expect(readProfile(folder)).rejects.toThrow(expect.objectContaining({ code: "PROFILE_INVALID" }) as Error);
+    await expect(readProfile(folder)).rejects.toThrow(withCode("PROFILE_INVALID"));
+    await rm(join(folder, "dramascope.json"));
+    await mkdir(join(folder, "dramascope.json"));
+    await expect(readProfile(folder)).rejects.toThrow(withCode("PROFILE_INVALID"));
   });
 });
 
@@ -122,6 +150,20 @@ describe("a drama's frames", () => {
     if (first.status === "ok") expect(first.score! >= 1 && first.score! <= 5).toBe(true);
     else expect([first.score, first.decision.action]).toEqual([null, "human-review"]);
     expect(first.frames).toMatchObject({ episodes: 2, frames: 8, tokens: 24 });
+  });
+
+  it.each<[Partial<AssessOptions>, string]>([
+    [{ mode: "Ensemble" as ScoreMode }, "BAD_OPTION"],
+    [{ format: "xml" as AnswerFormat }, "BAD_OPTION"],
+    [{ samples: 0 }, "BAD_OPTION"],
+    [{ seed: 0.5 }, "BAD_OPTION"],
+    [{ maxNewTokens: NaN }, "BAD_OPTION"],
+    [{ timeBase: "Pinned" as "pinned" }, "BAD_OPTION"],
+    [{ calibration: { calibrationId: "x", catalogue: "x", halfWidth: NaN, scores: [] } }, "BAD_OPTION"],
+    [{ policy: { ...DEFAULT_POLICY, procureFrom: NaN } }, "BAD_POLICY"],
+  ])("are not looked at with %j", async (wrong, code) => {
+    await expect(assessFrames({ ...drama, episodes: [] }, { ...options, ...wrong })).rejects.toThrow(withCode(code));
+    await expect(assessDramas([], { ...options, modes: [wrong.mode ?? "direct"], ...wrong }).next()).rejects.toThrow(withCode(code));
   });
 
   it("stop when cancelled", async () => {
