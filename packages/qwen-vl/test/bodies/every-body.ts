@@ -61,10 +61,11 @@ export function everyBody(ref: Reference): Promise<RecordedBody[]> {
   });
 }
 
-/** The same with matrices in bfloat16. */
-export function everyNarrowBody(ref: Reference): Promise<RecordedBody[]> {
-  return recordBodies(async () => {
-    await work(ref, { weights: /norm|bias/u, dtype: "bfloat16" });
-    await work(ref, { weights: /norm|bias/u, dtype: "bfloat16", products: "float32", folder: TIED });
-  });
+/** The same with matrices in bfloat16, multiplied in either way. */
+export async function everyNarrowBody(ref: Reference): Promise<RecordedBody[]> {
+  const narrow = { weights: /norm|bias/u, dtype: "bfloat16" } as const;
+  return [
+    ...(await recordBodies(() => work(ref, narrow), { products: "bfloat16" })),
+    ...(await recordBodies(() => work(ref, { ...narrow, products: "float32", folder: TIED }), { products: "float32" })),
+  ];
 }

@@ -5,7 +5,6 @@ import { createRandom } from "@dramascope/schema";
 import { describe, expect, it } from "vitest";
 import { embed } from "../../src/ops/embed.ts";
 import { headLogits, headLogitsVjp } from "../../src/ops/log-prob.ts";
-import { Runtime } from "../../src/runtime.ts";
 import { decoderBlock, decoderBlockVjp } from "../../src/text/decoder.ts";
 import { visionBlock, visionBlockVjp } from "../../src/vision/block.ts";
 import type { Reference } from "../support.ts";
@@ -98,8 +97,7 @@ export function largeTests({ tf }: Reference): void {
   describe.each(cases.map((one) => [one.name, one] as const))("%s", (name, { inputs, forward, backward, wrt }) => {
     it("gives the same compiled, operation by operation and on wasm, and TensorFlow's own gradients", async () => {
       const { dy, ...own } = inputs;
-      const runtime = new Runtime(tf);
-      const record = (body: Body, given: Record<string, HostTensor>) => ({ name, key: name, body, runtime, inputs: given, outputs: {} });
+      const record = (body: Body, given: Record<string, HostTensor>) => ({ key: name, body, tf, products: "bfloat16" as const, inputs: given });
       const todo = [record((ops, v) => ({ y: forward(ops, v) }), own), ...(backward ? [record(backward, inputs)] : [])];
       const results = todo.map((one) => replay(one, one.inputs, "compiled"));
       for (const [i, one] of todo.entries()) {
@@ -120,7 +118,7 @@ export function largeTests({ tf }: Reference): void {
   it("an embedding in three blocks gives the rows of the whole", () => {
     const { inputs, forward } = cases[0]!;
     const whole = blocks.flatMap(({ values }) => [...values]);
-    const { y } = replay({ name: "embed", key: "embed", body: (ops, v) => ({ y: forward(ops, v) }), runtime: new Runtime(tf), inputs, outputs: {} }, inputs, "compiled");
+    const { y } = replay({ key: "embed", body: (ops, v) => ({ y: forward(ops, v) }), tf, products: "bfloat16" }, inputs, "compiled");
     expect([...y!.values]).toEqual([...inputs["ids"]!.values].flatMap((id) => whole.slice(id * 8, id * 8 + 8)));
   });
 }

@@ -1,6 +1,7 @@
-import { compile, RawTensor, uploadBfloat16, type Body, type Compiled, type LoadedTensorFlow, type OpsDtype, type TensorLike, type TensorSpec } from "@dramascope/tensorflow";
+import { compile, RawTensor, uploadBfloat16, type AsyncCallOptions, type Body, type Compiled, type CompiledInputs, type LoadedTensorFlow, type OpsDtype, type TensorLike, type TensorSpec } from "@dramascope/tensorflow";
 import type { Tensor } from "@dramascope/qwen-vl";
 import { narrowBrain } from "../../src/float-bits.ts";
+import type { MatrixProducts } from "../../src/ops/mixed.ts";
 import { Runtime } from "../../src/runtime.ts";
 
 type Tf = LoadedTensorFlow["tf"];
@@ -17,10 +18,19 @@ export interface RecordedBody {
   /** Whole key. */
   key: string;
   body: Body;
-  /** The model's, which goes on working after the model was disposed. */
-  runtime: Runtime;
+  tf: Tf;
+  /** How its bfloat16 matrices are multiplied. */
+  products: MatrixProducts;
   inputs: Record<string, HostTensor>;
   outputs: Record<string, HostTensor>;
+}
+
+/** Options of {@link recordBodies}. */
+interface RecordOptions {
+  /** Calls of one body; the last of them is given. From the second call on caches are not empty. Default 2. */
+  atMost?: number;
+  /** How the models multiply bfloat16 matrices. Default `bfloat16`. */
+  products?: MatrixProducts;
 }
 
 /** Reads a tensor of any kind. */
@@ -41,23 +51,24 @@ export function fromHost(tf: Tf, { shape, dtype, values }: HostTensor): TensorLi
 
 const hostRecord = (tf: Tf, tensors: Readonly<Record<string, TensorLike>>): Record<string, HostTensor> => Object.fromEntries(Object.entries(tensors).map(([name, tensor]) => [name, toHost(tf, tensor)]));
 
-/** Every body that runs meanwhile, with the values of its second call, or its only one: in a second one caches are no longer empty. */
-export async function recordBodies(action: () => Promise<void>): Promise<RecordedBody[]> {
+/** Every body that runs meanwhile. */
+export async function recordBodies(action: () => Promise<void>, { atMost = 2, products = "bfloat16" }: RecordOptions = {}): Promise<RecordedBody[]> {
   const recorded = new Map<Compiled, RecordedBody[]>();
   const descriptor = Object.getOwnPropertyDescriptor(Runtime.prototype, "prepare")!;
   const prepare = descriptor.value as Runtime["prepare"];
   const recording = function (this: Runtime, key: string, given: Readonly<Record<string, TensorLike>>, body: Body): Compiled {
+    const { tf } = this;
     const compiled = prepare.call(this, key, given, body) as Compiled;
     const calls = recorded.get(compiled) ?? [];
     recorded.set(compiled, calls);
-    const call = (tensors: Readonly<Record<string, TensorLike>>): Record<string, Tensor> => {
-      if (calls.length === 2) return compiled(tensors);
-      const inputs = hostRecord(this.tf, tensors);
-      const results = compiled(tensors);
-      calls.push({ name: key.split(":")[0]!, key, body, runtime: this, inputs, outputs: hostRecord(this.tf, results) });
+    const push = (inputs: RecordedBody["inputs"], results: Record<string, Tensor>): Record<string, Tensor> => {
+      calls.push({ name: key.split(":")[0]!, key, body, tf, products, inputs, outputs: hostRecord(tf, results) });
       return results;
     };
-    return Object.assign(call, { mode: compiled.mode, async: compiled.async.bind(compiled), dispose: compiled.dispose.bind(compiled) });
+    const call = (tensors: CompiledInputs): Record<string, Tensor> => (calls.length === atMost ? compiled(tensors) : push(hostRecord(tf, tensors), compiled(tensors)));
+    const async = async (tensors: CompiledInputs, options?: AsyncCallOptions): Promise<Record<string, Tensor>> =>
+      calls.length === atMost ? compiled.async(tensors, options) : push(hostRecord(tf, tensors), await compiled.async(tensors, options));
+    return Object.assign(call, { mode: compiled.mode, async, dispose: compiled.dispose.bind(compiled) });
   };
   Object.defineProperty(Runtime.prototype, "prepare", { ...descriptor, value: recording });
   try {

@@ -1,11 +1,12 @@
 import type { TensorLike } from "@dramascope/tensorflow";
 import { vi } from "vitest";
+import { Runtime } from "../../src/runtime.ts";
 import { difference, relativeDifference } from "../support.ts";
 import { fromHost, toHost, type HostTensor, type RecordedBody } from "./record.ts";
 
 /** Runs a recorded body on the current back end with the given inputs, as a compiled function where that can be, or operation by operation. */
-export function replay({ key, body, runtime }: RecordedBody, inputs: Readonly<Record<string, HostTensor>>, mode: "compiled" | "eager"): Record<string, HostTensor> {
-  const { tf } = runtime;
+export function replay({ key, body, tf, products }: Pick<RecordedBody, "key" | "body" | "tf" | "products">, inputs: Readonly<Record<string, HostTensor>>, mode: "compiled" | "eager"): Record<string, HostTensor> {
+  const runtime = new Runtime(tf, products);
   const given = Object.fromEntries(Object.entries(inputs).map(([name, tensor]) => [name, fromHost(tf, tensor)]));
   vi.stubEnv("DRAMASCOPE_COMPILE", mode === "eager" ? "off" : undefined);
   try {
