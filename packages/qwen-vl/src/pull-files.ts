@@ -13,11 +13,12 @@ export interface PullFile {
 const INDEX = "model.safetensors.index.json";
 const SINGLE = "model.safetensors";
 const SHARD = /^model-(\d{5})-of-(\d{5})\.safetensors$/u;
-/** What a checkpoint consists of beside its weights. */
-const SMALL: readonly string[] = [
+/** What a checkpoint consists of beside its weights and their index. */
+export const SETTINGS: readonly string[] = [
   "config.json", "generation_config.json", "preprocessor_config.json", "video_preprocessor_config.json", "processor_config.json", "chat_template.json", "chat_template.jinja",
-  "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt", INDEX,
+  "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt",
 ];
+const SMALL: readonly string[] = [...SETTINGS, INDEX];
 /** Far above any real small file; only weights are larger. */
 const MAX_SMALL_BYTES = 256 * 1024 * 1024;
 const MAX_BYTES = 2 ** 43;

@@ -1,7 +1,9 @@
-import { copyFile, readdir, writeFile } from "node:fs/promises";
+import { copyFile, readdir, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { writeFolderAtomically } from "@dramascope/schema";
 import { QwenVlError } from "./errors.ts";
+import { readJson } from "./optional-files.ts";
+import { isCheckpointFile, SETTINGS } from "./pull-files.ts";
 import { writeSafetensors } from "./safetensors.ts";
 import type { LazyArray } from "./safetensors.ts";
 import { hubName } from "./weight-names.ts";
@@ -17,23 +19,44 @@ export interface SaveWeightsOptions {
   shardBytes?: number;
 }
 
-/** Refuses a folder with anything that is no part of a checkpoint, for replacing it would delete that. */
-async function refuseOtherFolder(target: string): Promise<void> {
+const CONFIG = "config.json";
+/** What goes with the weights for people: terms of use and origin. */
+const PAPERS = /^(?:licen[cs]e|notice|readme|provenance)(?:\.(?:md|txt))?$/iu;
+
+/** Refuses the checkpoint's own folder, and one with anything that is no part of a checkpoint, for replacing it would delete that. */
+async function refuseOtherFolder(source: string, target: string): Promise<void> {
+  const [from, to] = await Promise.all([source, target].map((folder) => stat(folder).catch(() => undefined)));
+  if (from && to && from.dev === to.dev && from.ino === to.ino) {
+    throw new QwenVlError(`${target} is the folder that the model was loaded from`, { code: "CHECKPOINT_FOLDER", hint: "Give a new folder; the original stays as it is." });
+  }
   const entries = await readdir(target, { withFileTypes: true }).catch((error: unknown) => {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
     throw new QwenVlError(`${target} cannot take a checkpoint: ${(error as Error).message}`, { code: "CHECKPOINT_FOLDER", cause: error, hint: "Give a new folder." });
   });
-  const foreign = entries.filter((entry) => !entry.isFile() || !/\.(?:json|jinja|txt|md|safetensors)$/u.test(entry.name));
+  const foreign = entries.filter((entry) => !entry.isFile() || !(isCheckpointFile(entry.name) || PAPERS.test(entry.name)));
   if (foreign.length > 0) throw new QwenVlError(`${target} holds more than a checkpoint: ${foreign.slice(0, 3).map(({ name }) => name).join(", ")}${foreign.length > 3 ? ", …" : ""}`, { code: "CHECKPOINT_FOLDER", hint: "Give a new folder; only a checkpoint is replaced." });
 }
 
-/** Writes a checkpoint folder: the weights, and the other files of `source` (configuration, tokenizer, templates). Whole or absent. */
+/** A configuration whose element type, wherever it stands, is that of the new files. */
+function withDtype(config: unknown, dtype: SaveWeightsOptions["dtype"]): unknown {
+  const root = config as Record<string, unknown>;
+  const parts = [root, root["text_config"], root["vision_config"]].filter((part): part is Record<string, unknown> => typeof part === "object" && part !== null);
+  for (const part of parts) for (const key of ["torch_dtype", "dtype"]) if (Object.hasOwn(part, key)) part[key] = dtype;
+  return Object.hasOwn(root, "dtype") ? root : { ...root, torch_dtype: dtype };
+}
+
+/**
+ * Writes a checkpoint folder: the weights, the settings of `source` (configuration, tokenizer, templates) and its papers (licence, notice,
+ * readme, provenance). Nothing else is taken over: what else lies beside the weights speaks of the old ones. Whole or absent.
+ */
 export async function saveWeights(source: string, target: string, weights: Weights, options: SaveWeightsOptions): Promise<void> {
-  await refuseOtherFolder(target);
+  await refuseOtherFolder(source, target);
+  const config = withDtype(await readJson(join(source, CONFIG)), options.dtype);
   await writeFolderAtomically(target, async (temporary) => {
-    for (const entry of await readdir(source, { withFileTypes: true })) {
-      if (entry.isFile() && /\.(?:json|jinja|txt)$/u.test(entry.name) && !entry.name.includes("safetensors")) await copyFile(join(source, entry.name), join(temporary, entry.name));
+    for (const { name } of (await readdir(source, { withFileTypes: true })).filter((entry) => entry.isFile())) {
+      if (name !== CONFIG && (SETTINGS.includes(name) || PAPERS.test(name))) await copyFile(join(source, name), join(temporary, name));
     }
+    await writeFile(join(temporary, CONFIG), `${JSON.stringify(config, null, 2)}\n`);
     await writeShards(temporary, weights, options);
   });
 }

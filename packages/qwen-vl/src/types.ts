@@ -359,7 +359,10 @@ export interface QwenVl {
   trainable(select?: "lora" | RegExp): TrainableSet;
   /** Writes an adapter as a PEFT folder, whole or absent. */
   saveLora(dir: string, name?: string): Promise<void>;
-  /** Writes the weights as they are, an active merge included; `dtype` is by default the one that the model was loaded with. */
+  /**
+   * Writes the weights as they are, an active merge included, with the settings, licence and readme of the model's folder, which `dir` cannot be;
+   * `dtype` is by default the one that the model was loaded with.
+   */
   saveMerged(dir: string, options?: { dtype?: "float32" | "bfloat16"; names?: "old" | "new"; shardBytes?: number }): Promise<void>;
   dispose(): void;
 }
