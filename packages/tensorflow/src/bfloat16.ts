@@ -19,7 +19,7 @@ function bfloat16Binding(tf: typeof tfjs): Binding {
  * @param bits  One element each: the upper 16 bits of its float32; as many as the shape holds. Copied.
  * @param shape Sizes of the axes.
  * @returns     A tensor that the caller disposes.
- * @throws TensorFlowError `BFLOAT16_UNAVAILABLE` on any other back end, `TENSOR_SIZE` when bits and shape differ.
+ * @throws TensorFlowError `BFLOAT16_UNAVAILABLE` on any other back end, `TENSOR_SHAPE` for sizes that no tensor has, `TENSOR_SIZE` when bits and shape differ.
  */
 export function uploadBfloat16(tf: typeof tfjs, bits: Uint16Array, shape: readonly number[]): RawTensor {
   const binding = bfloat16Binding(tf);

@@ -1,15 +1,17 @@
 import { execFileSync } from "node:child_process";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
+import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { findLibraryFiles, type LibraryFiles } from "./native/library.ts";
+import { findCachedLibraries, type CachePlaces } from "./caches.ts";
+import { findLibraryFiles, readMaps, type LibraryFiles } from "./native/library.ts";
 
 /** How TensorFlow.js reaches a TensorFlow. */
 export type Binding = "koffi" | "addon" | "wasm";
 
-/** What is at a place: libraries, a native addon, or nothing, and why. */
-type Found = { files: LibraryFiles } | { addon: string } | { missing: string };
+/** What is at a place: libraries, a native addon, nothing, or something that is left alone, and why. */
+type Found = { files: LibraryFiles } | { addon: string } | { missing: string } | { refused: string };
 
 /** A place where a TensorFlow may be. */
 export interface Candidate {
@@ -21,7 +23,7 @@ export interface Candidate {
 }
 
 /** What the search looks at. */
-export interface SearchContext {
+export interface SearchContext extends CachePlaces {
   env: Readonly<Record<string, string | undefined>>;
   platform: string;
   arch: string;
@@ -29,8 +31,6 @@ export interface SearchContext {
   libc: "glibc" | "musl";
   /** Whether NVIDIA's driver is loaded. */
   hasGpu: boolean;
-  /** Folders whose `.cache/tensorflow`, and that of each folder above, is looked at. */
-  startFolders: readonly string[];
 }
 
 const ADDONS = ["@tensorflow/tfjs-node-gpu", "@tensorflow/tfjs-node"];
@@ -49,17 +49,10 @@ function addonCandidate(name: string): Candidate {
   return { binding: "addon", where: name, find };
 }
 
-function cacheCandidates({ startFolders, hasGpu }: SearchContext): Candidate[] {
-  const seen = new Set<string>();
-  for (const start of startFolders) for (let folder = start; !seen.has(folder); folder = dirname(folder)) seen.add(folder);
-  const caches = [...seen].map((folder) => join(folder, ".cache", "tensorflow")).filter((folder) => existsSync(folder));
-  const complete = caches.flatMap((cache) => readdirSync(cache).sort().reverse().map((name) => join(cache, name))).filter((folder) => existsSync(join(folder, ".complete")));
-  const found = complete.flatMap((folder): Candidate[] => {
-    const files = findLibraryFiles(join(folder, "tensorflow"));
-    return files ? [{ binding: "koffi", where: files.folder, find: () => ({ files }) }] : [];
-  });
+function cacheCandidates(context: SearchContext): Candidate[] {
+  const found = findCachedLibraries(context).map((cached): Candidate => ({ binding: "koffi", where: "files" in cached ? cached.files.folder : cached.where, find: () => cached }));
   // A CUDA build also computes on the CPU, but takes longer to load.
-  const rank = ({ where }: Candidate): number => (where.includes("cuda") === hasGpu ? 0 : 1);
+  const rank = ({ where }: Candidate): number => (where.includes("cuda") === context.hasGpu ? 0 : 1);
   found.sort((a, b) => rank(a) - rank(b));
   return found.length > 0 ? found : [{ binding: "koffi", where: ".cache/tensorflow", find: () => ({ missing: "nothing was fetched there" }) }];
 }
@@ -70,7 +63,8 @@ function pythonCandidate({ env }: SearchContext): Candidate {
   const find = (): Found => {
     let folder: string;
     try {
-      folder = execFileSync("python3", ["-c", PYTHON], { encoding: "utf8", timeout: 5000, stdio: ["ignore", "pipe", "ignore"], env }).trim();
+      // Python looks for modules in the working folder first, where another user may have put one.
+      folder = execFileSync("python3", ["-c", PYTHON], { encoding: "utf8", timeout: 5000, stdio: ["ignore", "pipe", "ignore"], env, cwd: "/" }).trim();
     } catch {
       return { missing: "python3 was not found" };
     }
@@ -96,11 +90,20 @@ function namedCandidate(path: string): Candidate {
   return { binding: "koffi", where: `${VARIABLE}=${path}`, find };
 }
 
-/** The machine as it is. The search for the project's cache starts at the working folder and at this package's own. */
+/** The machine as it is. */
 export function thisMachine(): SearchContext {
   const { env, platform, arch } = process;
-  const libc = platform === "linux" && readFileSync("/proc/self/maps", "utf8").includes("/ld-musl-") ? "musl" : "glibc";
-  return { env, platform, arch, libc, hasGpu: existsSync("/proc/driver/nvidia/version"), startFolders: [process.cwd(), dirname(fileURLToPath(import.meta.url))] };
+  return {
+    env,
+    platform,
+    arch,
+    libc: readMaps().includes("/ld-musl-") ? "musl" : "glibc",
+    hasGpu: existsSync("/proc/driver/nvidia/version"),
+    packageFolder: dirname(dirname(fileURLToPath(import.meta.url))),
+    workingFolder: process.cwd(),
+    userCacheFolder: env["XDG_CACHE_HOME"] || join(homedir(), ".cache"),
+    user: { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 },
+  };
 }
 
 /** All candidates but wasm, in the order in which they are tried: the one that the user named first, then those of the preferred binding. */

@@ -1,4 +1,5 @@
 import type * as tfjs from "@tensorflow/tfjs";
+import { elementCount } from "./element-count.ts";
 import { TensorFlowError } from "./errors.ts";
 import type { Body, TensorSpec } from "./ops.ts";
 import type { TensorLike } from "./raw-tensor.ts";
@@ -70,12 +71,13 @@ function checkInputs(name: string, specs: Specs, inputs: CompiledInputs): void {
  * @param name   Names the function in errors.
  * @param inputs Shape and type of each input; at least one.
  * @param body   Called once for a compiled function, at every call in eager mode.
- * @throws TensorFlowError `COMPILE_BODY` when the body's operations do not fit together; calls throw `COMPILE_INPUT` for an input that is missing, unknown, disposed
+ * @throws TensorFlowError `TENSOR_SHAPE` for an input of a shape that no tensor has, `COMPILE_BODY` when the body's operations do not fit together; calls throw `COMPILE_INPUT` for an input that is missing, unknown, disposed
  *         or of another shape or type, `COMPILE_DISPOSED` after `dispose`, and `COMPILE_RUN` when TensorFlow fails.
  */
 export function compile<Output extends TensorLike = tfjs.Tensor>(
   tf: typeof tfjs, name: string, inputs: Readonly<Record<string, TensorSpec>>, body: Body, options: CompileOptions = {},
 ): Compiled<Output> {
+  for (const [key, { shape }] of Object.entries(inputs)) elementCount(shape, `${name}: input ${key}`);
   const runner = createRunner(tf, name, inputs, body, options.mode !== "eager" && process.env["DRAMASCOPE_COMPILE"] !== "off" ? "function" : "eager");
   let isDisposed = false;
   const checkCall = (given: CompiledInputs): void => {

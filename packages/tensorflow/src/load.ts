@@ -10,7 +10,7 @@ export interface LoadTensorFlowOptions {
   threads?: number;
   /** `gpu` fails instead of falling back to the CPU; `cpu` leaves a GPU alone. Default `auto`: a GPU where there is one. */
   device?: "auto" | "cpu" | "gpu";
-  /** Which of the visible GPUs, from 0; through koffi only. Default: TensorFlow's own choice, the first. */
+  /** Which of the visible GPUs, from 0; through koffi only. Fails like `device: "gpu"` where there is none. Default: TensorFlow's own choice, the first. */
   gpuIndex?: number;
   /**
    * Whether a GPU may round the inputs of float32 products to TensorFloat-32, about three decimal digits. Default true, TensorFlow's own. False sets
@@ -32,7 +32,7 @@ export interface CandidateOutcome {
 
 /** What the search found. */
 export interface Diagnostics {
-  /** Every place, in the order in which they are looked at. */
+  /** Every place, in the order in which they are looked at. A cache that another user could have written to is `refused`. */
   candidates: CandidateOutcome[];
   /** What TensorFlow printed while it loaded; empty in a worker thread, where it cannot be caught. */
   logLines: string[];
@@ -60,11 +60,11 @@ let loaded: Promise<LoadedTensorFlow> | undefined;
 
 /**
  * Finds the best TensorFlow on this machine and puts it behind TensorFlow.js: the library named by `DRAMASCOPE_LIBTENSORFLOW`, a
- * working addon, the project's cache, Python's TensorFlow, else wasm, which it says on stderr unless wasm was asked for. The first successful
+ * working addon, the project's or the user's cache, Python's TensorFlow, else wasm, which it says on stderr unless wasm was asked for. The first successful
  * call decides; later calls return what it found, whatever their options. GPU memory is taken as it is needed.
  *
  * @throws TensorFlowError `TENSORFLOW_UNUSABLE` when a library that the user named does not work; `TENSORFLOW_NO_GPU` when a GPU was asked for;
- *         `TENSORFLOW_PREFERENCE` and `TENSORFLOW_OPTION` for values that do not exist.
+ *         `TENSORFLOW_PREFERENCE` and `TENSORFLOW_OPTION` for values that do not exist or do not go together.
  */
 export function loadTensorFlow(options: LoadTensorFlowOptions = {}): Promise<LoadedTensorFlow> {
   loaded ??= searchTensorFlow(options, thisMachine()).catch((error: unknown) => {

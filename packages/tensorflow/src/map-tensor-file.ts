@@ -1,4 +1,5 @@
 import type * as tfjs from "@tensorflow/tfjs";
+import { elementCount } from "./element-count.ts";
 import { TensorFlowError } from "./errors.ts";
 import { bindingOf, type NodeBackend } from "./native/backend.ts";
 import { MAP_ALIGNMENT, mapFile } from "./native/mapped-file.ts";
@@ -29,7 +30,8 @@ const refuse = (path: string, name: string, what: string): TensorFlowError =>
  * @param tf      TensorFlow.js on native TensorFlow through koffi.
  * @param entries Which parts of the file are tensors; they may overlap.
  * @returns       The tensors by name: a {@link RawTensor} for bfloat16. The caller disposes them; `tf.tidy` knows the float32 ones.
- * @throws TensorFlowError `MAP_UNAVAILABLE` on any other back end, `MAP_FILE` for a file that cannot be mapped, `MAP_ENTRY` for an entry that is misaligned or outside the file.
+ * @throws TensorFlowError `MAP_UNAVAILABLE` on any other back end, `MAP_FILE` for a file that cannot be mapped, `MAP_ENTRY` for an entry that is misaligned or outside the file, `TENSOR_SHAPE` for
+ *         a shape that no tensor has.
  */
 export function mapTensorFile(tf: typeof tfjs, path: string, entries: readonly TensorFileEntry[]): Map<string, TensorLike> {
   const backend = tf.backend();
@@ -40,8 +42,7 @@ export function mapTensorFile(tf: typeof tfjs, path: string, entries: readonly T
   try {
     for (const { name, dtype, shape, offset } of entries) {
       if (tensors.has(name)) throw refuse(path, name, "is named twice");
-      if (!shape.every((size) => Number.isSafeInteger(size) && size >= 0)) throw refuse(path, name, `has the impossible shape [${shape.join(",")}]`);
-      const bytes = shape.reduce((count, size) => count * size, dtype === "float32" ? 4 : 2);
+      const bytes = elementCount(shape, `${path}: tensor ${JSON.stringify(name)}`) * (dtype === "float32" ? 4 : 2);
       if (!Number.isSafeInteger(offset) || offset < 0 || offset % MAP_ALIGNMENT !== 0) throw refuse(path, name, `starts at byte ${offset}, which is no multiple of ${MAP_ALIGNMENT}`);
       if (!(offset + bytes <= file.bytes)) throw refuse(path, name, `needs bytes ${offset} to ${offset + bytes}, the file has ${file.bytes}`);
       const metadata = file.cut({ offset, bytes, shape, dtype });

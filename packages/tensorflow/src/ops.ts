@@ -101,7 +101,11 @@ export interface Ops<V> {
   gather(x: V, indices: V): V;
   /** Rows added up by their int32 id: [n, ...] with ids [n] -> [count, ...]; adjoint of {@link gather}. */
   segmentSum(x: V, ids: V, count: number): V;
-  /** `x` with rows `indices` of axis 0 replaced by `rows`. May overwrite `x` in place: afterwards use the result only. */
+  /**
+   * `x` with rows `indices` of axis 0 replaced by `rows`. An `x` that is an input of the body, or comes from `updateRows` of one, and that no operation has
+   * used before is overwritten in place on native TensorFlow: the caller's tensor changes, with every clone and reshape that shares its memory, and the body must
+   * not use `x` again (`COMPILE_OVERWRITTEN`). Any other `x` stays as it is.
+   */
   updateRows(x: V, indices: V, rows: V): V;
 
   /** a = b, as bool. */

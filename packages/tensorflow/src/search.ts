@@ -6,13 +6,14 @@ import { isNamedByUser, listCandidates, type Binding, type Candidate, type Searc
 import { TensorFlowError } from "./errors.ts";
 import type { CandidateOutcome, Diagnostics, LoadedTensorFlow, LoadTensorFlowOptions } from "./load.ts";
 import { loadAddon, loadLibrary, type NativeLoad } from "./native/backend.ts";
+import { readMaps } from "./native/library.ts";
 import { probe, probeRefusal } from "./probe.ts";
 
 function preferenceOf(options: LoadTensorFlowOptions, env: SearchContext["env"]): Binding | undefined {
-  const asked = options.prefer ?? env["DRAMASCOPE_TENSORFLOW"];
+  const [name, asked] = options.prefer === undefined ? ["DRAMASCOPE_TENSORFLOW", env["DRAMASCOPE_TENSORFLOW"]] : ["prefer", options.prefer as string];
   if (asked === undefined || asked === "" || asked === "auto") return undefined;
   if (asked === "koffi" || asked === "addon" || asked === "wasm") return asked;
-  throw new TensorFlowError(`DRAMASCOPE_TENSORFLOW is ${JSON.stringify(asked)}`, { code: "TENSORFLOW_PREFERENCE", hint: "Use koffi, addon, wasm or auto." });
+  throw new TensorFlowError(`${name} is ${JSON.stringify(asked)}`, { code: "TENSORFLOW_PREFERENCE", hint: "Use koffi, addon, wasm or auto." });
 }
 
 function checkNumber(name: string, value: number | undefined, least: number): void {
@@ -20,11 +21,28 @@ function checkNumber(name: string, value: number | undefined, least: number): vo
   throw new TensorFlowError(`${name} is ${value}`, { code: "TENSORFLOW_OPTION", hint: `Give a whole number from ${least} on.` });
 }
 
+function checkDevice({ device = "auto", gpuIndex }: LoadTensorFlowOptions): void {
+  if (!["auto", "cpu", "gpu"].includes(device)) throw new TensorFlowError(`device is ${JSON.stringify(device)}`, { code: "TENSORFLOW_OPTION", hint: "Use auto, cpu or gpu." });
+  if (device === "cpu" && gpuIndex !== undefined) throw new TensorFlowError(`gpuIndex is ${gpuIndex} and device is cpu`, { code: "TENSORFLOW_OPTION", hint: "Leave one of them out." });
+}
+
+/** Whether the CPU would not do. */
+function needsGpu({ device, gpuIndex }: LoadTensorFlowOptions): boolean {
+  return device === "gpu" || gpuIndex !== undefined;
+}
+
+/** Threads inside one operation: TensorFlow takes its own variable where the options say nothing, else all cores. */
+function threadsOf({ threads }: LoadTensorFlowOptions, env: SearchContext["env"]): number {
+  const fromVariable = Number(env["TF_NUM_INTRAOP_THREADS"]);
+  return threads ?? (Number.isSafeInteger(fromVariable) && fromVariable > 0 ? fromVariable : availableParallelism());
+}
+
 /** Tries the candidates of a machine in their order; wasm is the last. */
 export async function searchTensorFlow(options: LoadTensorFlowOptions, context: SearchContext): Promise<LoadedTensorFlow> {
   const prefer = preferenceOf(options, context.env);
   checkNumber("threads", options.threads, 1);
   checkNumber("gpuIndex", options.gpuIndex, 0);
+  checkDevice(options);
   const tf = (await import("@tensorflow/tfjs")).default as typeof tfjs;
   tf.enableProdMode();
   const diagnostics: Diagnostics = { candidates: [], logLines: [], threads: 1, oneDnn: "none" };
@@ -34,7 +52,7 @@ export async function searchTensorFlow(options: LoadTensorFlowOptions, context: 
   if (prefer !== "wasm") {
     for (const candidate of listCandidates(context, prefer)) {
       const { binding, where } = candidate;
-      if (native || (binding === "koffi" && heldLibrary !== undefined)) {
+      if (native || heldLibrary !== undefined) {
         candidates.push({ binding, where, outcome: "not-tried", ...(native ? {} : { reason: `this process already holds the TensorFlow of ${heldLibrary!}` }) });
         continue;
       }
@@ -54,11 +72,11 @@ export async function searchTensorFlow(options: LoadTensorFlowOptions, context: 
   }
   if (native) {
     candidates.push({ ...WASM, outcome: "not-tried" });
-    diagnostics.threads = options.threads ?? availableParallelism();
+    diagnostics.threads = threadsOf(options, context.env);
     diagnostics.oneDnn = ["0", "false"].includes(context.env["TF_ENABLE_ONEDNN_OPTS"]?.toLowerCase() ?? "") ? "off" : "on";
     return { ...native, tf, diagnostics };
   }
-  if (options.device === "gpu") {
+  if (needsGpu(options)) {
     const reasons = candidates.map(({ where, reason }) => `${where}: ${reason ?? "no GPU"}`).join("; ");
     throw new TensorFlowError(`no TensorFlow with a GPU was found (${reasons})`, { code: "TENSORFLOW_NO_GPU", hint: "Install a CUDA build of TensorFlow, or ask for device auto." });
   }
@@ -83,12 +101,13 @@ interface Attempt {
 export async function tryCandidate(tf: typeof tfjs, candidate: Candidate, options: LoadTensorFlowOptions): Promise<Attempt> {
   const found = candidate.find();
   if ("missing" in found) return { outcome: { outcome: "missing", reason: found.missing }, logLines: [], holdsLibrary: false };
+  if ("refused" in found) return { outcome: { outcome: "refused", reason: found.refused }, logLines: [], holdsLibrary: false };
   let load: NativeLoad | undefined;
   try {
     load = "files" in found ? await loadLibrary(tf, found.files, options) : await loadAddon(tf, found.addon, options);
     const { binding } = load;
     const gpu = binding.isUsingGpuDevice();
-    const problem = (await probe(tf)) ?? probeErrors(binding) ?? (options.device === "gpu" && !gpu ? "it sees no GPU" : options.device === "cpu" && gpu ? "it cannot leave the GPU alone" : undefined);
+    const problem = (await probe(tf)) ?? probeErrors(binding) ?? (needsGpu(options) && !gpu ? "it sees no GPU" : options.device === "cpu" && gpu ? "it cannot leave the GPU alone" : undefined);
     if (problem !== undefined) throw new Error(problem);
     return {
       outcome: { outcome: "chosen" },
@@ -97,7 +116,7 @@ export async function tryCandidate(tf: typeof tfjs, candidate: Candidate, option
       result: { backend: "tensorflow", binding: "files" in found ? "koffi" : "addon", version: binding.TF_Version, device: gpu ? "gpu" : "cpu" },
     };
   } catch (error) {
-    return { outcome: { outcome: "refused", reason: (error as Error).message }, logLines: load?.logLines ?? [], holdsLibrary: load !== undefined, error };
+    return { outcome: { outcome: "refused", reason: (error as Error).message }, logLines: load?.logLines ?? [], holdsLibrary: load !== undefined || readMaps().includes("/libtensorflow"), error };
   }
 }
 

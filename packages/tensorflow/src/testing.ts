@@ -39,7 +39,7 @@ export function gradientsByTensorFlow(tf: typeof tfjs, forward: Forward, inputs:
     const all: [string, tfjs.Tensor][] = [...Object.entries(inputs), ["the gradient of y", dy]];
     const values = all.map(([, tensor], i) => recorder.placeholder(`input/${i}`, { shape: tensor.shape, dtype: tensor.dtype as TensorSpec["dtype"] }));
     const byName = new Map(Object.keys(inputs).map((key, i) => [key, values[i]!]));
-    const y = forward(recorder.ops(), Object.fromEntries(byName));
+    const { y } = recorder.record((ops, given) => ({ y: forward(ops, given) }), Object.fromEntries(byName)) as { y: GraphValue };
     const pairs = (list: readonly GraphValue[]): BigUint64Array => BigUint64Array.from(list.flatMap(({ oper, index }) => [oper, BigInt(index)]));
     const xs = wrt.map((key) => byName.get(key)!);
     const results = new BigUint64Array(2 * wrt.length);

@@ -32,8 +32,8 @@ function recordLoop(binding: Binding): bigint[] {
   const setFunction = find("TF_SetAttrFuncName", ["void*", "const char*", "const char*", "size_t"]);
   const setTypes = find("TF_SetAttrTypeList", ["void*", "const char*", "void*", "int"]);
   const made = [
-    record(binding, "LoopCondition", (recorder, i) => recorder.ops().less(i, recorder.ops().constant([2_000_000_000], [], "int32"))),
-    record(binding, "LoopBody", (recorder, i) => recorder.ops().add(i, recorder.ops().constant([1], [], "int32"))),
+    record(binding, "LoopCondition", (recorder, i) => recorder.record((ops, v) => ({ y: ops.less(v["i"]!, ops.constant([2_000_000_000], [], "int32")) }), { i })["y"]!),
+    record(binding, "LoopBody", (recorder, i) => recorder.record((ops, v) => ({ y: ops.add(v["i"]!, ops.constant([1], [], "int32")) }), { i })["y"]!),
     record(binding, "Loop", ({ graph }, i) => {
       const loop = c.TF_NewOperation(graph, "StatelessWhile", "loop") as bigint;
       c.TF_AddInputList(loop, BigUint64Array.of(i.oper, 0n), 1);

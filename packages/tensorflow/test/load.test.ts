@@ -1,12 +1,13 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, it } from "vitest";
-import type { Diagnostics } from "@dramascope/tensorflow";
+import { loadTensorFlow, type Diagnostics } from "@dramascope/tensorflow";
 import { tryCandidate } from "../src/search.ts";
 import { exitOfModule, runModule } from "./processes.ts";
+import { needsKoffi } from "./support.ts";
 
 const temporary: string[] = [];
 const makeFolder = (): string => {
@@ -15,6 +16,13 @@ const makeFolder = (): string => {
   return folder;
 };
 afterAll(() => temporary.forEach((folder) => rmSync(folder, { recursive: true })));
+
+/** Folder of a package that is installed in a project. */
+const makePackage = (project: string): string => {
+  const folder = join(project, "node_modules", "package");
+  mkdirSync(folder, { recursive: true });
+  return folder;
+};
 
 const report = `
 import { loadTensorFlow } from "@dramascope/tensorflow";
@@ -72,9 +80,12 @@ describe("loadTensorFlow", () => {
     [{ DRAMASCOPE_TENSORFLOW: "cuda" }, "TENSORFLOW_PREFERENCE"],
     [{ OPTIONS: '{"threads":0}' }, "TENSORFLOW_OPTION"],
     [{ OPTIONS: '{"gpuIndex":-1}' }, "TENSORFLOW_OPTION"],
-  ])("refuses %j", (env, code) => {
+    [{ OPTIONS: '{"device":"GPU"}' }, "TENSORFLOW_OPTION"],
+    [{ OPTIONS: '{"device":"cpu","gpuIndex":0}' }, "TENSORFLOW_OPTION"],
+    [{ OPTIONS: '{"prefer":"python"}' }, 'prefer is "python"'],
+  ])("refuses %j", (env, text) => {
     const { stderr, status } = runModule(report, env);
-    expect(stderr).toContain(code);
+    expect(stderr).toContain(text);
     expect(status).toBe(1);
   });
 
@@ -96,8 +107,8 @@ describe("loadTensorFlow", () => {
     }
   });
 
-  it("fails when a GPU is asked for and there is none, with a reason for each place", () => {
-    const { stderr, stdout } = runModule(report, { OPTIONS: '{"device":"gpu"}' });
+  it.each(['{"device":"gpu"}', '{"gpuIndex":5}'])("fails when a GPU is asked for and there is none, with a reason for each place: %s", (options) => {
+    const { stderr, stdout } = runModule(report, { OPTIONS: options });
     if (stdout !== "") {
       expect(JSON.parse(stdout)).toMatchObject({ device: "gpu" });
       return;
@@ -107,10 +118,22 @@ describe("loadTensorFlow", () => {
   });
 
   it("takes threads, the CPU alone and exact float32 as options", () => {
-    const found = load({ OPTIONS: '{"threads":1,"device":"cpu","allowTf32":false,"gpuIndex":0}' });
+    const found = load({ OPTIONS: '{"threads":1,"device":"cpu","allowTf32":false}' });
     expect(found).toMatchObject({ device: "cpu", threads: 1, y: [3, 7] });
     if (found.backend === "tensorflow") expect(found.tf32).toBe("0");
     expect(load({ TF_ENABLE_ONEDNN_OPTS: "0" }).oneDnn).toBe(found.backend === "wasm" ? "none" : "off");
+  });
+
+  it("tells how many threads TensorFlow takes from its own variable", () => {
+    const found = load({ TF_NUM_INTRAOP_THREADS: "3" });
+    expect(found.threads).toBe(found.backend === "wasm" ? 1 : 3);
+    if (found.binding === "koffi") expect(load({ TF_NUM_INTRAOP_THREADS: "3", OPTIONS: '{"threads":2}' }).threads).toBe(2);
+  });
+
+  it("needs no folder for temporary files", () => {
+    const { candidates, y } = load({ TMPDIR: "/nonexistent" });
+    expect(y).toEqual([3, 7]);
+    for (const { reason } of candidates) expect(reason).not.toMatch(/ENOENT|nonexistent/u);
   });
 
   it("loads nothing when it is only imported", () => {
@@ -129,7 +152,8 @@ describe("the search", () => {
   /** Searches another machine than this one: no cache, no Python. */
   const elsewhere = (context: string): string => `
     import { searchTensorFlow } from "./src/search.ts";
-    const context = { env: { PATH: "/nonexistent" }, platform: "linux", arch: "x64", libc: "glibc", hasGpu: false, startFolders: ["/nonexistent/folder"], ...${context} };
+    const context = { env: { PATH: "/nonexistent" }, platform: "linux", arch: "x64", libc: "glibc", hasGpu: false, packageFolder: "/usr/bin", workingFolder: "/nonexistent/folder", userCacheFolder: "/nonexistent",
+      user: { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 }, ...${context} };
     const { tf, backend, diagnostics } = await searchTensorFlow({}, context);
     console.log(JSON.stringify({ backend, candidates: diagnostics.candidates, y: Array.from(await tf.square([1, 2]).data()) }));`;
 
@@ -146,6 +170,39 @@ describe("the search", () => {
     expect(found.candidates.at(-1)).toMatchObject({ binding: "wasm", outcome: "chosen" });
     expect(stderr).toMatch(/^TensorFlow: [^\n]+\n$/u);
     expect(status).toBe(0);
+  });
+
+  it("refuses what others could have put into the working folder, before it is loaded", () => {
+    const folder = makeFolder();
+    const cache = join(folder, ".cache", "tensorflow");
+    const libraries = join(cache, "tensorflow-2-cpu", "tensorflow");
+    mkdirSync(libraries, { recursive: true });
+    for (const name of ["libtensorflow_framework.so.2", "libtensorflow_cc.so.2", "../.complete"]) writeFileSync(join(libraries, name), "");
+    chmodSync(folder, 0o777);
+    const found = JSON.parse(runModule(elsewhere(`{ workingFolder: ${JSON.stringify(folder)} }`)).stdout) as Report;
+    expect(found.backend).toBe("wasm");
+    expect(found.candidates).toContainEqual({ binding: "koffi", where: cache, outcome: "refused", reason: "others can write to it" });
+  });
+
+  it("loads no second TensorFlow into a process that holds one, though it was refused", async ({ skip }) => {
+    const loaded = await loadTensorFlow();
+    needsKoffi(loaded, skip);
+    const { where } = loaded.diagnostics.candidates.find(({ outcome }) => outcome === "chosen")!;
+    const project = makeFolder();
+    const caches = join(project, ".cache", "tensorflow");
+    for (const [name, second] of [["2-torn", "torn"], ["1-whole", "whole"]] as const) {
+      const folder = join(caches, name, "tensorflow");
+      mkdirSync(folder, { recursive: true });
+      writeFileSync(join(caches, name, ".complete"), "");
+      symlinkSync(join(where, "libtensorflow_framework.so.2"), join(folder, "libtensorflow_framework.so.2"));
+      if (second === "torn") writeFileSync(join(folder, "libtensorflow_cc.so.2"), "torn");
+      else symlinkSync(join(where, "libtensorflow_cc.so.2"), join(folder, "libtensorflow_cc.so.2"));
+    }
+    const found = JSON.parse(runModule(elsewhere(`{ packageFolder: ${JSON.stringify(makePackage(project))} }`)).stdout) as Report;
+    const [torn, whole] = ["2-torn", "1-whole"].map((name) => join(caches, name, "tensorflow"));
+    expect(found.candidates).toContainEqual({ binding: "koffi", where: torn, outcome: "refused", reason: expect.stringContaining("libtensorflow_cc.so.2 cannot be loaded") as string });
+    expect(found.candidates).toContainEqual({ binding: "koffi", where: whole, outcome: "not-tried", reason: `this process already holds the TensorFlow of ${torn!}` });
+    expect(found).toMatchObject({ backend: "wasm", y: [1, 4] });
   });
 
   it("refuses a native side whose products are zeros", () => {

@@ -1,4 +1,4 @@
-import { loadTensorFlow, type LoadedTensorFlow } from "@dramascope/tensorflow";
+import { loadTensorFlow, uploadBfloat16, type LoadedTensorFlow } from "@dramascope/tensorflow";
 import { beforeAll, describe, expect, it } from "vitest";
 import { TF_DTYPES, type OpAttribute } from "../src/native/binding.ts";
 import { bindingFor, nativeTensors, needsKoffi, needsNative } from "./support.ts";
@@ -115,8 +115,44 @@ describe("the binding through koffi", () => {
     const lists = [{ name: "ksize", type: binding.TF_ATTR_INT, value: [1, 2, 2, 1] }, { name: "strides", type: binding.TF_ATTR_INT, value: [1, 2, 2, 1] }, { name: "padding", type: binding.TF_ATTR_STRING, value: "VALID" }];
     expect(binding.tensorDataSync(keep(run("MaxPool", [grid], lists)))).toEqual(Float32Array.of(4));
 
+    const square = keep(binding.createTensor([2, 2], TF_DTYPES.float32, Float32Array.of(1, -2, 3, 4)));
+    const bias = keep(binding.createTensor([2], TF_DTYPES.float32, Float32Array.of(0.5, -30)));
+    const fused = [
+      { name: "fused_ops", type: binding.TF_ATTR_STRING, value: ["BiasAdd", "Relu"] },
+      { name: "num_args", type: binding.TF_ATTR_INT, value: 1 },
+      { name: "T", type: binding.TF_ATTR_TYPE, value: TF_DTYPES.float32 },
+    ];
+    expect(binding.tensorDataSync(keep(run("_FusedMatMul", [square, square, bias], fused)))).toEqual(Float32Array.of(0, 0, 15.5, 0));
+
+    const bounds = [{ name: "boundaries", type: binding.TF_ATTR_FLOAT, value: [0, 3.5] }];
+    expect(binding.tensorDataSync(keep(run("Bucketize", [square], bounds)))).toEqual(Int32Array.of(1, 0, 1, 2));
+    const types = [{ name: "T", type: binding.TF_ATTR_TYPE, value: [TF_DTYPES.float32, TF_DTYPES.float32] }];
+    const [first, second] = binding.executeOp("IdentityN", types, [square, bias], 2).map(({ id }) => keep(id));
+    expect([binding.tensorDataSync(first!).length, binding.tensorDataSync(second!).length]).toEqual([4, 2]);
+
     made.forEach((id) => binding.deleteTensor(id));
     expect(nativeTensors(tf)).toBe(before);
+  });
+
+  it.for([
+    ["negative sizes", [-2, -2]],
+    ["parts of elements", [2.5, 2]],
+    ["no number", [NaN, 4]],
+    ["more elements than can be counted", [2 ** 40, 2 ** 40, 0]],
+    ["too many axes", Array.from({ length: 254 }, () => 1)],
+  ] as const)("refuses a shape that would end the process: %s", ([, shape], { skip }) => {
+    needsKoffi(loaded, skip);
+    const binding = bindingFor(tf);
+    const before = nativeTensors(tf);
+    const refusal = expect.objectContaining({ code: "TENSOR_SHAPE" }) as Error;
+    for (const [dtype, values] of [[TF_DTYPES.float32, new Float32Array(4)], [TF_DTYPES.string, [new Uint8Array(1)]]] as const) expect(() => binding.createTensor(shape, dtype, values)).toThrow(refusal);
+    expect(() => uploadBfloat16(tf, new Uint16Array(4), shape)).toThrow(refusal);
+    expect(nativeTensors(tf)).toBe(before);
+  });
+
+  it("refuses fewer strings than the shape holds", ({ skip }) => {
+    needsKoffi(loaded, skip);
+    expect(() => bindingFor(tf).createTensor([3], TF_DTYPES.string, [new Uint8Array(1)])).toThrow("holds 3 strings, 1 were given");
   });
 
   it("gives TensorFlow's own words in errors, and works on", ({ skip }) => {

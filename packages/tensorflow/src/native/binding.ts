@@ -1,3 +1,4 @@
+import { elementCount } from "../element-count.ts";
 import { TensorFlowError } from "../errors.ts";
 import { configBytes, type ContextOptions } from "./configuration.ts";
 import type { CFunctions } from "./library.ts";
@@ -92,9 +93,9 @@ export function createBinding(c: CFunctions, options: ContextOptions = {}) {
 
   /** A host tensor with the values copied in. The caller deletes it. */
   const hostTensor = (shape: readonly number[], dtype: number, values: Values): bigint => {
+    const count = elementCount(shape);
     const dims = BigInt64Array.from(shape, BigInt);
-    const count = shape.reduce((a, b) => a * b, 1);
-    if (dtype === TF_DTYPES.string) return stringTensor(dims, values as readonly Uint8Array[]);
+    if (dtype === TF_DTYPES.string) return stringTensor(dims, count, values as readonly Uint8Array[]);
     const bytes = toBytes(dtype, values as Exclude<Values, readonly Uint8Array[]>);
     const width = { [TF_DTYPES.float32]: 4, [TF_DTYPES.int32]: 4, [TF_DTYPES.bool]: 1, [TF_DTYPES.uint8]: 1, [TF_DTYPES.int64]: 8, [TF_DTYPES.complex64]: 8, [TF_DTYPES.float64]: 8, [TF_DTYPES.bfloat16]: 2, [TF_DTYPES.float16]: 2 }[dtype];
     if (width === undefined) throw new TensorFlowError(`element type ${dtype} cannot be uploaded`, { code: "TENSOR_DTYPE", hint: "Use float32, int32, bool, uint8, int64, bfloat16 or strings." });
@@ -106,7 +107,10 @@ export function createBinding(c: CFunctions, options: ContextOptions = {}) {
     return tensor;
   };
 
-  const stringTensor = (dims: BigInt64Array, strings: readonly Uint8Array[]): bigint => {
+  const stringTensor = (dims: BigInt64Array, count: number, strings: readonly Uint8Array[]): bigint => {
+    if (strings.length !== count) {
+      throw new TensorFlowError(`a tensor of shape [${dims.join(",")}] holds ${count} strings, ${strings.length} were given`, { code: "TENSOR_SIZE", hint: "Give as many values as the shape holds." });
+    }
     const tensor = c.TF_AllocateTensor(TF_DTYPES.string, dims, dims.length, strings.length * STRING_BYTES) as bigint;
     const base = strings.length === 0 ? 0n : (c.TF_TensorData(tensor) as bigint);
     strings.forEach((bytes, i) => {
@@ -169,6 +173,11 @@ export function createBinding(c: CFunctions, options: ContextOptions = {}) {
     const list = Array.isArray(value) || ArrayBuffer.isView(value) ? Array.from(value as ArrayLike<number>) : undefined;
     switch (type) {
       case ATTR.string: {
+        if (list) {
+          const strings = list.map(String);
+          c.TFE_OpSetAttrStringList(op, name, strings, BigUint64Array.from(strings, (text) => BigInt(Buffer.byteLength(text))), strings.length);
+          return;
+        }
         const bytes = Buffer.from(String(value), "utf8");
         c.TFE_OpSetAttrString(op, name, bytes, bytes.length);
         return;
@@ -214,9 +223,10 @@ export function createBinding(c: CFunctions, options: ContextOptions = {}) {
       const count = Int32Array.of(outputs);
       c.TFE_Execute(op, results, count, status);
       check();
+      const made = Array.from(results.subarray(0, count[0]), (handle) => metadataOf(handle));
       if (device === null) opPool.push(op);
       else c.TFE_DeleteOp(op);
-      return Array.from(results.subarray(0, count[0]), (handle) => metadataOf(handle));
+      return made;
     } catch (error) {
       if (op) c.TFE_DeleteOp(op);
       throw error;

@@ -32,7 +32,7 @@ export function compileFunction(binding: Binding, name: string, inputs: Readonly
   let made: bigint;
   try {
     const placeholders = Array.from(inputs, ([key, spec]): [string, GraphValue] => [key, recorder.placeholder(`input/${key}`, spec)]);
-    const outputs = body(recorder.ops(), Object.fromEntries(placeholders));
+    const outputs = recorder.record(body, Object.fromEntries(placeholders));
     outputKeys = Object.keys(outputs);
     made = recorder.finish(functionName, placeholders.map(([, value]) => value), Object.values(outputs));
   } catch (error) {

@@ -3,7 +3,7 @@ import type { Body, OpsDtype } from "../ops.ts";
 import type { Binding, TensorMetadata } from "./binding.ts";
 import { TF_DTYPES } from "./binding.ts";
 import { opsDtype } from "./graph.ts";
-import { rawOps, type Attribute, type Emit, type RawValue } from "./raw-ops.ts";
+import { runBody, type Attribute, type Emit, type RawValue } from "./raw-ops.ts";
 
 /** A tensor of the native side while a body runs. */
 interface EagerValue extends RawValue {
@@ -42,9 +42,10 @@ export function runEagerly(binding: Binding, body: Body, inputs: ReadonlyMap<str
       made.add(id);
       return { id, shape, dtype };
     },
+    isInput: ({ id }) => !made.has(id),
   };
   try {
-    const outputs = body(rawOps(emit), Object.fromEntries(Array.from(inputs, ([key, metadata]) => [key, describe(metadata)])));
+    const outputs = runBody(emit, body, Object.fromEntries(Array.from(inputs, ([key, metadata]) => [key, describe(metadata)])));
     const results = new Map<string, TensorMetadata>();
     for (const [key, value] of Object.entries(outputs)) {
       // A result that is an input, or another result as well, gets a handle of its own.

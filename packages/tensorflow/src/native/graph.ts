@@ -1,7 +1,7 @@
 import { TensorFlowError } from "../errors.ts";
-import type { Ops, OpsDtype, TensorSpec } from "../ops.ts";
+import type { Body, OpsDtype, TensorSpec } from "../ops.ts";
 import { TF_DTYPES, type Binding } from "./binding.ts";
-import { rawOps, type Attribute, type RawValue } from "./raw-ops.ts";
+import { runBody, type Attribute, type Emit, type RawValue } from "./raw-ops.ts";
 
 /** A value of a graph under construction: output 0 … of an operation. */
 export interface GraphValue extends RawValue {
@@ -32,6 +32,7 @@ export class GraphRecorder {
   readonly #binding: Binding["raw"];
   /** TensorFlow's graph. */
   readonly graph: bigint;
+  readonly #inputs = new Set<GraphValue>();
   #count = 0;
 
   constructor(binding: Binding) {
@@ -41,12 +42,14 @@ export class GraphRecorder {
 
   /** A declared input. */
   placeholder(name: string, spec: TensorSpec): GraphValue {
-    return this.#node("Placeholder", name, [], { dtype: { type: spec.dtype }, shape: { shape: spec.shape } }, 1)[0]!;
+    const value = this.#node("Placeholder", name, [], { dtype: { type: spec.dtype }, shape: { shape: spec.shape } }, 1)[0]!;
+    this.#inputs.add(value);
+    return value;
   }
 
-  /** Records operations. */
-  ops(): Ops<GraphValue> {
-    return rawOps<GraphValue>({
+  /** Records a body over placeholders; its results by name. */
+  record(body: Body, inputs: Readonly<Record<string, GraphValue>>): Record<string, GraphValue> {
+    const emit: Emit<GraphValue> = {
       node: (type, name, inputs, attributes, outputs) => this.#node(type, name, inputs, attributes, outputs),
       constant: (values, shape, dtype) => {
         const { c, hostTensor } = this.#binding;
@@ -57,7 +60,9 @@ export class GraphRecorder {
           c.TF_DeleteTensor(tensor);
         }
       },
-    });
+      isInput: (value) => this.#inputs.has(value),
+    };
+    return runBody(emit, body, inputs);
   }
 
   /** The recorded operations as a function in the eager context. */

@@ -1,4 +1,4 @@
-import { existsSync, statSync } from "node:fs";
+import { existsSync, readFileSync, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import type { LibraryHandle } from "koffi";
 import { TensorFlowError } from "../errors.ts";
@@ -27,6 +27,11 @@ export function findLibraryFiles(path: string): LibraryFiles | undefined {
   if (folder !== path && !/^libtensorflow.*\.so/u.test(basename(path))) return undefined;
   const names = LAYOUTS.find((layout) => layout.every((name) => existsSync(join(folder, name))));
   return names && { folder, files: names.map((name) => join(folder, name)) };
+}
+
+/** The files that are mapped into this process, as Linux lists them; empty on other systems. */
+export function readMaps(): string {
+  return process.platform === "linux" ? readFileSync("/proc/self/maps", "utf8") : "";
 }
 
 const RTLD_LAZY = 0x1;
@@ -84,7 +89,7 @@ const SIGNATURES = {
   TFE_OpSetAttrFloatList: ["void", [P, "const char*", P, "int"]],
   TFE_OpSetAttrBoolList: ["void", [P, "const char*", P, "int"]],
   TFE_OpSetAttrTypeList: ["void", [P, "const char*", P, "int"]],
-  TFE_OpSetAttrStringList: ["void", [P, "const char*", P, P, "int"]],
+  TFE_OpSetAttrStringList: ["void", [P, "const char*", "const char**", P, "int"]],
   TFE_Execute: ["void", [P, P, P, P]],
   TFE_NewCancellationManager: [P, []],
   TFE_CancellationManagerStartCancel: ["void", [P]],

@@ -1,4 +1,4 @@
-import { closeSync, fstatSync, openSync } from "node:fs";
+import { closeSync, constants, fstatSync, openSync } from "node:fs";
 import { TensorFlowError } from "../errors.ts";
 import { TF_DTYPES, type Binding, type TensorMetadata } from "./binding.ts";
 
@@ -75,12 +75,15 @@ function mapPages(binding: Binding, path: string): { base: bigint; bytes: number
   const refuse = (what: string, cause?: unknown): TensorFlowError => new TensorFlowError(`${path} ${what}`, { code: "MAP_FILE", hint: "Give a readable file that is not empty, on a file system that can be mapped.", cause });
   let file: number;
   try {
-    file = openSync(path, "r");
+    // A pipe without a writer would keep the open waiting.
+    file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
   } catch (error) {
     throw refuse(`cannot be opened: ${(error as Error).message}`, error);
   }
   try {
-    const bytes = fstatSync(file).size;
+    const status = fstatSync(file);
+    if (!status.isFile()) throw refuse("is no file");
+    const bytes = status.size;
     if (bytes === 0) throw refuse("is empty");
     const base = binding.raw.c.mmap(null, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, file, 0) as bigint | null;
     if (base === null || base === MAP_FAILED) throw refuse("cannot be mapped");
