@@ -1,13 +1,14 @@
 import { basename } from "node:path";
 import type { TensorLike } from "@dramascope/tensorflow";
+import type { Calls } from "./calls.ts";
 import { QwenVlError } from "./errors.ts";
+import type { Pace } from "./pace.ts";
 import type { ParameterView } from "./parameters.ts";
 import type { Runtime } from "./runtime.ts";
 import { readAdapter, writeAdapter } from "./train/adapter-files.ts";
 import { foldedWeight } from "./train/fold.ts";
-import { disposeLora, freshLora, loadedLora, loraParameters, readLora } from "./train/lora.ts";
+import { disposeLora, freshLora, loadedLora, readLora } from "./train/lora.ts";
 import type { LoraState } from "./train/lora.ts";
-import type { TrainableParameter } from "./train/trainable.ts";
 import type { AdapterChoice, AttachLoraOptions, LoraAdapter, LoraConfig } from "./types.ts";
 import type { Weights } from "./weights.ts";
 
@@ -15,58 +16,69 @@ import type { Weights } from "./weights.ts";
 export class Adapters {
   readonly #runtime: Runtime;
   readonly #weights: Weights;
+  readonly #calls: Calls;
+  readonly #removed: (adapter: LoraState) => void;
   readonly #states = new Map<string, LoraState>();
-  #active = "none";
-  #merged: { name: string; originals: Map<string, TensorLike> } | undefined;
+  /** Names of adapters that are being read. */
+  readonly #coming = new Set<string>();
+  #active: LoraState | undefined;
+  #merged: { adapter: LoraState; originals: Map<string, TensorLike> } | undefined;
 
-  constructor(runtime: Runtime, weights: Weights) {
+  /** @param removed Called when an adapter goes. */
+  constructor(runtime: Runtime, weights: Weights, calls: Calls, removed: (adapter: LoraState) => void) {
     this.#runtime = runtime;
     this.#weights = weights;
+    this.#calls = calls;
+    this.#removed = removed;
   }
 
-  /** Name of the active adapter, or "none". */
-  get active(): string {
-    return this.#active;
-  }
-
-  /** Name of the merged adapter. */
-  get merged(): string | undefined {
-    return this.#merged?.name;
+  /** The merged adapter. */
+  get merged(): LoraState | undefined {
+    return this.#merged?.adapter;
   }
 
   /** Attaches a folder or a fresh adapter and makes it active. */
   async attach(source: string | LoraConfig, options: AttachLoraOptions): Promise<LoraAdapter> {
     const name = options.name ?? (typeof source === "string" ? basename(source) : "default");
     if (name === "none" || name === "active" || name === "") throw new QwenVlError(`an adapter cannot be called ${JSON.stringify(name)}`, { code: "BAD_OPTION", hint: "Give another name." });
-    if (this.#states.has(name)) throw new QwenVlError(`there is an adapter ${JSON.stringify(name)} already`, { code: "ADAPTER_NAME", hint: "Give another name, or dispose the first." });
+    if (this.#states.has(name) || this.#coming.has(name)) throw new QwenVlError(`there is an adapter ${JSON.stringify(name)} already`, { code: "ADAPTER_NAME", hint: "Give another name, or dispose the first." });
     const { seed = 0, trainable = true } = options;
     const withOptions = (config: LoraConfig): LoraConfig => (options.dropout === undefined ? config : { ...config, dropout: options.dropout });
     let state: LoraState;
-    if (typeof source === "string") {
-      const { config, modules } = await readAdapter(source);
-      state = loadedLora(this.#runtime, this.#weights, name, { config: withOptions(config), modules }, source, trainable);
-    } else state = freshLora(this.#runtime, this.#weights, name, withOptions(source), seed, trainable);
+    this.#coming.add(name);
+    try {
+      if (typeof source === "string") {
+        const { config, modules } = await readAdapter(source);
+        state = loadedLora(this.#runtime, this.#weights, name, { config: withOptions(config), modules }, source, trainable);
+      } else state = freshLora(this.#runtime, this.#weights, name, withOptions(source), seed, trainable);
+    } finally {
+      this.#coming.delete(name);
+    }
     this.#states.set(name, state);
-    this.#active = name;
-    return { name, config: state.config, modules: [...state.modules.keys()], dispose: () => { this.#remove(name); } };
+    this.#active = state;
+    return { name, config: state.config, modules: [...state.modules.keys()], dispose: () => { this.#remove(state); } };
   }
 
   /** Chooses the adapter that calls use by default. */
   setActive(name: string): void {
-    if (name !== "none") this.#state(name);
-    this.#active = name;
+    this.#active = this.choose(name);
   }
 
-  /** Name of the adapter that a choice means, or "none". */
-  nameOf(choice: AdapterChoice = "active"): string {
-    return choice === "active" ? this.#active : choice;
+  /** The adapter that a choice means now; undefined for none. */
+  choose(choice: AdapterChoice = "active"): LoraState | undefined {
+    return choice === "active" ? this.#active : choice === "none" ? undefined : this.#state(choice);
   }
 
-  /** Parameters under a choice of adapter. */
-  view(choice?: AdapterChoice): ParameterView {
-    const name = this.nameOf(choice);
-    const lora = name === "none" || name === this.merged ? undefined : this.#state(name).modules;
-    const originals = this.#merged !== undefined && name !== this.merged ? this.#merged.originals : undefined;
+  /** The adapter of a name, by default the active one. */
+  named(name?: string): LoraState {
+    if (name !== undefined) return this.#state(name);
+    return this.#active ?? this.#state("none");
+  }
+
+  /** Parameters under an adapter. */
+  view(adapter: LoraState | undefined): ParameterView {
+    const lora = adapter === this.merged ? undefined : adapter?.modules;
+    const originals = adapter === this.merged ? undefined : this.#merged?.originals;
     return {
       tensor: (name) => this.#weights.tensor(name),
       blocks: (name) => this.#weights.blocks(name),
@@ -78,18 +90,20 @@ export class Adapters {
   }
 
   /** Adds an adapter into the weights; the originals are kept aside. */
-  merge(name: string = this.#active): void {
-    if (this.#merged !== undefined) throw new QwenVlError(`the adapter ${JSON.stringify(this.#merged.name)} is merged already`, { code: "MERGED", hint: "Call unmergeLora() first." });
-    const { modules } = this.#state(name);
+  async merge(adapter: LoraState, pace: Pace): Promise<void> {
+    if (this.#merged !== undefined) throw new QwenVlError(`the adapter ${JSON.stringify(this.#merged.adapter.name)} is merged already`, { code: "MERGED", hint: "Call unmergeLora() first." });
     const made = new Map<string, TensorLike>();
     try {
-      for (const [module, pair] of modules) made.set(module, foldedWeight(this.#runtime, this.#weights.module(module).weight, pair));
+      for (const [module, pair] of adapter.modules) {
+        made.set(module, foldedWeight(this.#runtime, this.#weights.module(module).weight, pair));
+        await pace.breathe();
+      }
+      const originals = new Map([...made].map(([module, tensor]) => [module, this.#weights.exchange(`${module}.weight`, tensor)]));
+      this.#merged = { adapter, originals };
     } catch (error) {
       for (const tensor of made.values()) tensor.dispose();
       throw error;
     }
-    const originals = new Map([...made].map(([module, tensor]) => [module, this.#weights.exchange(`${module}.weight`, tensor)]));
-    this.#merged = { name, originals };
   }
 
   /** Puts the original weights back. */
@@ -98,21 +112,9 @@ export class Adapters {
     this.#merged = undefined;
   }
 
-  /** Share of an adapter's inputs that its training drops. */
-  dropout(name: string): number {
-    return this.#state(name).config.dropout ?? 0;
-  }
-
-  /** The active adapter's matrices. */
-  parameters(): TrainableParameter[] {
-    const state = this.#state(this.#active);
-    if (!state.trainable) throw new QwenVlError(`the adapter ${JSON.stringify(state.name)} was attached with trainable: false`, { code: "NOT_TRAINABLE", hint: "Attach it with trainable: true." });
-    return loraParameters(state);
-  }
-
   /** Writes an adapter as a PEFT folder. */
-  async save(dir: string, name: string = this.#active, base: string | null = null): Promise<void> {
-    await writeAdapter(dir, await readLora(this.#state(name)), base);
+  async save(adapter: LoraState, dir: string, base: string | null): Promise<void> {
+    await writeAdapter(dir, await readLora(adapter), base);
   }
 
   /** Frees all adapters and the kept originals. */
@@ -120,15 +122,16 @@ export class Adapters {
     this.unmerge();
     for (const state of this.#states.values()) disposeLora(state);
     this.#states.clear();
-    this.#active = "none";
+    this.#active = undefined;
   }
 
-  #remove(name: string): void {
-    const state = this.#states.get(name);
-    if (state === undefined) return;
-    if (this.merged === name) this.unmerge();
-    if (this.#active === name) this.#active = "none";
-    this.#states.delete(name);
+  #remove(state: LoraState): void {
+    if (this.#states.get(state.name) !== state) return;
+    this.#calls.refuse(`the adapter ${JSON.stringify(state.name)} cannot be disposed`, this.merged === state ? "weights" : state);
+    if (this.merged === state) this.unmerge();
+    if (this.#active === state) this.#active = undefined;
+    this.#states.delete(state.name);
+    this.#removed(state);
     disposeLora(state);
   }
 

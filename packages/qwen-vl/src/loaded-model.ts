@@ -1,9 +1,12 @@
 import { basename } from "node:path";
 import { Adapters } from "./adapters.ts";
 import { Arena } from "./arena.ts";
+import { Calls } from "./calls.ts";
 import type { Core } from "./core.ts";
-import { QwenVlError } from "./errors.ts";
+import { disposed, QwenVlError } from "./errors.ts";
 import { generateTexts } from "./generate/texts.ts";
+import { Pace } from "./pace.ts";
+import type { ParameterView } from "./parameters.ts";
 import { prepare } from "./processor.ts";
 import type { Processor } from "./processor.ts";
 import { saveWeights } from "./save-weights.ts";
@@ -12,6 +15,8 @@ import { decodesFused } from "./text/decode-step.ts";
 import { forwardLogits } from "./text/logits.ts";
 import type { Dropout } from "./train/dropout.ts";
 import { foldedView } from "./train/fold.ts";
+import { loraParameters } from "./train/lora.ts";
+import type { LoraState } from "./train/lora.ts";
 import { scoreGroups } from "./train/score.ts";
 import type { ScoreGroupsOptions, Scores } from "./train/score.ts";
 import { ParameterSet } from "./train/trainable.ts";
@@ -37,6 +42,19 @@ function weightParameters(weights: Weights, names: readonly string[]): Trainable
   return names.map((name) => ({ name, shape: weights.shape(name), read: () => weights.read(name), write: (value) => { weights.write(name, value); } }));
 }
 
+/** What the adapter under training drops. */
+function dropoutOf({ adapter }: ParameterSet, seed: number | undefined): Dropout | undefined {
+  const share = adapter?.config.dropout ?? 0;
+  if (adapter === undefined || share === 0) return undefined;
+  if (seed === undefined) {
+    throw new QwenVlError(`the adapter ${JSON.stringify(adapter.name)} trains with dropout ${share}: dropoutSeed is missing`, {
+      code: "BAD_OPTION", hint: "Give another dropoutSeed at every step, or attach the adapter with dropout: 0.",
+    });
+  }
+  if (!Number.isSafeInteger(seed) || seed < 0) throw new QwenVlError(`dropoutSeed must be an integer from 0 to 2^53 - 1, got ${seed}`, { code: "BAD_OPTION" });
+  return { share, seed };
+}
+
 /** A model on the back end. */
 export class LoadedModel implements QwenVl {
   readonly config: QwenVlConfig;
@@ -48,7 +66,7 @@ export class LoadedModel implements QwenVl {
   readonly #weights: Weights;
   readonly #adapters: Adapters;
   readonly #processor: Processor;
-  readonly #sets = new Set<ParameterSet>();
+  readonly #calls = new Calls(() => { this.#alive(); });
   #current: ParameterSet | undefined;
   #disposed = false;
 
@@ -57,7 +75,9 @@ export class LoadedModel implements QwenVl {
     this.#core = core;
     this.#weights = weights;
     this.#processor = processor;
-    this.#adapters = new Adapters(core.runtime, weights);
+    this.#adapters = new Adapters(core.runtime, weights, this.#calls, (adapter) => {
+      if (this.#current?.adapter === adapter) this.#current.dispose();
+    });
     this.config = core.config;
     this.generationConfig = generation;
     this.tokenizer = processor.tokenizer;
@@ -71,30 +91,33 @@ export class LoadedModel implements QwenVl {
   }
 
   async encodeVideos(items: readonly VisionItem[], options: { signal?: AbortSignal } = {}): Promise<VisionFeatures[]> {
-    this.#alive();
-    const arena = new Arena();
-    try {
-      const { features } = await runTower(this.#core, arena, this.#adapters.view(), items, { keep: false, signal: options.signal });
-      return features.map((tensor) => {
-        arena.release(tensor);
-        let disposed = false;
-        const dispose = (): void => {
-          if (!disposed) tensor.dispose();
-          disposed = true;
-        };
-        return { tensor, tokens: tensor.shape[0], dispose };
-      });
-    } finally {
-      arena.dispose();
-    }
+    return this.#reading("encodeVideos", "active", async (view) => {
+      const arena = new Arena();
+      try {
+        const { features } = await runTower(this.#core, arena, view, items, { keep: false, pace: new Pace(options.signal) });
+        return features.map((tensor) => {
+          arena.release(tensor);
+          let isFree = false;
+          const dispose = (): void => {
+            if (!isFree) tensor.dispose();
+            isFree = true;
+          };
+          return { tensor, tokens: tensor.shape[0], dispose };
+        });
+      } finally {
+        arena.dispose();
+      }
+    });
   }
 
   async forward(
-    prompt: Prompt, options: { completion?: ArrayLike<number>; rows?: "last" | "all" | ArrayLike<number>; positionIds?: Int32Array; adapter?: AdapterChoice } = {},
+    prompt: Prompt,
+    options: { completion?: ArrayLike<number>; rows?: "last" | "all" | ArrayLike<number>; positionIds?: Int32Array; adapter?: AdapterChoice; signal?: AbortSignal } = {},
   ): Promise<{ logits: Tensor2D; dispose(): void }> {
-    this.#alive();
-    const logits = await forwardLogits(this.#core, this.#adapters.view(options.adapter), prompt, options);
-    return { logits, dispose: () => { logits.dispose(); } };
+    return this.#reading("forward", options.adapter, async (view) => {
+      const logits = await forwardLogits(this.#core, view, prompt, options);
+      return { logits, dispose: () => { logits.dispose(); } };
+    });
   }
 
   async logProbs(prompt: Prompt, completions: readonly ArrayLike<number>[], options: ScoreOptions = {}): Promise<{ logProbs: Float32Array[]; entropy?: Float32Array[] }> {
@@ -115,35 +138,34 @@ export class LoadedModel implements QwenVl {
   }
 
   async groupLogProbs(groups: readonly CompletionGroup[], options: ScoreOptions = {}): Promise<{ logProbs: Float32Array[][]; entropy?: Float32Array[][] }> {
-    this.#alive();
-    return (await scoreGroups(this.#core, this.#adapters.view(options.adapter), groups, scoring(options))).scores;
+    return this.#reading("logProbs", options.adapter, async (view) => (await scoreGroups(this.#core, view, groups, scoring(options))).scores);
   }
 
   async groupLogProbsWithGradient(
     groups: readonly CompletionGroup[], options: ScoreOptions & GroupGradientOptions,
   ): Promise<{ loss: number; logProbs: Float32Array[][]; entropy?: Float32Array[][] }> {
-    this.#alive();
-    const sink = this.#sink(options.adapter);
-    const training = { sink, dropout: this.#dropout(sink, options.dropoutSeed), gradient: ({ logProbs, entropy }: Scores) => options.gradient(logProbs, entropy) };
-    const { scores, loss = 0 } = await scoreGroups(this.#core, this.#adapters.view(options.adapter), groups, { ...scoring(options), training });
-    return { loss, ...scores };
+    return this.#reading("logProbsWithGradient", options.adapter, async (view, adapter) => {
+      const sink = this.#sink(adapter);
+      const training = { sink, dropout: dropoutOf(sink, options.dropoutSeed), gradient: ({ logProbs, entropy }: Scores) => options.gradient(logProbs, entropy) };
+      const { scores, loss = 0 } = await scoreGroups(this.#core, view, groups, { ...scoring(options), training });
+      return { loss, ...scores };
+    });
   }
 
   async generate(prompts: readonly Prompt[], options: GenerateOptions): Promise<Sample[][]> {
-    this.#alive();
-    const arena = new Arena();
-    try {
-      const parameters = this.#adapters.view(options.adapter);
-      const view = decodesFused(this.#core) ? foldedView(this.#core.runtime, arena, parameters) : parameters;
-      return await generateTexts(this.#core, view, this.tokenizer, this.generationConfig, prompts, options);
-    } finally {
-      arena.dispose();
-    }
+    return this.#reading("generate", options.adapter, async (parameters) => {
+      const arena = new Arena();
+      try {
+        const view = decodesFused(this.#core) ? foldedView(this.#core.runtime, arena, parameters) : parameters;
+        return await generateTexts(this.#core, view, this.tokenizer, this.generationConfig, prompts, options);
+      } finally {
+        arena.dispose();
+      }
+    });
   }
 
   async attachLora(source: string | LoraConfig, options: AttachLoraOptions = {}): Promise<LoraAdapter> {
-    this.#alive();
-    return this.#adapters.attach(source, options);
+    return this.#run(() => this.#calls.shared("attachLora", [], () => this.#adapters.attach(source, options)));
   }
 
   setActiveAdapter(name: string): void {
@@ -151,58 +173,58 @@ export class LoadedModel implements QwenVl {
     this.#adapters.setActive(name);
   }
 
-  mergeLora(name?: string): Promise<void> {
-    this.#alive();
-    this.#adapters.merge(name);
-    return Promise.resolve();
+  async mergeLora(name?: string): Promise<void> {
+    return this.#run(() => {
+      const adapter = this.#adapters.named(name);
+      return this.#calls.alone("mergeLora", () => this.#adapters.merge(adapter, new Pace()));
+    });
   }
 
-  unmergeLora(): Promise<void> {
-    this.#alive();
-    this.#adapters.unmerge();
-    return Promise.resolve();
+  async unmergeLora(): Promise<void> {
+    return this.#run(() => this.#calls.alone("unmergeLora", async () => { this.#adapters.unmerge(); }));
   }
 
   trainable(select: "lora" | RegExp = "lora"): TrainableSet {
     this.#alive();
     const weights = this.#weights;
+    const adapter = select === "lora" ? this.#adapters.named() : undefined;
+    if (adapter?.trainable === false) throw new QwenVlError(`the adapter ${JSON.stringify(adapter.name)} was attached with trainable: false`, { code: "NOT_TRAINABLE", hint: "Attach it with trainable: true." });
     const parameters =
       select === "lora"
-        ? this.#adapters.parameters()
-        : weightParameters(weights, weights.names.filter((name) => select.test(name)));
+        ? loraParameters(this.#adapters.named())
+        : weightParameters(weights, weights.names.filter((name) => name.search(select) >= 0));
     if (parameters.length === 0) throw new QwenVlError(`no weight matches ${String(select)}`, { code: "UNKNOWN_PARAMETER", hint: "Names are new-style, such as model.language_model.norm.weight." });
-    const set = new ParameterSet(this.#core.runtime, parameters, select === "lora" ? this.#adapters.active : undefined);
-    this.#sets.add(set);
-    this.#current = set;
-    return set;
+    this.#current?.dispose();
+    this.#current = new ParameterSet(this.#core.runtime, parameters, { adapter, refuse: (change) => { this.#calls.refuse(change, adapter ?? "weights"); } });
+    return this.#current;
   }
 
   async saveLora(dir: string, name?: string): Promise<void> {
-    this.#alive();
-    await this.#adapters.save(dir, name, basename(this.#dir));
+    return this.#run(() => {
+      const adapter = this.#adapters.named(name);
+      return this.#calls.shared("saveLora", [adapter], () => this.#adapters.save(adapter, dir, basename(this.#dir)));
+    });
   }
 
   async saveMerged(dir: string, options: Partial<SaveWeightsOptions> = {}): Promise<void> {
-    this.#alive();
-    await saveWeights(this.#dir, dir, this.#weights, { dtype: this.#core.dtype, ...options });
+    return this.#run(() => this.#calls.shared("saveMerged", [], () => saveWeights(this.#dir, dir, this.#weights, { dtype: this.#core.dtype, ...options })));
   }
 
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
-    for (const set of this.#sets) set.dispose();
+    this.#current?.dispose();
     this.#adapters.dispose();
     this.#weights.dispose();
     this.#core.runtime.dispose();
   }
 
   /** The set that gradients of a call are added to. */
-  #sink(adapter: AdapterChoice | undefined): ParameterSet {
+  #sink(adapter: LoraState | undefined): ParameterSet {
     const sink = this.#current;
-    if (sink === undefined) throw new QwenVlError("nothing is trainable", { code: "NOT_TRAINABLE", hint: "Call trainable() first and keep the set." });
-    const used = this.#adapters.nameOf(adapter);
-    if (sink.adapter !== undefined && sink.adapter !== used) {
-      throw new QwenVlError(`the trainable set belongs to adapter ${JSON.stringify(sink.adapter)}, the call uses ${JSON.stringify(used)}`, {
+    if (sink?.alive !== true) throw new QwenVlError("nothing is trainable", { code: "NOT_TRAINABLE", hint: "Call trainable() first and keep the set." });
+    if (sink.adapter !== undefined && sink.adapter !== adapter) {
+      throw new QwenVlError(`the trainable set belongs to adapter ${JSON.stringify(sink.adapter.name)}, the call uses ${JSON.stringify(adapter?.name ?? "none")}`, {
         code: "NOT_TRAINABLE", hint: "Make that adapter active, or call trainable() again.",
       });
     }
@@ -210,21 +232,25 @@ export class LoadedModel implements QwenVl {
     return sink;
   }
 
-  /** What the adapter under training drops. */
-  #dropout(sink: ParameterSet, seed: number | undefined): Dropout | undefined {
-    if (sink.adapter === undefined) return undefined;
-    const share = this.#adapters.dropout(sink.adapter);
-    if (share === 0) return undefined;
-    if (seed === undefined) {
-      throw new QwenVlError(`the adapter ${JSON.stringify(sink.adapter)} trains with dropout ${share}: dropoutSeed is missing`, {
-        code: "BAD_OPTION", hint: "Give another dropoutSeed at every step, or attach the adapter with dropout: 0.",
-      });
+  /** Runs a call under the adapter that its choice means now. */
+  #reading<T>(name: string, choice: AdapterChoice | undefined, work: (view: ParameterView, adapter: LoraState | undefined) => Promise<T>): Promise<T> {
+    return this.#run(() => {
+      const adapter = this.#adapters.choose(choice);
+      return this.#calls.shared(name, [adapter], () => work(this.#adapters.view(adapter), adapter));
+    });
+  }
+
+  /** Runs a call; one that the model's disposal ends says so. */
+  async #run<T>(call: () => Promise<T>): Promise<T> {
+    this.#alive();
+    try {
+      return await call();
+    } catch (error) {
+      throw this.#disposed ? disposed(error) : error;
     }
-    if (!Number.isSafeInteger(seed) || seed < 0) throw new QwenVlError(`dropoutSeed must be an integer from 0 to 2^53 - 1, got ${seed}`, { code: "BAD_OPTION" });
-    return { share, seed };
   }
 
   #alive(): void {
-    if (this.#disposed) throw new QwenVlError("the model was disposed", { code: "DISPOSED", hint: "Load it again." });
+    if (this.#disposed) throw disposed();
   }
 }

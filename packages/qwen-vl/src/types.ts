@@ -180,6 +180,7 @@ export interface ScoreOptions {
   adapter?: AdapterChoice;
   /** Also entropies. Default false. */
   entropy?: boolean;
+  /** Rejects the call with its reason. In the backward of a gradient call it leaves sums that ask for `zeroGradients()`, with `PARTIAL_GRADIENT`. */
   signal?: AbortSignal;
 }
 
@@ -238,6 +239,7 @@ export interface GenerateOptions {
   /** Sequences decoded at once. Default 64. */
   maxRows?: number;
   onToken?: (event: { prompt: number; sample: number; id: number; text: string }) => void;
+  /** Ends the call with what there is: samples that are not finished have the finishReason `abort`. */
   signal?: AbortSignal;
   adapter?: AdapterChoice;
 }
@@ -327,7 +329,11 @@ export interface QwenTokenizer {
   readonly specialIds: ReadonlySet<number>;
 }
 
-/** A loaded model. */
+/**
+ * A loaded model. Calls may overlap: one that was begun keeps its adapter and weights to its end, `mergeLora` and `unmergeLora` wait for the calls before them and hold back
+ * those after them, and what would change values under a running call (`assign`, `assignAll`, an adapter's `dispose`) throws `BUSY`. Every call lets timers, sockets and signal
+ * handlers run about every 10 ms, or after a layer where that takes longer; `dispose` ends running calls with `DISPOSED`.
+ */
 export interface QwenVl {
   readonly config: QwenVlConfig;
   readonly generationConfig: { temperature?: number; topP?: number; topK?: number; repetitionPenalty?: number; eosTokenIds: number[] };
@@ -339,7 +345,7 @@ export interface QwenVl {
   /** Features of items, images too; the caller disposes them. */
   encodeVideos(items: readonly VisionItem[], options?: { signal?: AbortSignal }): Promise<VisionFeatures[]>;
   /** Logits [rows, vocab] of chosen rows, default the last. The caller disposes the result. */
-  forward(prompt: Prompt, options?: { completion?: ArrayLike<number>; rows?: "last" | "all" | ArrayLike<number>; positionIds?: Int32Array; adapter?: AdapterChoice }): Promise<{ logits: Tensor2D; dispose(): void }>;
+  forward(prompt: Prompt, options?: { completion?: ArrayLike<number>; rows?: "last" | "all" | ArrayLike<number>; positionIds?: Int32Array; adapter?: AdapterChoice; signal?: AbortSignal }): Promise<{ logits: Tensor2D; dispose(): void }>;
   /** Log-probability of each completion token, the prompt computed once. */
   logProbs(prompt: Prompt, completions: readonly ArrayLike<number>[], options?: ScoreOptions): Promise<{ logProbs: Float32Array[]; entropy?: Float32Array[] }>;
   /** The same, and the gradient of a loss added to the trainable set's sums; an adapter with dropout gives the log-probabilities that are left. */
@@ -355,7 +361,9 @@ export interface QwenVl {
   setActiveAdapter(name: string): void;
   mergeLora(name?: string): Promise<void>;
   unmergeLora(): Promise<void>;
-  /** Parameters to train: the active adapter's, or weights by name. */
+  /**
+   * Parameters to train: the active adapter's, or weights by name. A model has one such set: the next one takes its place and disposes it, as does the disposal of its adapter.
+   */
   trainable(select?: "lora" | RegExp): TrainableSet;
   /** Writes an adapter as a PEFT folder, whole or absent. */
   saveLora(dir: string, name?: string): Promise<void>;

@@ -3,6 +3,7 @@ import type { Random } from "@dramascope/schema";
 import { Arena } from "../arena.ts";
 import type { Core } from "../core.ts";
 import { QwenVlError } from "../errors.ts";
+import { Pace } from "../pace.ts";
 import type { ParameterView } from "../parameters.ts";
 import { Decoder } from "../text/decode-step.ts";
 import { embedRows, rowTensors, runLayer, runLogits } from "../text/forward.ts";
@@ -86,12 +87,17 @@ export async function generateSamples(core: Core, view: ParameterView, prompts: 
       prompt, sample, random: createRandom(options.seed, { stream: prompt * 2 ** 16 + sample }), ids: [], logProbs: [], watched: [], finished: undefined,
     })),
   );
+  const pace = new Pace(options.signal);
   const perPrompt = Math.min(options.samples, options.maxRows);
   const promptsAtOnce = Math.max(1, Math.floor(options.maxRows / perPrompt));
   for (let first = 0; first < options.samples; first += perPrompt) {
     for (let at = 0; at < prompts.length; at += promptsAtOnce) {
       const some = prompts.slice(at, at + promptsAtOnce).map((prompt, i) => ({ prompt, rows: rows[at + i]!.slice(first, first + perPrompt) }));
-      await runBatch(core, view, { prompts: some }, options);
+      try {
+        await runBatch(core, view, { prompts: some }, options, pace);
+      } catch (error) {
+        if (options.signal?.aborted !== true || error !== options.signal.reason) throw error;
+      }
     }
   }
   return rows.map((group) =>
@@ -101,13 +107,13 @@ export async function generateSamples(core: Core, view: ParameterView, prompts: 
   );
 }
 
-async function runBatch(core: Core, view: ParameterView, batch: Batch, options: GenerateLoopOptions): Promise<void> {
-  if (aborted(options)) return;
+async function runBatch(core: Core, view: ParameterView, batch: Batch, options: GenerateLoopOptions, pace: Pace): Promise<void> {
   const arena = new Arena();
   try {
+    await pace.breathe();
     const vocab = core.config.text.vocabSize;
     const picker = createRowPicker(vocab, options.sampling);
-    const started = await prefill(core, arena, view, batch, options);
+    const started = await prefill(core, arena, view, batch, options, pace);
     let { prefixBias } = started;
     const { cache } = started;
     const decoder = new Decoder(core, arena, view, picker.drawTemperature);
@@ -118,7 +124,6 @@ async function runBatch(core: Core, view: ParameterView, batch: Batch, options: 
     });
     for (let slot = 0; slot + 1 < options.maxNewTokens; slot++) {
       if (batch.prompts.every((p) => p.rows.every((row) => row?.finished !== undefined || row === undefined))) return;
-      if (aborted(options)) return;
       prefixBias = compact(core, arena, batch, cache, prefixBias);
       const { samples } = cache.shape;
       if (slot === cache.shape.capacity) cache.grow(slot + Math.max(CACHE_BLOCK, Math.floor(slot / 2 / CACHE_BLOCK) * CACHE_BLOCK));
@@ -131,7 +136,7 @@ async function runBatch(core: Core, view: ParameterView, batch: Batch, options: 
           positions[b * samples + s] = prompt.nextPosition + slot;
         });
       });
-      const { logits, probabilities } = decoder.step(cache, prefixBias, { ids, positions, slot });
+      const { logits, probabilities } = await decoder.step(cache, prefixBias, { ids, positions, slot }, pace);
       const step = `token ${slot + 1}`;
       const read = await readRows(arena, probabilities ?? logits, step);
       let raw = probabilities === undefined ? read : undefined;
@@ -156,10 +161,6 @@ async function runBatch(core: Core, view: ParameterView, batch: Batch, options: 
   }
 }
 
-function aborted(options: GenerateLoopOptions): boolean {
-  return options.signal?.aborted === true;
-}
-
 interface Prefilled {
   /** Keys and values of every layer. */
   prefixes: { keys: Tensor; values: Tensor }[];
@@ -168,36 +169,37 @@ interface Prefilled {
   prefixBias: Tensor;
 }
 
-async function prefillSome(core: Core, arena: Arena, view: ParameterView, prompts: readonly Prompt[], promptRows: number): Promise<Prefilled> {
+async function prefillSome(core: Core, arena: Arena, view: ParameterView, prompts: readonly Prompt[], promptRows: number, pace: Pace): Promise<Prefilled> {
   const { runtime, config } = core;
   const packed = packRows(prompts.map((prompt) => ({ prompt, completions: [] })), promptRows);
   const starts = prompts.map((_, i) => promptStart(packed.layout, i));
-  const placed = await placeFeatures(core, arena, view, prompts, starts, { train: false });
+  const placed = await placeFeatures(core, arena, view, prompts, starts, { train: false, pace });
   const ids = arena.add(runtime.ints(packed.ids, [packed.ids.length]));
   const rows = rowTensors(core, arena, packed);
   let x = embedRows(core, arena, view, ids, placed.features, placed.rows);
   const prefixes: { keys: Tensor; values: Tensor }[] = [];
   for (let i = 0; i + 1 < config.text.layers; i++) {
-    const out = runLayer(core, arena, view, i, rows, x, "cache");
+    const out = await runLayer(core, arena, view, i, rows, x, "cache", pace);
     prefixes.push({ keys: out.keys!, values: out.values! });
     arena.free(x);
     x = out.y;
   }
   const prefixBias = arena.add(runtime.floats(packed.prefixBias, [prompts.length, promptRows]));
-  const { y, keys, values } = runLastRows(core, arena, view, rows, x, prefixBias, Int32Array.from(prompts, (prompt, i) => starts[i]! + prompt.ids.length - 1));
+  const last = Int32Array.from(prompts, (prompt, i) => starts[i]! + prompt.ids.length - 1);
+  const { y, keys, values } = await runLastRows(core, arena, view, rows, x, prefixBias, last, pace);
   prefixes.push({ keys, values });
-  const logits = runLogits(core, arena, view, y, Int32Array.from(prompts, (_, i) => i));
+  const logits = await runLogits(core, arena, view, y, Int32Array.from(prompts, (_, i) => i), pace);
   arena.free(x, y, ids, rows.cos, rows.sin, placed.features, placed.rows);
   return { prefixes, logits, prefixBias };
 }
 
 /** Computes the prompts of a batch, a bounded number of rows at once. */
-async function prefill(core: Core, arena: Arena, view: ParameterView, batch: Batch, options: GenerateLoopOptions) {
+async function prefill(core: Core, arena: Arena, view: ParameterView, batch: Batch, options: GenerateLoopOptions, pace: Pace) {
   const prompts = batch.prompts.map(({ prompt }) => prompt);
   const promptRows = bucketLength(Math.max(...prompts.map((prompt) => prompt.ids.length)), 32);
   const atOnce = Math.max(1, Math.floor(PREFILL_ROWS / promptRows));
   const parts: Prefilled[] = [];
-  for (let at = 0; at < prompts.length; at += atOnce) parts.push(await prefillSome(core, arena, view, prompts.slice(at, at + atOnce), promptRows));
+  for (let at = 0; at < prompts.length; at += atOnce) parts.push(await prefillSome(core, arena, view, prompts.slice(at, at + atOnce), promptRows, pace));
   const joined = (pick: (part: Prefilled) => Tensor): Tensor => {
     if (parts.length === 1) return pick(parts[0]!);
     const tensors = parts.map(pick);

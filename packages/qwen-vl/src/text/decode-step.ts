@@ -2,6 +2,7 @@ import type { Body, Compiled, TensorLike } from "@dramascope/tensorflow";
 import type { Arena } from "../arena.ts";
 import type { Core } from "../core.ts";
 import { MASKED } from "../ops/attention.ts";
+import type { Pace } from "../pace.ts";
 import { rmsNorm } from "../ops/elementwise.ts";
 import { embed } from "../ops/embed.ts";
 import { headLogits } from "../ops/log-prob.ts";
@@ -93,7 +94,7 @@ export class Decoder {
   }
 
   /** Runs one token of every row and writes the cache; the results [rows, vocab] are owned by the arena. */
-  step(cache: KvCache, prefixBias: Tensor, rows: DecodeRows): DecodeResult {
+  async step(cache: KvCache, prefixBias: Tensor, rows: DecodeRows, pace: Pace): Promise<DecodeResult> {
     const arena = this.#arena;
     const { runtime, config } = this.#core;
     const { kvHeads, headDim } = config.text;
@@ -111,7 +112,8 @@ export class Decoder {
     });
     let x = arena.add(runtime.ints(rows.ids, [n]));
     let probabilities: Tensor | undefined;
-    this.#segments.forEach((segment, s) => {
+    for (const [s, segment] of this.#segments.entries()) {
+      await pace.breathe();
       const inputs: Record<string, TensorLike> = { x, ...shared, prefixBias, ...segment.parameters };
       segment.layers.forEach((layer, i) => {
         for (const [name, tensor] of Object.entries(cache.layers[layer]!)) inputs[`${i}/${name}`] = tensor as Tensor;
@@ -123,7 +125,7 @@ export class Decoder {
       arena.free(x);
       x = arena.add(out["x"]!);
       probabilities = out["probabilities"];
-    });
+    }
     arena.free(...Object.values(shared));
     return { logits: x, probabilities: probabilities === undefined ? undefined : arena.add(probabilities) };
   }

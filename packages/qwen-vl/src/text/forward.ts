@@ -3,6 +3,7 @@ import type { Arena } from "../arena.ts";
 import type { Core } from "../core.ts";
 import { blockedInputs, blockedValues, blockInputs, decoderLayerNames, EMBEDDING, FINAL_NORM, LM_HEAD } from "../parameters.ts";
 import type { ParameterView } from "../parameters.ts";
+import type { Pace } from "../pace.ts";
 import { rmsNorm } from "../ops/elementwise.ts";
 import { embed } from "../ops/embed.ts";
 import { keepingOps } from "../ops/kept.ts";
@@ -78,8 +79,8 @@ export interface LayerResult {
   kept: Tensor[];
 }
 
-/** One decoder layer. */
-export function runLayer(core: Core, arena: Arena, view: ParameterView, index: number, rows: RowTensors, x: Tensor, extras: LayerExtras): LayerResult {
+/** One decoder layer; it starts before this returns. */
+export async function runLayer(core: Core, arena: Arena, view: ParameterView, index: number, rows: RowTensors, x: Tensor, extras: LayerExtras, pace: Pace): Promise<LayerResult> {
   const { tensors, loraScales } = blockInputs(view, decoderLayerNames(index));
   const shape = decoderShape(core, loraScales);
   const body: Body = (ops, v) => {
@@ -89,7 +90,7 @@ export function runLayer(core: Core, arena: Arena, view: ParameterView, index: n
     return { y: out.y, ...Object.fromEntries(values.map((value, i) => [`kept${i}`, value])) };
   };
   const key = `decoder_block:${layoutKey(core, rows.layout)}:${extras}:${JSON.stringify(loraScales)}`;
-  const { y, keys, values, ...rest } = arena.addAll(core.runtime.run(key, { ...layerRowInputs(rows, x), ...tensors }, body));
+  const { y, keys, values, ...rest } = arena.addAll(await core.runtime.runPaced(pace, key, { ...layerRowInputs(rows, x), ...tensors }, body));
   return { y: y!, ...(extras === "cache" ? { keys: keys!, values: values! } : {}), kept: Object.values(rest) };
 }
 
@@ -104,7 +105,7 @@ export function headValues<V>(core: Core, values: Inputs<V>): HeadValues<V> {
 }
 
 /** Logits [chosen, vocab] of chosen rows of `x`. */
-export function runLogits(core: Core, arena: Arena, view: ParameterView, x: Tensor, chosen: Int32Array): Tensor {
+export async function runLogits(core: Core, arena: Arena, view: ParameterView, x: Tensor, chosen: Int32Array, pace: Pace): Promise<Tensor> {
   const { runtime } = core;
   const eps = core.config.text.rmsNormEps;
   const body: Body = (ops, v) => {
@@ -118,7 +119,7 @@ export function runLogits(core: Core, arena: Arena, view: ParameterView, x: Tens
     const index = new Int32Array(padded);
     index.set(chosen.subarray(at, at + count));
     const rows = arena.add(runtime.ints(index, [padded]));
-    const logits = arena.add(runtime.run("logits", { x, rows, ...headInputs(core, view) }, body)["logits"]!);
+    const logits = arena.add((await runtime.runPaced(pace, "logits", { x, rows, ...headInputs(core, view) }, body))["logits"]!);
     arena.free(rows);
     if (padded === count) parts.push(logits);
     else {

@@ -2,6 +2,7 @@ import type { Body, Inputs, Ops } from "@dramascope/tensorflow";
 import type { Arena } from "../arena.ts";
 import type { Core } from "../core.ts";
 import { attend } from "../ops/attention.ts";
+import type { Pace } from "../pace.ts";
 import { rmsNorm } from "../ops/elementwise.ts";
 import { linear } from "../ops/linear.ts";
 import { blockInputs, decoderLayerNames } from "../parameters.ts";
@@ -41,13 +42,15 @@ export interface LastRowsResult {
 }
 
 /** The last decoder layer for the rows `last`, one of each prompt. */
-export function runLastRows(core: Core, arena: Arena, view: ParameterView, rows: RowTensors, x: Tensor, prefixBias: Tensor, last: Int32Array): LastRowsResult {
+export async function runLastRows(
+  core: Core, arena: Arena, view: ParameterView, rows: RowTensors, x: Tensor, prefixBias: Tensor, last: Int32Array, pace: Pace,
+): Promise<LastRowsResult> {
   const { tensors, loraScales } = blockInputs(view, decoderLayerNames(core.config.text.layers - 1));
   const shape = decoderShape(core, loraScales);
   const body: Body = (ops, v) => ({ ...lastRowsBlock(ops, v, shape) });
   const index = arena.add(core.runtime.ints(last, [last.length]));
   const inputs = { x, cos: rows.cos, sin: rows.sin, prefixBias, last: index, ...tensors };
-  const { y, keys, values } = arena.addAll(core.runtime.run(`last_rows:${JSON.stringify(loraScales)}`, inputs, body));
+  const { y, keys, values } = arena.addAll(await core.runtime.runPaced(pace, `last_rows:${JSON.stringify(loraScales)}`, inputs, body));
   arena.free(index);
   return { y: y!, keys: keys!, values: values! };
 }

@@ -2,6 +2,7 @@ import { Arena } from "../arena.ts";
 import type { Core } from "../core.ts";
 import { QwenVlError } from "../errors.ts";
 import type { ParameterView } from "../parameters.ts";
+import { Pace } from "../pace.ts";
 import type { Prompt, Tensor2D } from "../types.ts";
 import { embedRows, rowTensors, runLayer, runLogits } from "./forward.ts";
 import { runLastRows } from "./last-rows.ts";
@@ -16,6 +17,7 @@ export interface ForwardOptions {
   rows?: "last" | "all" | ArrayLike<number>;
   /** Positions of prompt and completion [3·S] instead of the prompt's own. */
   positionIds?: Int32Array;
+  signal?: AbortSignal;
 }
 
 /** The prompt with a completion behind it, as one sequence. */
@@ -47,21 +49,23 @@ export async function forwardLogits(core: Core, view: ParameterView, prompt: Pro
   const chosen = rows === "last" ? [length - 1] : rows === "all" ? Array.from(whole.ids, (_, i) => i) : Array.from(rows);
   const outside = chosen.find((row) => !Number.isInteger(row) || row < 0 || row >= length);
   if (outside !== undefined || chosen.length === 0) throw new QwenVlError(`row ${String(outside)} is not one of the ${length} rows`, { code: "BAD_ROWS" });
+  const pace = new Pace(options.signal);
   const arena = new Arena();
   try {
+    await pace.breathe();
     const packed = packRows([{ prompt: whole, completions: [] }]);
-    const placed = await placeFeatures(core, arena, view, [whole], [0], { train: false });
+    const placed = await placeFeatures(core, arena, view, [whole], [0], { train: false, pace });
     const inputs = rowTensors(core, arena, packed);
     let x = embedRows(core, arena, view, arena.add(core.runtime.ints(packed.ids, [packed.ids.length])), placed.features, placed.rows);
     const { layers } = core.config.text;
     const onlyLast = rows === "last";
     for (let i = 0; i < (onlyLast ? layers - 1 : layers); i++) {
-      const { y } = runLayer(core, arena, view, i, inputs, x, "none");
+      const { y } = await runLayer(core, arena, view, i, inputs, x, "none", pace);
       arena.free(x);
       x = y;
     }
-    if (onlyLast) x = runLastRows(core, arena, view, inputs, x, arena.add(core.runtime.floats(packed.prefixBias, [1, packed.layout.promptRows])), Int32Array.from(chosen)).y;
-    return arena.release(runLogits(core, arena, view, x, onlyLast ? Int32Array.of(0) : Int32Array.from(chosen))) as Tensor2D;
+    if (onlyLast) x = (await runLastRows(core, arena, view, inputs, x, arena.add(core.runtime.floats(packed.prefixBias, [1, packed.layout.promptRows])), Int32Array.from(chosen), pace)).y;
+    return arena.release(await runLogits(core, arena, view, x, onlyLast ? Int32Array.of(0) : Int32Array.from(chosen), pace)) as Tensor2D;
   } finally {
     arena.dispose();
   }

@@ -2,6 +2,7 @@ import type { Arena } from "../arena.ts";
 import type { Core } from "../core.ts";
 import { QwenVlError } from "../errors.ts";
 import type { ParameterView } from "../parameters.ts";
+import type { Pace } from "../pace.ts";
 import type { Dropout } from "../train/dropout.ts";
 import type { Prompt, Tensor, Tensor2D } from "../types.ts";
 import { runTower } from "../vision/tower.ts";
@@ -26,7 +27,7 @@ export interface PlacedFeatures {
  * the tower is to be trained.
  */
 export async function placeFeatures(
-  core: Core, arena: Arena, view: ParameterView, prompts: readonly Prompt[], starts: readonly number[], options: { train: boolean; dropout?: Dropout | undefined; signal?: AbortSignal | undefined },
+  core: Core, arena: Arena, view: ParameterView, prompts: readonly Prompt[], starts: readonly number[], options: { train: boolean; dropout?: Dropout | undefined; pace: Pace },
 ): Promise<PlacedFeatures> {
   const { imageTokenId, videoTokenId } = core.config;
   const rows: number[] = [];
@@ -46,7 +47,7 @@ export async function placeFeatures(
   });
   if (rows.length === 0) return { features: undefined, rows: undefined, hostRows: new Int32Array(), tokens: [], saved: [] };
   const pending = prompts.flatMap((prompt) => (prompt.features !== undefined && !options.train ? [] : prompt.vision));
-  const encoded = await runTower(core, arena, view, pending, { keep: options.train, dropout: options.dropout, signal: options.signal });
+  const encoded = await runTower(core, arena, view, pending, { keep: options.train, dropout: options.dropout, pace: options.pace });
   let next = 0;
   const parts: Tensor2D[] = prompts.flatMap((prompt) =>
     prompt.features !== undefined && !options.train ? prompt.features.map((f) => f.tensor) : prompt.vision.map(() => encoded.features[next++]!),

@@ -1,6 +1,7 @@
 import type { Body, TensorLike } from "@dramascope/tensorflow";
 import type { Arena } from "../arena.ts";
 import type { Core } from "../core.ts";
+import type { Pace } from "../pace.ts";
 import { rmsNorm, rmsNormVjp } from "../ops/elementwise.ts";
 import { replayingOps } from "../ops/kept.ts";
 import { headLogits, headLogitsVjp, logProbVjp, logSoftmaxAt } from "../ops/log-prob.ts";
@@ -15,13 +16,13 @@ import type { GradientSink } from "./gradients.ts";
 import type { ForwardState, HeadChunk } from "./forward-state.ts";
 
 /** Gradient of Σ dLogProbs · logp for every parameter of the sink, added to its accumulators. */
-export function backward(
-  core: Core, arena: Arena, view: ParameterView, state: ForwardState, dLogProbs: Float32Array, temperature: number, sink: GradientSink,
-): void {
+export async function backward(
+  core: Core, arena: Arena, view: ParameterView, state: ForwardState, dLogProbs: Float32Array, temperature: number, sink: GradientSink, pace: Pace,
+): Promise<void> {
   const { runtime, config } = core;
   const { hidden, rows } = state;
   let dx: Tensor | undefined;
-  for (const chunk of state.chunks) dx = headBackward(core, arena, view, state, chunk, dLogProbs, temperature, sink, dx);
+  for (const chunk of state.chunks) dx = await headBackward(core, arena, view, state, chunk, dLogProbs, temperature, sink, dx, pace);
   const belowLayers = sink.has(EMBEDDING) || sink.touches("model.visual.");
   let lowest = config.text.layers;
   for (let i = config.text.layers - 1; i >= 0; i--) if (sink.touches(`${decoderLayerNames(i).prefix}.`)) lowest = i;
@@ -30,7 +31,7 @@ export function backward(
     const before = dx!;
     const kept = state.kept[i] ?? [];
     const wantsX = i > lowest || belowLayers;
-    dx = runBackward(runtime, arena, {
+    dx = await runBackward(runtime, arena, pace, {
       key: `decoder_block_vjp:${layoutKey(core, rows.layout)}:${kept.length}`,
       names: decoderLayerNames(i), view, sink, wantsX, dropout: state.dropout,
       inputs: { ...layerRowInputs(rows, hidden[i]!), dy: before, ...Object.fromEntries(kept.map((tensor, k) => [`kept${k}`, tensor])) },
@@ -51,13 +52,13 @@ export function backward(
     return Object.fromEntries(parts.map((part, i) => [`item${i}`, part]));
   };
   const out = arena.addAll(runtime.run(`features_vjp:${state.placed.tokens.join(",")}`, { dx, rows: state.placed.rows }, body));
-  towerBackward(core, arena, view, state.placed.saved, state.placed.tokens.map((_, i) => out[`item${i}`]!), sink);
+  await towerBackward(core, arena, view, state.placed.saved, state.placed.tokens.map((_, i) => out[`item${i}`]!), sink, pace);
 }
 
-function headBackward(
+async function headBackward(
   core: Core, arena: Arena, view: ParameterView, state: ForwardState, chunk: HeadChunk, dLogProbs: Float32Array, temperature: number, sink: GradientSink,
-  dx: Tensor | undefined,
-): Tensor {
+  dx: Tensor | undefined, pace: Pace,
+): Promise<Tensor> {
   const { runtime, config } = core;
   const n = chunk.rows.length;
   const g = new Float32Array(n);
@@ -88,7 +89,7 @@ function headBackward(
     if (wanted.includes(matrixName)) out[matrixName] = ops.add(v[`sum:${matrixName}`]!, ops.matmul(dLogits, normed, { transposeA: true }));
     return out;
   };
-  const out = arena.addAll(runtime.run(`log_probs_vjp:${temperature}:${wanted.join(",")}`, { ...inputs, ...sums }, body));
+  const out = arena.addAll(await runtime.runPaced(pace, `log_probs_vjp:${temperature}:${wanted.join(",")}`, { ...inputs, ...sums }, body));
   for (const name of wanted) sink.replace(name, arena.release(out[name]!));
   arena.free(inputs.rows, inputs.targets, inputs.g, dx);
   return out["dx"]!;

@@ -2,6 +2,7 @@ import type { Body, Inputs, Ops, TensorLike } from "@dramascope/tensorflow";
 import type { Arena } from "../arena.ts";
 import { blockInputs, fullName } from "../parameters.ts";
 import type { BlockNames, ParameterView } from "../parameters.ts";
+import type { Pace } from "../pace.ts";
 import type { Runtime } from "../runtime.ts";
 import type { BlockWants } from "../text/decoder.ts";
 import type { Tensor } from "../types.ts";
@@ -17,6 +18,8 @@ export interface GradientSink {
   accumulator(name: string): Tensor;
   /** Replaces an accumulator; the old one is freed. */
   replace(name: string, value: Tensor): void;
+  /** Runs one backward, which replaces accumulators, after those before it. */
+  collect(backward: () => Promise<void>): Promise<void>;
 }
 
 /** One block's backward. */
@@ -42,11 +45,11 @@ function wantedParameters(names: BlockNames, tensors: Readonly<Record<string, Te
 }
 
 /** Runs a block's backward, adds its parameter gradients to the sink and returns the gradient of the block's input when wanted. */
-export function runBackward(runtime: Runtime, arena: Arena, block: BlockBackward): Tensor | undefined {
-  return withDropout(runtime, block.view, block.dropout, (view) => runBlock(runtime, arena, { ...block, view }));
+export async function runBackward(runtime: Runtime, arena: Arena, pace: Pace, block: BlockBackward): Promise<Tensor | undefined> {
+  return withDropout(runtime, block.view, block.dropout, (view) => runBlock(runtime, arena, pace, { ...block, view }));
 }
 
-function runBlock(runtime: Runtime, arena: Arena, block: BlockBackward): Tensor | undefined {
+async function runBlock(runtime: Runtime, arena: Arena, pace: Pace, block: BlockBackward): Promise<Tensor | undefined> {
   const { names, sink, wantsX } = block;
   const { tensors, loraScales } = blockInputs(block.view, names);
   const wanted = wantedParameters(names, tensors, sink);
@@ -59,7 +62,7 @@ function runBlock(runtime: Runtime, arena: Arena, block: BlockBackward): Tensor 
     const grads = block.vjp(ops, values, loraScales, wants);
     return summed(ops, values, grads, wanted, wantsX);
   };
-  const out = arena.addAll(runtime.run(key, inputs, body));
+  const out = arena.addAll(await runtime.runPaced(pace, key, inputs, body));
   for (const local of wanted) sink.replace(fullName(names, local), arena.release(out[local]!));
   return out["x"];
 }

@@ -2,6 +2,7 @@ import type { Body } from "@dramascope/tensorflow";
 import { Arena } from "../arena.ts";
 import type { Core } from "../core.ts";
 import { QwenVlError } from "../errors.ts";
+import { Pace } from "../pace.ts";
 import { rmsNorm } from "../ops/elementwise.ts";
 import { entropyOf, headLogits, logSoftmaxAt, pick } from "../ops/log-prob.ts";
 import type { ParameterView } from "../parameters.ts";
@@ -68,7 +69,7 @@ function flatTargets(targets: Int32Array, vocab: number): Int32Array {
   return targets.map((id, i) => i * vocab + id);
 }
 
-async function readScores(core: Core, arena: Arena, view: ParameterView, state: ForwardState, options: ScoreGroupsOptions): Promise<Scores> {
+async function readScores(core: Core, arena: Arena, view: ParameterView, state: ForwardState, options: ScoreGroupsOptions, pace: Pace): Promise<Scores> {
   const { runtime, config } = core;
   const x = state.hidden.at(-1)!;
   const { temperature, entropy } = options;
@@ -80,14 +81,15 @@ async function readScores(core: Core, arena: Arena, view: ParameterView, state: 
   const total = state.packed.targets.length;
   const logProbs = new Float32Array(total);
   const entropies = new Float32Array(total);
-  const results = state.chunks.map((chunk) => {
+  const results: { chunk: HeadChunk; out: Record<string, Tensor> }[] = [];
+  for (const chunk of state.chunks) {
     const n = chunk.rows.length;
     const rows = arena.add(runtime.ints(chunk.rows, [n]));
     const flat = arena.add(runtime.ints(flatTargets(chunk.targets, config.text.vocabSize), [n]));
-    const out = arena.addAll(runtime.run(`log_probs:${temperature}:${String(entropy)}`, { x, rows, flat, ...headInputs(core, view) }, body));
+    const out = arena.addAll(await runtime.runPaced(pace, `log_probs:${temperature}:${String(entropy)}`, { x, rows, flat, ...headInputs(core, view) }, body));
     arena.free(rows, flat);
-    return { chunk, out };
-  });
+    results.push({ chunk, out });
+  }
   for (const { chunk, out } of results) {
     const values = await out["logProbs"]!.data();
     logProbs.set(values.subarray(0, chunk.count), chunk.at);
@@ -134,14 +136,16 @@ export async function scoreGroups(
     return { scores: options.entropy ? { ...empty, entropy: empty.logProbs } : empty };
   }
   checkCompletions(core, groups);
+  const pace = new Pace(options.signal);
   const arena = new Arena();
   try {
+    await pace.breathe();
     const { runtime, config } = core;
     const { training } = options;
     const packed = packRows(groups);
     const starts = groups.map((_, i) => promptStart(packed.layout, i));
     const trainsTower = training?.sink.touches("model.visual.") ?? false;
-    const placed = await placeFeatures(core, arena, view, groups.map((g) => g.prompt), starts, { train: trainsTower, dropout: training?.dropout, signal: options.signal });
+    const placed = await placeFeatures(core, arena, view, groups.map((g) => g.prompt), starts, { train: trainsTower, dropout: training?.dropout, pace });
     const ids = arena.add(runtime.ints(packed.ids, [packed.ids.length]));
     const rows = rowTensors(core, arena, packed);
     const hidden = [embedRows(core, arena, view, ids, placed.features, placed.rows)];
@@ -149,9 +153,8 @@ export async function scoreGroups(
     const kept: Tensor[][] = [];
     const dropout = training?.dropout && { ...training.dropout, parts: rowParts(packed.layout) };
     for (let i = 0; i < config.text.layers; i++) {
-      options.signal?.throwIfAborted();
       const x = hidden.at(-1)!;
-      const { y, kept: inner } = withDropout(runtime, view, dropout, (own) => runLayer(core, arena, own, i, rows, x, keeps ? "kept" : "none"));
+      const { y, kept: inner } = await withDropout(runtime, view, dropout, (own) => runLayer(core, arena, own, i, rows, x, keeps ? "kept" : "none", pace));
       kept.push(inner);
       if (training === undefined) {
         arena.free(x);
@@ -160,12 +163,13 @@ export async function scoreGroups(
       hidden.push(y);
     }
     const state: ForwardState = { packed, rows, placed, ids, hidden, chunks: headChunks(packed, core.logitsChunk), dropout, kept };
-    const scores = await readScores(core, arena, view, state, options);
+    const scores = await readScores(core, arena, view, state, options, pace);
     if (training === undefined) return { scores };
     const { loss, dLogProbs } = training.gradient(scores);
     if (!Number.isFinite(loss)) throw new QwenVlError(`the loss is ${loss}`, { code: "NOT_FINITE", hint: "Look at the log-probabilities and advantages that went into it." });
     options.signal?.throwIfAborted();
-    backward(core, arena, view, state, flatten(packed, dLogProbs), options.temperature, training.sink);
+    const flat = flatten(packed, dLogProbs);
+    await training.sink.collect(() => backward(core, arena, view, state, flat, options.temperature, training.sink, pace));
     return { scores, loss };
   } finally {
     arena.dispose();

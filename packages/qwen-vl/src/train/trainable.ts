@@ -4,6 +4,7 @@ import { QwenVlError } from "../errors.ts";
 import type { Runtime } from "../runtime.ts";
 import type { Tensor, TrainableSet } from "../types.ts";
 import type { GradientSink } from "./gradients.ts";
+import type { LoraState } from "./lora.ts";
 
 /** One trainable parameter: how to read and replace it; values have PyTorch's shape. */
 export interface TrainableParameter {
@@ -19,22 +20,38 @@ function elements(shape: readonly number[]): number {
   return shape.reduce((a, b) => a * b, 1);
 }
 
+/** Options of a {@link ParameterSet}. */
+export interface ParameterSetOptions {
+  /** The adapter whose matrices these are; undefined for weights. */
+  adapter: LoraState | undefined;
+  /** Throws when values cannot change now. */
+  refuse(change: string): void;
+}
+
 /** Parameters with their gradient accumulators. */
 export class ParameterSet implements TrainableSet, GradientSink {
   readonly names: string[];
-  /** Name of the adapter whose matrices these are; undefined for weights. */
-  readonly adapter: string | undefined;
+  readonly adapter: LoraState | undefined;
+  readonly #refuse: ParameterSetOptions["refuse"];
   readonly #parameters: Map<string, TrainableParameter>;
   readonly #sums = new Map<string, Tensor>();
   readonly #runtime: Runtime;
+  #backwards: Promise<unknown> = Promise.resolve();
+  #state: "whole" | "growing" | "torn" = "whole";
   #disposed = false;
 
-  constructor(runtime: Runtime, parameters: readonly TrainableParameter[], adapter?: string) {
+  constructor(runtime: Runtime, parameters: readonly TrainableParameter[], { adapter, refuse }: ParameterSetOptions) {
     this.#runtime = runtime;
     this.adapter = adapter;
+    this.#refuse = refuse;
     this.#parameters = new Map(parameters.map((p) => [p.name, p]));
     this.names = [...this.#parameters.keys()];
-    this.zeroGradients();
+    this.#zero();
+  }
+
+  /** Whether it still takes gradients. */
+  get alive(): boolean {
+    return !this.#disposed;
   }
 
   has(name: string): boolean {
@@ -53,8 +70,27 @@ export class ParameterSet implements TrainableSet, GradientSink {
   }
 
   replace(name: string, value: Tensor): void {
+    if (this.#disposed) value.dispose();
+    this.#alive();
     this.#sums.get(name)?.dispose();
     this.#sums.set(name, value);
+  }
+
+  collect(backward: () => Promise<void>): Promise<void> {
+    const run = this.#backwards.then(async () => {
+      this.#alive();
+      const before = this.#state;
+      this.#state = "growing";
+      try {
+        await backward();
+        this.#state = before;
+      } catch (error) {
+        this.#state = "torn";
+        throw error;
+      }
+    });
+    this.#backwards = run.catch(() => undefined);
+    return run;
   }
 
   value(name: string): Tensor {
@@ -63,11 +99,13 @@ export class ParameterSet implements TrainableSet, GradientSink {
   }
 
   gradient(name: string): Tensor | undefined {
+    this.#whole();
     return this.#sums.get(name);
   }
 
   assign(name: string, value: Tensor): void {
     this.#alive();
+    this.#refuse("values cannot be assigned");
     const parameter = this.#parameter(name);
     if (value.shape.join() !== parameter.shape.join()) {
       throw new QwenVlError(`${name} has shape [${parameter.shape.join(", ")}], the given value [${value.shape.join(", ")}]`, { code: "BAD_SHAPE" });
@@ -76,10 +114,14 @@ export class ParameterSet implements TrainableSet, GradientSink {
   }
 
   zeroGradients(): void {
-    for (const { name, shape } of this.#parameters.values()) this.replace(name, this.#runtime.tf.zeros([...shape], "float32"));
+    this.#alive();
+    if (this.#state === "growing") throw this.#busy();
+    this.#zero();
+    this.#state = "whole";
   }
 
   scaleGradients(f: number): void {
+    this.#whole();
     for (const name of this.names) this.replace(name, this.accumulator(name).mul(f));
   }
 
@@ -90,6 +132,7 @@ export class ParameterSet implements TrainableSet, GradientSink {
   }
 
   async readGradients(): Promise<Float32Array[]> {
+    this.#whole();
     return this.#readAll(this.names.map((name) => this.accumulator(name)));
   }
 
@@ -104,6 +147,7 @@ export class ParameterSet implements TrainableSet, GradientSink {
 
   assignAll(values: readonly Float32Array[]): void {
     this.#alive();
+    this.#refuse("values cannot be assigned");
     const shapes = this.names.map((name) => this.#parameter(name).shape);
     const sizes = shapes.map(elements);
     if (values.length !== sizes.length || values.some((v, i) => v.length !== sizes[i])) {
@@ -147,6 +191,10 @@ export class ParameterSet implements TrainableSet, GradientSink {
     this.#sums.clear();
   }
 
+  #zero(): void {
+    for (const { name, shape } of this.#parameters.values()) this.replace(name, this.#runtime.tf.zeros([...shape], "float32"));
+  }
+
   async #readAll(tensors: readonly Tensor[]): Promise<Float32Array[]> {
     const inputs = Object.fromEntries(tensors.map((t, i) => [`p${i}`, t]));
     if (tensors.some((t) => t.rank > 4)) return Promise.all(tensors.map(async (t) => (await t.data()) as Float32Array));
@@ -172,6 +220,17 @@ export class ParameterSet implements TrainableSet, GradientSink {
   }
 
   #alive(): void {
-    if (this.#disposed) throw new QwenVlError("the trainable set was disposed", { code: "DISPOSED" });
+    if (this.#disposed) throw new QwenVlError("the trainable set was disposed, by itself or with its adapter or model, or because another one took its place", { code: "DISPOSED", hint: "Call trainable() again." });
+  }
+
+  #busy(): QwenVlError {
+    return new QwenVlError("a gradient call is adding to these sums", { code: "BUSY", hint: "Wait for it." });
+  }
+
+  /** Refuses sums that hold a part of a gradient. */
+  #whole(): void {
+    this.#alive();
+    if (this.#state === "growing") throw this.#busy();
+    if (this.#state === "torn") throw new QwenVlError("a gradient call ended midway: the sums hold a part of its gradient", { code: "PARTIAL_GRADIENT", hint: "Call zeroGradients()." });
   }
 }

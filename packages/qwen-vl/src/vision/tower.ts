@@ -2,6 +2,7 @@ import type { Body } from "@dramascope/tensorflow";
 import { Arena } from "../arena.ts";
 import type { Core } from "../core.ts";
 import { QwenVlError } from "../errors.ts";
+import type { Pace } from "../pace.ts";
 import { blockInputs, MERGER_NAMES, PATCH_EMBED, visionBlockNames } from "../parameters.ts";
 import type { ParameterView } from "../parameters.ts";
 import { ropeAngles, visionRope } from "../text/rope.ts";
@@ -82,7 +83,7 @@ function checkItem(core: Core, item: VisionItem, index: number): void {
 }
 
 /** Patch rows of a batch in tower order as floats. */
-function patchRows(core: Core, items: readonly VisionItem[], call: Pick<TowerCall, "batch" | "layout">): Float32Array {
+async function patchRows(core: Core, items: readonly VisionItem[], call: Pick<TowerCall, "batch" | "layout">, pace: Pace): Promise<Float32Array> {
   const { patchSize, temporalPatchSize, inChannels } = core.config.vision;
   const perChannel = temporalPatchSize * patchSize ** 2;
   const width = inChannels * perChannel;
@@ -91,6 +92,7 @@ function patchRows(core: Core, items: readonly VisionItem[], call: Pick<TowerCal
   const out = new Float32Array(call.batch.items.length * rows * width);
   let to = 0;
   for (const index of call.batch.items) {
+    await pace.breathe();
     const { patches } = items[index]!;
     for (let frame = 0; frame < t; frame++) {
       for (const patch of call.layout.patches) {
@@ -148,40 +150,44 @@ function shapeKey(shape: Omit<VisionShape, "loraScales">): string {
   return JSON.stringify([shape.frames, shape.patches, shape.heads, shape.runs, shape.queryChunk]);
 }
 
-function runBatch(core: Core, arena: Arena, view: ParameterView, items: readonly VisionItem[], batch: TowerBatch, options: TowerOptions): { features: Tensor2D[]; saved: TowerSaved } {
+async function runBatch(
+  core: Core, arena: Arena, view: ParameterView, items: readonly VisionItem[], batch: TowerBatch, options: TowerOptions,
+): Promise<{ features: Tensor2D[]; saved: TowerSaved }> {
   const { runtime, config } = core;
-  const { keep } = options;
+  const { keep, pace } = options;
   const call = prepareCall(core, arena, batch, options.dropout);
   const rows = call.shape.frames * call.shape.patches;
-  const values = patchRows(core, items, call);
+  const values = await patchRows(core, items, call, pace);
   const patches = arena.add(runtime.floats(values, [rows, values.length / rows]));
   const embed: Body = (ops, v) => ({ y: ops.matmul(v["x"]!, v["weight"]!) });
-  let x = arena.add(runtime.run("patch_embed", { x: patches, weight: view.module(PATCH_EMBED).weight }, embed)["y"]!);
+  let x = arena.add((await runtime.runPaced(pace, "patch_embed", { x: patches, weight: view.module(PATCH_EMBED).weight }, embed))["y"]!);
   if (!keep) arena.free(patches);
   const saved: TowerSaved = { call, patches, inputs: [x] };
   for (let i = 0; i < config.vision.depth; i++) {
     const shape = blockShape(core, call, i);
-    const y = withDropout(runtime, view, call.dropout?.blocks, (own) => {
+    const out = await withDropout(runtime, view, call.dropout?.blocks, (own) => {
       const { tensors, loraScales } = blockInputs(own, visionBlockNames(i));
       const body: Body = (ops, v) => ({ y: visionBlock(ops, v, { ...shape, loraScales }).y });
       const key = `vision_block:${shapeKey(shape)}:${JSON.stringify(loraScales)}`;
-      return arena.add(runtime.run(key, { x, cos: call.cos, sin: call.sin, ...tensors }, body)["y"]!);
+      return runtime.runPaced(pace, key, { x, cos: call.cos, sin: call.sin, ...tensors }, body);
     });
+    const y = arena.add(out["y"]!);
     if (keep) saved.inputs.push(y);
     else arena.free(x);
     x = y;
   }
   const unit = config.vision.spatialMergeSize ** 2;
   const count = batch.items.length;
-  const out = withDropout(runtime, view, call.dropout?.merger, (own) => {
+  const out = await withDropout(runtime, view, call.dropout?.merger, (own) => {
     const { tensors, loraScales } = blockInputs(own, MERGER_NAMES);
     const body: Body = (ops, v) => {
       const all = merger(ops, v, unit, loraScales).y;
       const parts = count === 1 ? [all] : ops.split(all, new Array<number>(count).fill(rows / unit / count), 0);
       return Object.fromEntries(parts.map((part, i) => [`item${i}`, part]));
     };
-    return arena.addAll(runtime.run(`merger:${count}:${JSON.stringify(loraScales)}`, { x, order: call.order, ...tensors }, body));
+    return runtime.runPaced(pace, `merger:${count}:${JSON.stringify(loraScales)}`, { x, order: call.order, ...tensors }, body);
   });
+  arena.addAll(out);
   if (!keep) arena.free(x, call.cos, call.sin, call.order, call.inverse);
   return { features: batch.items.map((_, i) => out[`item${i}`] as Tensor2D), saved };
 }
@@ -192,7 +198,7 @@ export interface TowerOptions {
   keep: boolean;
   /** What adapters in the tower drop; only in training. */
   dropout?: Dropout | undefined;
-  signal?: AbortSignal | undefined;
+  pace: Pace;
 }
 
 /** Features of items in their order, owned by the arena. */
@@ -205,35 +211,36 @@ export async function runTower(
   const features = new Array<Tensor2D>(items.length);
   const saved: TowerSaved[] = [];
   for (const batch of batches(items)) {
-    options.signal?.throwIfAborted();
-    const out = runBatch(core, arena, view, items, batch, options);
+    await options.pace.breathe();
+    const out = await runBatch(core, arena, view, items, batch, options);
     batch.items.forEach((place, i) => (features[place] = out.features[i]!));
     if (options.keep) saved.push(out.saved);
-    await Promise.resolve();
   }
   return { features, saved };
 }
 
 /** Gradients of the tower's parameters for the gradients `dFeatures` of its items' features, added to the sink. */
-export function towerBackward(core: Core, arena: Arena, view: ParameterView, saved: readonly TowerSaved[], dFeatures: readonly Tensor[], sink: GradientSink): void {
+export async function towerBackward(
+  core: Core, arena: Arena, view: ParameterView, saved: readonly TowerSaved[], dFeatures: readonly Tensor[], sink: GradientSink, pace: Pace,
+): Promise<void> {
   const { runtime, config } = core;
   const unit = config.vision.spatialMergeSize ** 2;
   for (const { call, patches, inputs } of saved) {
     const parts = call.batch.items.map((place) => dFeatures[place]!);
     const dy = parts.length === 1 ? parts[0]! : arena.add(runtime.tf.concat(parts, 0));
-    let dx = runBackward(runtime, arena, {
+    let dx = (await runBackward(runtime, arena, pace, {
       key: "merger_vjp", names: MERGER_NAMES, view, sink, wantsX: true, dropout: call.dropout?.merger,
       inputs: { x: inputs[config.vision.depth]!, order: call.order, inverse: call.inverse, dy },
       vjp: (ops, v, scales, wants) => mergerVjp(ops, v, unit, scales, wants),
-    })!;
+    }))!;
     for (let i = config.vision.depth - 1; i >= 0; i--) {
       const shape = blockShape(core, call, i);
       const before = dx;
-      dx = runBackward(runtime, arena, {
+      dx = (await runBackward(runtime, arena, pace, {
         key: `vision_block_vjp:${shapeKey(shape)}`, names: visionBlockNames(i), view, sink, wantsX: true, dropout: call.dropout?.blocks,
         inputs: { x: inputs[i]!, cos: call.cos, sin: call.sin, dy: dx },
         vjp: (ops, v, loraScales, wants) => visionBlockVjp(ops, v, { ...shape, loraScales }, wants),
-      })!;
+      }))!;
       arena.free(before);
     }
     const name = `${PATCH_EMBED}.weight`;
@@ -243,8 +250,8 @@ export function towerBackward(core: Core, arena: Arena, view: ParameterView, sav
         y: ops.add(v["sum"]!, ops.reshape(ops.matmul(v["dy"]!, v["x"]!, { transposeA: true }), ops.shape(v["sum"]!))),
       });
       const flat = arena.add(sum.reshape([config.vision.hiddenSize, sum.size / config.vision.hiddenSize]));
-      const out = runtime.run("patch_embed_vjp", { x: patches, dy: dx, sum: flat }, body)["y"]!;
-      sink.replace(name, arena.add(out).reshape(sum.shape));
+      const out = await runtime.runPaced(pace, "patch_embed_vjp", { x: patches, dy: dx, sum: flat }, body);
+      sink.replace(name, arena.add(out["y"]!).reshape(sum.shape));
     }
   }
 }

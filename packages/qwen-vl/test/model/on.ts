@@ -3,6 +3,7 @@ import { compile } from "@dramascope/tensorflow";
 import { startWay, type Way } from "../backends.ts";
 import { loadReference } from "../support.ts";
 import { adapterTests } from "./adapters.ts";
+import { callTests } from "./calls.ts";
 import { dropoutTests } from "./dropout.ts";
 import { generationTests } from "./generation.ts";
 import { gradientTests } from "./gradients.ts";
@@ -32,6 +33,6 @@ export async function describeModelOn(way: Way): Promise<void> {
       expect(negative.mode).toBe(way === "compiled" ? "function" : "eager");
       negative.dispose();
     });
-    for (const tests of [visionTests, logitsTests, logProbTests, gradientTests, adapterTests, dropoutTests, generationTests, loadingTests, memoryTests]) tests(ref);
+    for (const tests of [visionTests, logitsTests, logProbTests, gradientTests, adapterTests, dropoutTests, generationTests, loadingTests, memoryTests, callTests]) tests(ref);
   });
 }
