@@ -4,6 +4,7 @@ export { openBytes, writeAtomically, writeFileAtomically, writeFolderAtomically,
 export { canonicalJson, hashJson, sha256, sha256File } from "./hash.ts";
 export { readJsonl, readLines, writeJsonl, type NumberedLine, type ReadJsonlOptions, type RejectedLine } from "./jsonl.ts";
 export type { OnProgress, Progress } from "./progress.ts";
+export { isPublicAddress } from "./public-address.ts";
 export { createRandom, type Random, type RandomOptions } from "./random.ts";
 export {
   assessment,

@@ -1,7 +1,7 @@
 import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
+import { isPublicAddress } from "@dramascope/schema";
 import { VideoError } from "../errors.ts";
-import { isPublicAddress } from "./public-address.ts";
 
 /** Which hosts may be asked. */
 export interface HostRules {
