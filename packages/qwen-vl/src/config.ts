@@ -1,4 +1,5 @@
 import { QwenVlError } from "./errors.ts";
+import { stopIds } from "./generation-config.ts";
 import type { QwenVlConfig } from "./types.ts";
 
 type Fields = Record<string, unknown>;
@@ -53,11 +54,6 @@ function checkVision(vision: QwenVlConfig["vision"]): void {
   if (vision.windowSize < vision.patchSize * vision.spatialMergeSize) fail(`vision_config.window_size ${vision.windowSize} is less than one merged patch of ${vision.patchSize * vision.spatialMergeSize} pixels`);
   const beyond = vision.fullAttentionBlocks.find((block) => block >= vision.depth);
   if (beyond !== undefined) fail(`vision_config.fullatt_block_indexes names block ${beyond}, the depth is ${vision.depth}`);
-}
-
-function firstId(value: unknown): number | null {
-  const first: unknown = Array.isArray(value) ? value[0] : value;
-  return typeof first === "number" && Number.isSafeInteger(first) ? first : null;
 }
 
 /**
@@ -133,7 +129,7 @@ export function parseConfig(json: unknown): QwenVlConfig {
     videoTokenId: root.id("video_token_id", vocabSize),
     visionStartTokenId: root.id("vision_start_token_id", vocabSize),
     visionEndTokenId: root.id("vision_end_token_id", vocabSize),
-    eosTokenId: firstId(own(json, "eos_token_id") ?? own(textFields, "eos_token_id")),
+    eosTokenIds: stopIds(own(json, "eos_token_id") ?? own(textFields, "eos_token_id"), vocabSize, fail) ?? [],
     dtype: typeof dtype === "string" ? dtype : "float32",
   };
   checkVision(config.vision);

@@ -4,6 +4,7 @@ import { Arena } from "./arena.ts";
 import { Calls } from "./calls.ts";
 import type { Core } from "./core.ts";
 import { disposed, QwenVlError } from "./errors.ts";
+import { findNonFinite } from "./finite.ts";
 import { generateTexts } from "./generate/texts.ts";
 import { Pace } from "./pace.ts";
 import type { ParameterView } from "./parameters.ts";
@@ -95,6 +96,8 @@ export class LoadedModel implements QwenVl {
       const arena = new Arena();
       try {
         const { features } = await runTower(this.#core, arena, view, items, { keep: false, pace: new Pace(options.signal) });
+        const bad = await findNonFinite(this.#core.runtime, arena, features);
+        if (bad !== undefined) throw new QwenVlError(`the features of vision item ${bad.matrix} are not finite`, { code: "NOT_FINITE", hint: "Check its patches and the weights of the tower for NaN or infinite values." });
         return features.map((tensor) => {
           arena.release(tensor);
           let isFree = false;

@@ -4,6 +4,7 @@ import { openCheckpoint, type Checkpoint } from "./checkpoint.ts";
 import { parseConfig } from "./config.ts";
 import { QwenVlError } from "./errors.ts";
 import { readJson } from "./optional-files.ts";
+import { checkInteger, checkWord, MATRIX_WORDS } from "./options.ts";
 import type { LoadOptions, QwenVlConfig } from "./types.ts";
 import { isBlocked, isMatrix } from "./weights.ts";
 
@@ -120,6 +121,9 @@ async function planCheckpoint(config: QwenVlConfig, checkpoint: Checkpoint, opti
  * @throws QwenVlError as `loadQwenVl` does for a folder whose files do not belong together.
  */
 export async function planMemory(dir: string, options: MemoryPlanOptions = {}): Promise<MemoryPlan> {
+  checkWord("dtype", options.dtype, MATRIX_WORDS);
+  checkWord("products", options.products, MATRIX_WORDS);
+  checkInteger("queryChunk", options.queryChunk, 1);
   const config = parseConfig(await readJson(join(dir, "config.json")));
   const checkpoint = await openCheckpoint(dir, config, { strict: false });
   try {

@@ -1,4 +1,5 @@
 import { QwenVlError } from "./errors.ts";
+import { checkWord } from "./options.ts";
 import type { ChatTemplate } from "./template.ts";
 import { positionIds } from "./text/positions.ts";
 import { mergedGrid } from "./vision/grid.ts";
@@ -107,6 +108,7 @@ function checkMessages(messages: readonly ChatMessage[], { vision }: QwenVlConfi
 export function prepare(processor: Processor, messages: readonly ChatMessage[], options: PrepareOptions = {}): Prompt {
   const { config, tokenizer, template, mrope } = processor;
   const { addGenerationPrompt = true, addVisionId = false, allowSpecial = false, timeBase = "pinned" } = options;
+  checkWord("timeBase", timeBase, ["pinned", "true-fps"]);
   checkMessages(messages, config);
   const items: VisionItem[] = messages.flatMap(({ content }) => (typeof content === "string" ? [] : content.flatMap((part) => (part.type === "text" ? [] : [part.item]))));
   const { ids: short, text } = encodeRendered(tokenizer, template, messages, { addGenerationPrompt, addVisionId, allowSpecial, timeBase });

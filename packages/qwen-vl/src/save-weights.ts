@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { writeFolderAtomically } from "@dramascope/schema";
 import { QwenVlError } from "./errors.ts";
 import { readJson } from "./optional-files.ts";
+import { checkInteger, checkWord, MATRIX_WORDS } from "./options.ts";
 import { isCheckpointFile, SETTINGS } from "./pull-files.ts";
 import { writeSafetensors } from "./safetensors.ts";
 import type { LazyArray } from "./safetensors.ts";
@@ -50,6 +51,9 @@ function withDtype(config: unknown, dtype: SaveWeightsOptions["dtype"]): unknown
  * readme, provenance). Nothing else is taken over: what else lies beside the weights speaks of the old ones. Whole or absent.
  */
 export async function saveWeights(source: string, target: string, weights: Weights, options: SaveWeightsOptions): Promise<void> {
+  checkWord("dtype", options.dtype, MATRIX_WORDS);
+  checkWord("names", options.names, ["old", "new"]);
+  checkInteger("shardBytes", options.shardBytes, 1);
   await refuseOtherFolder(source, target);
   const config = withDtype(await readJson(join(source, CONFIG)), options.dtype);
   await writeFolderAtomically(target, async (temporary) => {

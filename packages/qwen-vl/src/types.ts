@@ -63,8 +63,8 @@ export interface QwenVlConfig {
   videoTokenId: number;
   visionStartTokenId: number;
   visionEndTokenId: number;
-  /** Null when the file names none. */
-  eosTokenId: number | null;
+  /** Ids that end an answer unless generation_config.json names others; none when the file names none. */
+  eosTokenIds: readonly number[];
   /** Element type that the file names, such as "float16". */
   dtype: string;
 }

@@ -4,7 +4,9 @@ import { Arena } from "../arena.ts";
 import type { Core } from "../core.ts";
 import { QwenVlError } from "../errors.ts";
 import { Pace } from "../pace.ts";
+import { badOption, checkInteger } from "../options.ts";
 import type { ParameterView } from "../parameters.ts";
+import { checkPrompt } from "../text/check-prompt.ts";
 import { Decoder } from "../text/decode-step.ts";
 import { embedRows, rowTensors, runLayer, runLogits } from "../text/forward.ts";
 import { KvCache } from "../text/kvcache.ts";
@@ -14,6 +16,7 @@ import { placeFeatures } from "../text/vision-rows.ts";
 import type { Prompt, Tensor, Tensor1D } from "../types.ts";
 import { createRowPicker } from "./pick-row.ts";
 import type { Choice, RowPicker } from "./pick-row.ts";
+import { checkSampling } from "./sampler.ts";
 import type { SamplingOptions } from "./sampler.ts";
 
 /** Slots by which a sample's cache grows. */
@@ -62,15 +65,15 @@ interface Batch {
 }
 
 function checkOptions(core: Core, prompts: readonly Prompt[], options: GenerateLoopOptions): void {
-  const bad = (name: string, value: unknown, need: string): never => {
-    throw new QwenVlError(`${name} must be ${need}, got ${String(value)}`, { code: "BAD_OPTION" });
-  };
-  if (!Number.isInteger(options.maxNewTokens) || options.maxNewTokens < 1) bad("maxNewTokens", options.maxNewTokens, "a positive integer");
-  if (!Number.isInteger(options.samples) || options.samples < 1 || options.samples > 2 ** 16) bad("n", options.samples, "an integer from 1 to 65536");
-  if (!Number.isInteger(options.maxRows) || options.maxRows < 1) bad("maxRows", options.maxRows, "a positive integer");
+  checkInteger("maxNewTokens", options.maxNewTokens, 1);
+  if (!Number.isInteger(options.samples) || options.samples < 1 || options.samples > 2 ** 16) badOption("n", options.samples, "an integer from 1 to 65536");
+  checkInteger("maxRows", options.maxRows, 1);
+  checkInteger("seed", options.seed, 0);
+  checkSampling(options.sampling);
   const { maxPositionEmbeddings: limit, vocabSize } = core.config.text;
-  for (const id of options.watchIds) if (!Number.isInteger(id) || id < 0 || id >= vocabSize) bad("watchIds", id, `ids from 0 to ${vocabSize - 1}`);
+  for (const id of options.watchIds) if (!Number.isInteger(id) || id < 0 || id >= vocabSize) badOption("watchIds", id, `ids from 0 to ${vocabSize - 1}`);
   prompts.forEach((prompt, i) => {
+    checkPrompt(prompt, vocabSize, `prompt ${i}`);
     if (prompt.ids.length + options.maxNewTokens > limit) {
       throw new QwenVlError(`prompt ${i} has ${prompt.ids.length} tokens; with maxNewTokens ${options.maxNewTokens} it exceeds the ${limit} positions of the model`, {
         code: "TOO_LONG", hint: "Use fewer or smaller frames, or a smaller maxNewTokens.",

@@ -1,4 +1,4 @@
-import { pickToken, processLogits } from "./sampler.ts";
+import { pickToken, processLogits, refuseLogits } from "./sampler.ts";
 import type { SamplingOptions } from "./sampler.ts";
 
 /** A chosen token. */
@@ -30,7 +30,7 @@ export function createRowPicker(vocab: number, options: SamplingOptions): RowPic
   const allowed = new Uint8Array(vocab).fill(1);
   for (const id of options.forbiddenIds ?? []) if (id < vocab) allowed[id] = 0;
   const weights = new Float64Array(vocab);
-  const plain = (options.topK ?? 0) === 0 && (options.topP ?? 1) >= 1 && (options.repetitionPenalty ?? 1) === 1;
+  const plain = (options.topK ?? 0) === 0 && (options.topP ?? 1) === 1 && (options.repetitionPenalty ?? 1) === 1;
   const scale = temperature > 0 ? 1 / temperature : 1;
 
   return {
@@ -63,6 +63,7 @@ export function createRowPicker(vocab: number, options: SamplingOptions): RowPic
           best = i;
         }
       }
+      if (best < 0) refuseLogits();
       let total = 0;
       let open = 0;
       for (let i = 0; i < vocab; i++) {

@@ -29,18 +29,31 @@ function outsideTopP(scores: Float64Array, topP: number): number[] {
   return out;
 }
 
-/** Checks sampling options; NaN fits none. */
-function checkSampling({ temperature = 1, topP = 1, topK = 0, repetitionPenalty = 1 }: SamplingOptions): void {
-  const wrong = [
-    temperature >= 0 ? "" : `temperature is ${temperature}, expected 0 or more`,
-    topP >= 0 && topP <= 1 ? "" : `topP is ${topP}, expected 0 to 1`,
-    topK >= 0 ? "" : `topK is ${topK}, expected 0 or more`,
-    repetitionPenalty > 0 ? "" : `repetitionPenalty is ${repetitionPenalty}, expected above 0`,
-  ].find((one) => one !== "");
-  if (wrong !== undefined) throw new QwenVlError(wrong, { code: "BAD_OPTION" });
+/** Smallest temperature above 0: logits divided by it stay finite in float32. */
+const LEAST_TEMPERATURE = 1e-30;
+
+/** What is wrong with sampling options; undefined when nothing is. */
+export function samplingFault({ temperature = 1, topP = 1, topK = 0, repetitionPenalty = 1 }: SamplingOptions): string | undefined {
+  if (!isTemperature(temperature) && temperature !== 0) return `temperature is ${temperature}, expected 0 or a number from ${LEAST_TEMPERATURE}`;
+  if (!(topP >= 0 && topP <= 1)) return `topP is ${topP}, expected 0 to 1`;
+  if (!(Number.isSafeInteger(topK) && topK >= 0)) return `topK is ${topK}, expected 0 or a positive integer`;
+  if (!(Number.isFinite(repetitionPenalty) && repetitionPenalty > 0)) return `repetitionPenalty is ${repetitionPenalty}, expected a number above 0`;
+  return undefined;
 }
 
-function refuseLogits(): never {
+/** Whether logits can be divided by a number. */
+export function isTemperature(value: number): boolean {
+  return Number.isFinite(value) && value >= LEAST_TEMPERATURE;
+}
+
+/** Refuses sampling options out of range. */
+export function checkSampling(options: SamplingOptions): void {
+  const fault = samplingFault(options);
+  if (fault !== undefined) throw new QwenVlError(fault, { code: "BAD_OPTION" });
+}
+
+/** Refuses logits that no token can be drawn from. */
+export function refuseLogits(): never {
   throw new QwenVlError("no token can be drawn: the logits hold NaN or infinity, or every id is forbidden", { code: "NO_TOKEN", hint: "Check the weights and the forbidden ids." });
 }
 

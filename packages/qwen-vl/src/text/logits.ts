@@ -1,9 +1,11 @@
 import { Arena } from "../arena.ts";
 import type { Core } from "../core.ts";
 import { QwenVlError } from "../errors.ts";
+import { findNonFinite } from "../finite.ts";
 import type { ParameterView } from "../parameters.ts";
 import { Pace } from "../pace.ts";
 import type { Prompt, Tensor2D } from "../types.ts";
+import { checkIds, checkPositions } from "./check-prompt.ts";
 import { embedRows, rowTensors, runLayer, runLogits } from "./forward.ts";
 import { runLastRows } from "./last-rows.ts";
 import { packRows } from "./packing.ts";
@@ -28,7 +30,7 @@ function extended(prompt: Prompt, { completion = [], positionIds }: ForwardOptio
   ids.set(prompt.ids);
   ids.set(Array.from(completion), before);
   if (positionIds !== undefined) {
-    if (positionIds.length !== 3 * length) throw new QwenVlError(`positionIds has ${positionIds.length} entries, ${length} tokens need ${3 * length}`, { code: "BAD_POSITIONS" });
+    checkPositions(positionIds, length, "prompt and completion");
     return { ...prompt, ids, positionIds };
   }
   const positions = new Int32Array(3 * length);
@@ -41,6 +43,9 @@ function extended(prompt: Prompt, { completion = [], positionIds }: ForwardOptio
 
 /** Logits [rows, vocab] of one sequence; the caller owns them. */
 export async function forwardLogits(core: Core, view: ParameterView, prompt: Prompt, options: ForwardOptions): Promise<Tensor2D> {
+  checkIds(prompt.ids, core.config.text.vocabSize, "the prompt");
+  checkIds(options.completion ?? [], core.config.text.vocabSize, "the completion");
+  checkPositions(prompt.positionIds, prompt.ids.length, "the prompt");
   const whole = extended(prompt, options);
   const length = whole.ids.length;
   const limit = core.config.text.maxPositionEmbeddings;
@@ -65,7 +70,12 @@ export async function forwardLogits(core: Core, view: ParameterView, prompt: Pro
       x = y;
     }
     if (onlyLast) x = (await runLastRows(core, arena, view, inputs, x, arena.add(core.runtime.floats(packed.prefixBias, [1, packed.layout.promptRows])), Int32Array.from(chosen), pace)).y;
-    return arena.release(await runLogits(core, arena, view, x, onlyLast ? Int32Array.of(0) : Int32Array.from(chosen), pace)) as Tensor2D;
+    const logits = await runLogits(core, arena, view, x, onlyLast ? Int32Array.of(0) : Int32Array.from(chosen), pace);
+    const bad = await findNonFinite(core.runtime, arena, [logits]);
+    if (bad !== undefined) {
+      throw new QwenVlError(`the logits of row ${chosen[bad.row]!} of ${length} are not finite`, { code: "NOT_FINITE", hint: "Check the weights and the adapter for NaN or infinite values." });
+    }
+    return arena.release(logits) as Tensor2D;
   } finally {
     arena.dispose();
   }

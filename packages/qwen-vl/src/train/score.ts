@@ -5,7 +5,10 @@ import { QwenVlError } from "../errors.ts";
 import { Pace } from "../pace.ts";
 import { rmsNorm } from "../ops/elementwise.ts";
 import { entropyOf, headLogits, logSoftmaxAt, pick } from "../ops/log-prob.ts";
+import { isTemperature } from "../generate/sampler.ts";
+import { badOption } from "../options.ts";
 import type { ParameterView } from "../parameters.ts";
+import { checkIds, checkPrompt } from "../text/check-prompt.ts";
 import { embedRows, headInputs, headValues, rowTensors, runLayer } from "../text/forward.ts";
 import { bucketLength, packRows, promptStart, rowParts, unpackTokens } from "../text/packing.ts";
 import type { PackedRows, PromptGroup } from "../text/packing.ts";
@@ -96,9 +99,9 @@ async function readScores(core: Core, arena: Arena, view: ParameterView, state: 
     if (entropy) entropies.set((await out["entropy"]!.data()).subarray(0, chunk.count), chunk.at);
     arena.free(...Object.values(out));
   }
-  const bad = logProbs.findIndex((value) => !Number.isFinite(value));
+  const bad = logProbs.findIndex((value, i) => !Number.isFinite(value) || !Number.isFinite(entropies[i]));
   if (bad >= 0) {
-    throw new QwenVlError(`log-probability ${logProbs[bad]!} of scored token ${bad}: the logits are not finite`, {
+    throw new QwenVlError(`scored token ${bad} has log-probability ${logProbs[bad]!}${entropy ? ` and entropy ${entropies[bad]!}` : ""}: the logits are not finite`, {
       code: "NOT_FINITE", hint: "Check the weights and the adapter for NaN or infinite values; a learning rate that is too high makes them.",
     });
   }
@@ -109,6 +112,7 @@ async function readScores(core: Core, arena: Arena, view: ParameterView, state: 
 
 function checkCompletions(core: Core, groups: readonly PromptGroup<Prompt>[]): void {
   groups.forEach(({ prompt, completions }, g) => {
+    checkPrompt(prompt, core.config.text.vocabSize, `prompt ${g}`);
     completions.forEach((completion, i) => {
       if (prompt.ids.length + completion.length > core.config.text.maxPositionEmbeddings) {
         throw new QwenVlError(
@@ -116,12 +120,7 @@ function checkCompletions(core: Core, groups: readonly PromptGroup<Prompt>[]): v
           { code: "TOO_LONG", hint: "Use fewer or smaller frames, or a shorter completion." },
         );
       }
-      for (let j = 0; j < completion.length; j++) {
-        const id = completion[j]!;
-        if (!Number.isInteger(id) || id < 0 || id >= core.config.text.vocabSize) {
-          throw new QwenVlError(`completion ${i} of prompt ${g}: token ${j} is ${id}, outside 0 … ${core.config.text.vocabSize - 1}`, { code: "BAD_TOKEN" });
-        }
-      }
+      checkIds(completion, core.config.text.vocabSize, `completion ${i} of prompt ${g}`);
     });
   });
 }
@@ -130,12 +129,12 @@ function checkCompletions(core: Core, groups: readonly PromptGroup<Prompt>[]): v
 export async function scoreGroups(
   core: Core, view: ParameterView, groups: readonly PromptGroup<Prompt>[], options: ScoreGroupsOptions,
 ): Promise<{ scores: Scores; loss?: number }> {
-  if (!(options.temperature > 0)) throw new QwenVlError(`temperature must be above 0, got ${options.temperature}`, { code: "BAD_OPTION" });
+  if (!isTemperature(options.temperature)) badOption("temperature", options.temperature, "a number above 0");
+  checkCompletions(core, groups);
   if (groups.length === 0 || groups.every((g) => g.completions.every((c) => c.length === 0))) {
     const empty: Scores = { logProbs: groups.map((g) => g.completions.map(() => new Float32Array())) };
     return { scores: options.entropy ? { ...empty, entropy: empty.logProbs } : empty };
   }
-  checkCompletions(core, groups);
   const pace = new Pace(options.signal);
   const arena = new Arena();
   try {
