@@ -4,7 +4,8 @@
  *
  *   node tools/setup.mjs [--browser] [--run FILE.ts [args…] | --run-bin NAME [args…]]
  *
- * DRAMASCOPE_SETUP_TENSORFLOW=off and DRAMASCOPE_SETUP_BROWSER=off decline those parts.
+ * DRAMASCOPE_SETUP_TENSORFLOW=off and DRAMASCOPE_SETUP_BROWSER=off decline those parts; DRAMASCOPE_SETUP_TENSORFLOW=cpu or cuda chooses the build,
+ * which is the one for CUDA where NVIDIA's driver is.
  */
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -12,7 +13,7 @@ import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { constants } from "node:os";
 import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { fetchTensorFlow } from "./fetch-tensorflow.mjs";
+import { setUpTensorFlow } from "./fetch-tensorflow.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const modules = join(root, "node_modules");
@@ -84,7 +85,7 @@ if (mode !== undefined && (target === undefined || (mode !== "--run" && mode !==
 }
 
 installPackages();
-const tensorFlow = await fetchTensorFlow({ root, log: say });
+const tensorFlow = await setUpTensorFlow({ root, log: say, hasGpu: existsSync("/proc/driver/nvidia/version") });
 if (!tensorFlow.ok) say(tensorFlow.message);
 if (wantsBrowser) installBrowser();
 

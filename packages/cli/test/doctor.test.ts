@@ -93,10 +93,15 @@ describe("doctor", () => {
       ffmpeg                  7.1 from PATH
       browser for page tests  /usr/bin/chromium
       free memory             22.0 GB
-      to do                   the GPU is not used: point DRAMASCOPE_LIBTENSORFLOW at a CUDA build (pip install tensorflow[and-cuda])
+      to do                   the GPU is not used: node tools/fetch-tensorflow.mjs --cuda in the workspace, or pip install tensorflow[and-cuda]
       to do                   products are slower without oneDNN: unset TF_ENABLE_ONEDNN_OPTS
       "
     `);
+  });
+
+  it("says what to do about a library that others could have put there", () => {
+    const refused: Findings = { ...whole, tensorflow: { ...tensorflow, diagnostics: { ...tensorflow.diagnostics, candidates: [{ binding: "koffi", where: "/shared/.cache/tensorflow", outcome: "refused", reason: "others can write to it" }] } } };
+    expect(describeFindings(refused)).toMatch(/TensorFlow: \/shared\/\.cache\/tensorflow +refused: others can write to it\n[^]*to do +native code is loaded only from where nobody else can write: chmod -R go-w /u);
   });
 
   it("reports an unusable TensorFlow that was asked for as a finding", () => {

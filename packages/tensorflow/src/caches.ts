@@ -14,8 +14,8 @@ export interface CachePlaces {
   user: { uid: number; gid: number };
 }
 
-/** A fetched TensorFlow, or a place from which nothing may be loaded, and why. */
-export type CachedLibrary = { files: LibraryFiles } | { where: string; refused: string };
+/** A fetched TensorFlow, with the addon if one was built beside it, or a place from which nothing may be loaded, and why. */
+export type CachedLibrary = { files: LibraryFiles; addon: string | undefined } | { where: string; refused: string };
 
 /** Says why someone else could have put something at a path; undefined when nobody could. */
 type Doubt = (path: string) => string | undefined;
@@ -48,8 +48,9 @@ function librariesIn(path: readonly string[], doubt: Doubt): CachedLibrary[] {
     return complete.flatMap((folder): CachedLibrary[] => {
       const files = findLibraryFiles(join(folder, "tensorflow"));
       if (!files) return [];
-      const reason = firstDoubt([folder, files.folder, ...files.files]);
-      return [reason === undefined ? { files } : { where: files.folder, refused: reason }];
+      const addon = [join(files.folder, "tfjs_binding.node")].filter((file) => existsSync(file));
+      const reason = firstDoubt([folder, files.folder, ...files.files, ...addon]);
+      return [reason === undefined ? { files, addon: addon[0] } : { where: files.folder, refused: reason }];
     });
   } catch (error) {
     return [{ where: cache, refused: (error as Error).message }];

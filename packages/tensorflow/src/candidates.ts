@@ -50,7 +50,12 @@ function addonCandidate(name: string): Candidate {
 }
 
 function cacheCandidates(context: SearchContext): Candidate[] {
-  const found = findCachedLibraries(context).map((cached): Candidate => ({ binding: "koffi", where: "files" in cached ? cached.files.folder : cached.where, find: () => cached }));
+  const found = findCachedLibraries(context).flatMap((cached): Candidate[] => {
+    if ("refused" in cached) return [{ binding: "koffi", where: cached.where, find: () => cached }];
+    const { files, addon } = cached;
+    const library: Candidate = { binding: "koffi", where: files.folder, find: () => ({ files }) };
+    return addon === undefined ? [library] : [library, { binding: "addon", where: addon, find: () => ({ addon }) }];
+  });
   // A CUDA build also computes on the CPU, but takes longer to load.
   const rank = ({ where }: Candidate): number => (where.includes("cuda") === context.hasGpu ? 0 : 1);
   found.sort((a, b) => rank(a) - rank(b));

@@ -59,6 +59,16 @@ describe("the caches that are looked at", () => {
     expect(search({ packageFolder: makeFolder(join(root, "project", "node_modules", "@dramascope", "tensorflow")) })).toEqual([project]);
   });
 
+  it("name the addon that was built beside the libraries", () => {
+    const folder = fetchInto(join(root, "project", ".cache", "tensorflow"));
+    const addon = join(folder, "tfjs_binding.node");
+    writeFileSync(addon, "");
+    chmodSync(addon, 0o644);
+    expect(findCachedLibraries(places)).toMatchObject([{ addon }]);
+    chmodSync(addon, 0o666);
+    expect(search()).toEqual([[folder, "others can write to it"]]);
+  });
+
   it("hold only what was fetched whole", () => {
     const folder = fetchInto(join(root, "project", ".cache", "tensorflow"));
     rmSync(join(dirname(folder), ".complete"));

@@ -39,7 +39,8 @@ function adviceFor({ tensorflow, ffmpeg, hasGpuDriver }: Findings): string[] {
   if (tensorflow instanceof Error) advice.push(tensorflow.hint ?? "unset DRAMASCOPE_LIBTENSORFLOW");
   else {
     if (tensorflow.backend === "wasm") advice.push("a native TensorFlow is several times as fast: node tools/setup.mjs in the workspace, or pip install tensorflow-cpu");
-    else if (hasGpuDriver && tensorflow.device === "cpu") advice.push("the GPU is not used: point DRAMASCOPE_LIBTENSORFLOW at a CUDA build (pip install tensorflow[and-cuda])");
+    else if (hasGpuDriver && tensorflow.device === "cpu") advice.push("the GPU is not used: node tools/fetch-tensorflow.mjs --cuda in the workspace, or pip install tensorflow[and-cuda]");
+    if (tensorflow.diagnostics.candidates.some(({ reason }) => reason === "others can write to it")) advice.push("native code is loaded only from where nobody else can write: chmod -R go-w the refused folder and those above it that are yours");
     if (tensorflow.diagnostics.oneDnn === "off") advice.push("products are slower without oneDNN: unset TF_ENABLE_ONEDNN_OPTS");
   }
   if (ffmpeg instanceof Error) advice.push("without ffmpeg no frames can be cut: apt install ffmpeg, or npm install ffmpeg-static");
