@@ -90,7 +90,10 @@ export interface LoadOptions {
   queryChunk?: number;
   /** Logit rows at once. Default 256. */
   logitsChunk?: number;
-  /** Bytes of inner results that a gradient call may keep instead of computing them twice; 0 keeps the layers' inputs only. Default 256 MiB. */
+  /**
+   * Bytes of inner results that a gradient call may keep instead of computing them twice: all layers' results are kept where they fit (checkpointing "none"), else
+   * the layers' inputs only (checkpointing by layer, always with 0). Both give the same gradients. Default 256 MiB.
+   */
   keepBytes?: number;
   /** Unknown tensors are errors. Default true. */
   strict?: boolean;
@@ -193,8 +196,17 @@ export interface DropoutOptions {
   dropoutSeed?: number;
 }
 
+/** How far a gradient call goes back. */
+export interface PrefixOptions {
+  /**
+   * Takes the prompt's keys and values as constants, in every layer: only the row that predicts first tokens and the completions' rows are gone back through, so that a long prompt
+   * costs its forward alone. It is another gradient, which leaves out what the adapter does to the prompt, and none for the vision tower. Default false.
+   */
+  stopPrefixGradient?: boolean;
+}
+
 /** Options of a gradient. */
-export interface GradientOptions extends DropoutOptions {
+export interface GradientOptions extends DropoutOptions, PrefixOptions {
   /** Receives the log-probabilities, gives the loss and its derivative by each of them. */
   gradient(logProbs: Float32Array[], entropy?: Float32Array[]): { loss: number; dLogProbs: ArrayLike<number>[] };
 }
@@ -206,7 +218,7 @@ export interface CompletionGroup {
 }
 
 /** Options of a gradient over several groups. */
-export interface GroupGradientOptions extends DropoutOptions {
+export interface GroupGradientOptions extends DropoutOptions, PrefixOptions {
   /** As in {@link GradientOptions}, by group and completion. */
   gradient(logProbs: Float32Array[][], entropy?: Float32Array[][]): { loss: number; dLogProbs: readonly (readonly ArrayLike<number>[])[] };
 }
@@ -258,20 +270,27 @@ export interface Sample {
 
 /** Shape of an adapter. */
 export interface LoraConfig {
-  /** Rank. */
+  /** Rank, from 1 to 65536. */
   r: number;
+  /** Above 0; the adapter's product is scaled by alpha / r. */
   alpha: number;
   /**
    * Share of the adapter's inputs that gradient calls drop, at least 0 and below 1; the others are scaled by 1 / (1 − dropout). Nothing else drops:
    * not `generate`, `logProbs`, `forward` or a merge. Default 0.
    */
   dropout?: number;
-  /** Suffix list, or a regular expression for the whole module name. Default the decoder's seven linears. */
+  /**
+   * Suffixes of module names, each of which must fit a linear, or an expression for whole names: characters, `.`, `\d`, sets such as `[^.]`, each with `?`, `*` or `+`, and groups
+   * of alternatives; nothing else is served, so that a file cannot hang the process. Default the decoder's seven linears.
+   */
   targetModules?: string | readonly string[];
+  /** Left out of those, named alike. Default none. */
   excludeModules?: string | readonly string[];
   /** Scale alpha / √r instead of alpha / r. Default false. */
   rslora?: boolean;
+  /** Rank of some modules in place of `r`; keys are suffixes of module names or expressions as above, the first that fits counts. Default none. */
   rankPattern?: Readonly<Record<string, number>>;
+  /** The same for `alpha`. Default none. */
   alphaPattern?: Readonly<Record<string, number>>;
 }
 
@@ -363,6 +382,7 @@ export interface QwenVl {
   unmergeLora(): Promise<void>;
   /**
    * Parameters to train: the active adapter's, or weights by name. A model has one such set: the next one takes its place and disposes it, as does the disposal of its adapter.
+   * The vision tower is trained exactly where names in the set are its own: where the adapter's `targetModules` reach it, or the expression.
    */
   trainable(select?: "lora" | RegExp): TrainableSet;
   /** Writes an adapter as a PEFT folder, whole or absent. */

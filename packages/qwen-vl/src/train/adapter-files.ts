@@ -82,7 +82,7 @@ export function parseAdapterConfig(json: unknown, folder = "adapter_config.json"
   const pattern = (key: string): Record<string, number> | undefined => {
     const value = fields[key] as Fields | null | undefined;
     if (value === null || value === undefined) return undefined;
-    if (typeof value !== "object" || Array.isArray(value) || !Object.values(value).every((entry) => typeof entry === "number" && entry > 0)) refuse(folder, `${key} must map names to positive numbers`);
+    if (typeof value !== "object" || Array.isArray(value) || !Object.values(value).every((entry) => typeof entry === "number" && entry > 0 && Number.isFinite(entry))) refuse(folder, `${key} must map names to positive numbers`);
     return value as Record<string, number>;
   };
   const r = positive("r");
