@@ -1,5 +1,9 @@
+import type { IncomingMessage } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
+import { DramascopeError } from "@dramascope/schema";
 import { QwenVlError } from "./errors.ts";
+import { checkHop, shown, type Resolve } from "./pull-address.ts";
+import { ask } from "./pull-request.ts";
 
 /** How a hub is asked. */
 export interface HubClientOptions {
@@ -14,6 +18,8 @@ export interface HubClientOptions {
   /** A connection without a byte for this long is broken. */
   idleSeconds: number;
   signal: AbortSignal | undefined;
+  /** Addresses of a host name. Default: the system's resolver. */
+  resolve?: Resolve;
   /** Told before each wait. */
   onWait: (seconds: number, why: string) => void;
 }
@@ -24,7 +30,7 @@ interface HubAnswer {
   headers: Headers;
   /** The body, piece by piece; to be read or cancelled. */
   chunks: () => AsyncGenerator<Uint8Array>;
-  cancel: () => Promise<void>;
+  cancel: () => void;
 }
 
 /** Asks a hub by GET. */
@@ -55,32 +61,6 @@ export class PassingFailure extends Error {
   }
 }
 
-const isLoopback = ({ hostname }: URL): boolean => hostname === "localhost" || hostname === "[::1]" || /^127(?:\.\d{1,3}){3}$/u.test(hostname);
-
-/** An address without its query, which may hold a signature. */
-const shown = (url: URL): string => `${url.origin}${url.pathname}`;
-
-/**
- * The address of a hub, checked: https, or http on this machine; without user, password, query and fragment.
- *
- * @throws QwenVlError `PULL_OPTIONS`.
- */
-export function parseEndpoint(text: string): URL {
-  const url = URL.parse(text);
-  const isPlain = url?.username === "" && url.password === "" && url.search === "" && url.hash === "";
-  if (url === null || !isPlain || (url.protocol !== "https:" && !(url.protocol === "http:" && isLoopback(url)))) {
-    throw new QwenVlError("the endpoint is no usable address", { code: "PULL_OPTIONS", hint: "Give an https address without user, password and query; http only for this machine." });
-  }
-  return new URL(url.href.replace(/\/*$/u, "/"));
-}
-
-/** Redirects lead to https addresses; to this machine only when the hub itself is there. */
-function checkHop(url: URL | null, endpoint: URL): URL {
-  const isAllowed = url !== null && (isLoopback(url) ? isLoopback(endpoint) && /^https?:$/u.test(url.protocol) : url.protocol === "https:");
-  if (isAllowed) return url;
-  throw new QwenVlError(`${endpoint.origin} redirects to an address that is not allowed${url === null ? "" : `: ${url.protocol}//${url.host}`}`, { code: "HUB_DAMAGED", hint: "Ask whoever runs the server; only https addresses are followed." });
-}
-
 /** Seconds of a Retry-After header; a date counts from the server's own clock. */
 function retryAfterOf(headers: Headers): number | undefined {
   const text = headers.get("retry-after")?.trim();
@@ -90,7 +70,7 @@ function retryAfterOf(headers: Headers): number | undefined {
 }
 
 /** What a refusing answer means. Its text is left out: it is not ours to trust, and may repeat what was sent. */
-function refusalOf({ status, headers }: Response, url: URL, endpoint: URL, hasToken: boolean): Error {
+function refusalOf({ status, headers }: Pick<HubAnswer, "status" | "headers">, url: URL, endpoint: URL, hasToken: boolean): Error {
   const isEndpoint = url.origin === endpoint.origin;
   if (status === 401 || (status === 403 && isEndpoint)) {
     const isGated = headers.get("x-error-code") === "GatedRepo";
@@ -108,6 +88,22 @@ function refusalOf({ status, headers }: Response, url: URL, endpoint: URL, hasTo
   return new QwenVlError(`${shown(url)} answers with status ${status}`, { code: "HUB_DAMAGED", hint: "Check that the endpoint is a hub." });
 }
 
+function headersOf({ rawHeaders }: IncomingMessage): Headers {
+  const headers = new Headers();
+  for (let i = 0; i < rawHeaders.length; i += 2) headers.append(rawHeaders[i]!, rawHeaders[i + 1]!);
+  return headers;
+}
+
+/** What work gives, unless the signal comes first: a resolver cannot be stopped, only left. */
+function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const stop = (): void => reject(new Error("stopped"));
+    if (signal.aborted) stop();
+    signal.addEventListener("abort", stop, { once: true });
+    work.then(resolve, reject).finally(() => signal.removeEventListener("abort", stop));
+  });
+}
+
 /** What made a connection fail: the innermost cause, with its code if it has one. */
 function rootOf(error: unknown): { code: string | undefined; message: string } {
   const { code, message, cause } = error as { code?: unknown; message?: unknown; cause?: unknown };
@@ -121,7 +117,7 @@ export function createHubClient(options: HubClientOptions): HubClient {
 
   const connectionFailure = (error: unknown, url: URL): Error => {
     signal?.throwIfAborted();
-    if (error instanceof PassingFailure) return error;
+    if (error instanceof PassingFailure || DramascopeError.isInstance(error)) return error;
     const root = rootOf(error);
     const message = `the connection to ${url.origin} failed (${root.code ?? root.message})`;
     if (root.code !== undefined && (hasAnswered || !WRONG_ADDRESS.test(root.code))) return new PassingFailure(message, { cause: error });
@@ -135,15 +131,15 @@ export function createHubClient(options: HubClientOptions): HubClient {
     return { signal: AbortSignal.any([idle.signal, ...(signal ? [signal] : [])]), touch: () => void timer.refresh(), stop: () => clearTimeout(timer) };
   };
 
-  async function* chunksOf(response: Response, url: URL, watched: ReturnType<typeof watch>): AsyncGenerator<Uint8Array> {
+  async function* chunksOf(answer: IncomingMessage, url: URL, watched: ReturnType<typeof watch>): AsyncGenerator<Uint8Array> {
     try {
-      for await (const chunk of response.body ?? []) {
+      for await (const chunk of answer) {
         watched.touch();
         yield chunk as Uint8Array;
         watched.touch();
       }
     } catch (error) {
-      throw connectionFailure(error, url);
+      throw watched.signal.aborted ? connectionFailure(watched.signal.reason, url) : connectionFailure(error, url);
     } finally {
       watched.stop();
     }
@@ -152,31 +148,36 @@ export function createHubClient(options: HubClientOptions): HubClient {
   return {
     endpoint,
     async get(start, headers = {}) {
-      let url = start;
+      let next: URL | null = start;
       for (let hop = 0; hop <= MAX_REDIRECTS; hop++) {
         const watched = watch();
-        const isOurs = url.origin === endpoint.origin;
-        const response = await fetch(checkHop(url, endpoint), {
-          redirect: "manual",
-          signal: watched.signal,
-          headers: { ...headers, ...(token !== undefined && isOurs ? { authorization: `Bearer ${token}` } : {}) },
-        }).catch((error: unknown) => {
+        const url: URL = next ?? start;
+        let answer: IncomingMessage;
+        try {
+          const target = await unlessAborted(checkHop(next, endpoint, options.resolve), watched.signal);
+          answer = await ask(target, { ...headers, ...(token !== undefined && url.origin === endpoint.origin ? { authorization: `Bearer ${token}` } : {}) }, watched.signal);
+        } catch (error) {
           watched.stop();
-          throw connectionFailure(error, url);
-        });
+          throw connectionFailure(watched.signal.aborted ? watched.signal.reason : error, url);
+        }
         hasAnswered = true;
-        const cancel = async (): Promise<void> => {
+        const status = answer.statusCode!;
+        const found = headersOf(answer);
+        const cancel = (): void => {
           watched.stop();
-          await response.body?.cancel();
+          answer.destroy();
         };
-        const location = REDIRECTS.includes(response.status) ? response.headers.get("location") : null;
+        const isPacked = (found.get("content-encoding") ?? "identity") !== "identity";
+        const location = REDIRECTS.includes(status) ? found.get("location") : null;
         if (location !== null) {
-          await cancel();
-          url = checkHop(URL.parse(location, url.href), endpoint);
-        } else if (response.ok) return { status: response.status, headers: response.headers, chunks: () => chunksOf(response, url, watched), cancel };
-        else {
-          await cancel();
-          throw refusalOf(response, url, endpoint, token !== undefined);
+          cancel();
+          next = URL.parse(location, url.href);
+        } else if (status >= 200 && status < 300 && !isPacked) {
+          return { status, headers: found, chunks: () => chunksOf(answer, url, watched), cancel };
+        } else {
+          cancel();
+          if (status < 300) throw new QwenVlError(`${shown(url)} is packed although asked not to be`, { code: "HUB_DAMAGED", hint: "Ask whoever runs the server." });
+          throw refusalOf({ status, headers: found }, url, endpoint, token !== undefined);
         }
       }
       throw new QwenVlError(`${shown(start)} redirects more than ${MAX_REDIRECTS} times`, { code: "HUB_DAMAGED", hint: "Ask whoever runs the server." });

@@ -22,11 +22,11 @@ export const partName = (name: string): string => `${name}.part`;
 
 /** One connection's worth of the file. */
 async function appendBody(part: PartFile, file: PullFile, { client, url, onBytes }: FetchFileOptions): Promise<void> {
-  const answer = await client.get(url, { range: `bytes=${part.bytes}-`, "accept-encoding": "identity" });
+  const answer = await client.get(url, { range: `bytes=${part.bytes}-` });
   const range = /^bytes (\d+)-\d+\/(\d+|\*)$/u.exec(answer.headers.get("content-range") ?? "");
   if (answer.status === 200) await part.restart(); // the server knows no ranges
   else if (answer.status !== 206 || range === null || Number(range[1]) !== part.bytes || (range[2] !== "*" && Number(range[2]) !== file.bytes)) {
-    await answer.cancel();
+    answer.cancel();
     throw damaged(`${file.name}: the server answers with other bytes than those from ${part.bytes} of ${file.bytes}`);
   }
   for await (const chunk of answer.chunks()) {

@@ -1,11 +1,11 @@
-import { mkdir, open, readdir, rm, stat, statfs } from "node:fs/promises";
+import { lstat, mkdir, open, readdir, rm, statfs } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { writeFileAtomically } from "@dramascope/schema";
 import { QwenVlError } from "./errors.ts";
 import { readJsonIfThere } from "./optional-files.ts";
 import { partName, removeFile } from "./pull-fetch.ts";
 import { isCheckpointFile, type PullFile } from "./pull-files.ts";
-import { unwritable } from "./pull-part.ts";
+import { isWhole, unwritable } from "./pull-part.ts";
 
 /** What a folder holds or is about to hold: the contents of `pulled.json`. */
 export interface PulledModel {
@@ -33,15 +33,19 @@ const FINISHED = "pulled.json";
 function isFile(value: unknown): value is PullFile {
   if (typeof value !== "object" || value === null) return false;
   const { name, bytes, algorithm, digest } = value as Partial<Record<keyof PullFile, unknown>>;
-  return typeof name === "string" && isCheckpointFile(name) && typeof bytes === "number" && (algorithm === "sha256" || algorithm === "git-sha1") && typeof digest === "string";
+  const form = algorithm === "sha256" ? /^[0-9a-f]{64}$/u : algorithm === "git-sha1" ? /^[0-9a-f]{40}$/u : undefined;
+  return typeof name === "string" && isCheckpointFile(name) && Number.isSafeInteger(bytes) && (bytes as number) >= 0 && typeof digest === "string" && form?.test(digest) === true;
 }
 
 async function readState(path: string): Promise<PulledModel | undefined> {
-  const value = await readJsonIfThere(path);
+  const refuse = (cause?: unknown): never => {
+    throw new QwenVlError(`${path} is not what a pull writes`, { code: "PULL_FOLDER", cause, hint: "Remove the folder, or give another one." });
+  };
+  const value = await readJsonIfThere(path).catch(refuse);
   if (value === undefined) return undefined;
   const { repo, revision, commit, files } = (typeof value === "object" && value !== null ? value : {}) as Partial<Record<keyof PulledModel, unknown>>;
-  if (typeof repo === "string" && typeof revision === "string" && typeof commit === "string" && Array.isArray(files) && files.every(isFile)) return { repo, revision, commit, files };
-  throw new QwenVlError(`${path} is not what a pull writes`, { code: "PULL_FOLDER", hint: "Remove the folder, or give another one." });
+  if (typeof repo === "string" && typeof revision === "string" && typeof commit === "string" && Array.isArray(files) && files.length > 0 && files.every(isFile)) return { repo, revision, commit, files };
+  return refuse();
 }
 
 /**
@@ -62,7 +66,9 @@ export async function readPullFolder(folder: string, repo: string): Promise<Pull
   return { held, isFinished: finished !== undefined };
 }
 
-const sizeOf = (path: string): Promise<number> => stat(path).then((found) => (found.isFile() ? found.size : 0), () => 0);
+/** Length of a plain file and when it was last written to; zeros when there is none. */
+const lookAt = (path: string): Promise<{ size: number; mtimeMs: number }> =>
+  lstat(path).then((found) => (found.isFile() ? found : { size: 0, mtimeMs: 0 }), () => ({ size: 0, mtimeMs: 0 }));
 
 /** Bytes of each file that seem to be there already, in the order of `files`; hashes are checked when the pull comes to them. */
 export async function presentBytes(folder: string, files: readonly PullFile[], held: PulledModel | undefined): Promise<number[]> {
@@ -70,9 +76,33 @@ export async function presentBytes(folder: string, files: readonly PullFile[], h
   return Promise.all(
     files.map(async ({ name, bytes, digest }) => {
       if (old.get(name) !== digest) return 0;
-      return (await sizeOf(join(folder, name))) === bytes ? bytes : Math.min(bytes, await sizeOf(join(folder, partName(name))));
+      return (await lookAt(join(folder, name))).size === bytes ? bytes : Math.min(bytes, (await lookAt(join(folder, partName(name)))).size);
     }),
   );
+}
+
+/** How much of a finished folder is read again: what was written to since, or everything. */
+export type Recheck = "changed" | "all";
+
+/**
+ * Which files of a finished folder are not what was pulled any more, by name. Those of another length are; others are read and hashed when they
+ * were written to after the pull ended, or all of them.
+ *
+ * @param onChecked Told how many bytes of how many have been read, by file.
+ */
+export async function damagedFiles(folder: string, files: readonly PullFile[], recheck: Recheck, signal: AbortSignal | undefined, onChecked: (done: number, total: number, name: string) => void): Promise<Set<string>> {
+  const finished = await lookAt(join(folder, FINISHED));
+  const found = await Promise.all(files.map(async (file) => ({ file, ...(await lookAt(join(folder, file.name))) })));
+  const damaged = new Set(found.filter(({ file, size }) => size !== file.bytes).map(({ file }) => file.name));
+  const doubtful = found.filter(({ file, mtimeMs }) => !damaged.has(file.name) && (recheck === "all" || mtimeMs > finished.mtimeMs));
+  const total = doubtful.reduce((sum, { size }) => sum + size, 0);
+  let done = 0;
+  for (const { file, size } of doubtful) {
+    if (!(await isWhole(join(folder, file.name), file, signal))) damaged.add(file.name);
+    done += size;
+    onChecked(done, total, file.name);
+  }
+  return damaged;
 }
 
 /** Bytes that may be written where a folder is or will be. */

@@ -16,6 +16,22 @@ export function unwritable(path: string, error: unknown): QwenVlError {
   return new QwenVlError(`${path} cannot be written: ${(error as Error).message}`, { code: "OUTPUT_UNWRITABLE", cause: error, hint: "Check the disk's space and the folder's rights; the same command goes on where it stopped." });
 }
 
+/** A plain file, opened; undefined when there is none. Links are not followed: they may lead to a file that no pull has made. */
+async function openPlain(path: string, flags: number): Promise<FileHandle | undefined> {
+  const refuse = (): never => {
+    throw new QwenVlError(`${path} is no plain file`, { code: "PULL_FOLDER", hint: "No pull makes such a thing: remove it, or give another folder." });
+  };
+  const handle = await open(path, flags | constants.O_NOFOLLOW | constants.O_NONBLOCK, 0o644).catch((error: unknown) => {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "ENOENT") return undefined;
+    if (code === "ELOOP" || code === "EISDIR" || code === "ENXIO") return refuse();
+    throw unwritable(path, error);
+  });
+  if (handle === undefined || (await handle.stat()).isFile()) return handle;
+  await handle.close();
+  return refuse();
+}
+
 /** Feeds the first bytes of a file to a hash. */
 async function hashBytes(handle: FileHandle, bytes: number, hash: Hash, signal: AbortSignal | undefined): Promise<void> {
   const buffer = new Uint8Array(Math.min(PIECE, bytes));
@@ -28,12 +44,13 @@ async function hashBytes(handle: FileHandle, bytes: number, hash: Hash, signal: 
   }
 }
 
-/** Whether a file stands at a path with the announced length and hash. */
+/**
+ * Whether a file stands at a path with the announced length and hash.
+ *
+ * @throws QwenVlError `PULL_FOLDER` when something else has the name.
+ */
 export async function isWhole(path: string, file: PullFile, signal: AbortSignal | undefined): Promise<boolean> {
-  const handle = await open(path, "r").catch((error: unknown) => {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-    throw unwritable(path, error);
-  });
+  const handle = await openPlain(path, constants.O_RDONLY);
   if (handle === undefined) return false;
   try {
     if ((await handle.stat()).size !== file.bytes) return false;
@@ -59,11 +76,13 @@ export interface PartFile {
   close: () => Promise<void>;
 }
 
-/** Opens what is there of a file, or an empty one, and reads its hash. */
+/**
+ * Opens what is there of a file, or an empty one, and reads its hash.
+ *
+ * @throws QwenVlError `PULL_FOLDER` when something else has the name.
+ */
 export async function openPart(path: string, file: PullFile, signal: AbortSignal | undefined): Promise<PartFile> {
-  const handle = await open(path, constants.O_RDWR | constants.O_CREAT, 0o644).catch((error: unknown) => {
-    throw unwritable(path, error);
-  });
+  const handle = (await openPlain(path, constants.O_RDWR | constants.O_CREAT))!;
   let bytes = 0;
   let hash = createFileHash(file);
   const restart = async (): Promise<void> => {

@@ -1,10 +1,11 @@
 import { basename } from "node:path";
 import type { OnProgress } from "@dramascope/schema";
 import { QwenVlError } from "./errors.ts";
-import { createHubClient, parseEndpoint, type HubClient } from "./pull-client.ts";
+import { parseEndpoint } from "./pull-address.ts";
+import { createHubClient, type HubClient } from "./pull-client.ts";
 import { fetchFile } from "./pull-fetch.ts";
 import type { PullFile } from "./pull-files.ts";
-import { beginPull, finishPull, freeBytes, presentBytes, readPullFolder, type PulledModel } from "./pull-folder.ts";
+import { beginPull, damagedFiles, finishPull, freeBytes, presentBytes, readPullFolder, type PulledModel } from "./pull-folder.ts";
 import { checkRemoteConfig, fileUrl, readListing } from "./pull-listing.ts";
 
 /** Options of {@link pullModel} and {@link planPull}. */
@@ -23,9 +24,11 @@ export interface PullOptions {
   firstWaitSeconds?: number;
   /** A connection without a byte for this long is broken. Default 60. */
   idleSeconds?: number;
+  /** Reads a complete folder again and compares every hash; else only files written to since the pull ended are. Default false. */
+  verify?: boolean;
   /** Ends the work; what has come of a file stays and is gone on with. */
   signal?: AbortSignal | undefined;
-  /** Phase `pull`, in bytes. */
+  /** Phases `verify` and `pull`, in bytes, and `wait`. */
   onProgress?: OnProgress | undefined;
   /** Told once before anything is written. */
   onPlan?: ((plan: PullPlan) => void) | undefined;
@@ -86,8 +89,11 @@ async function preparePull(repo: string, options: PullOptions): Promise<Prepared
   const { commit, list } = await readListing(client, repo, revision);
   const isSame = isFinished && held?.commit === commit;
   const files: PullFile[] = isSame ? held.files : await list();
-  const present = await presentBytes(folder, files, held);
-  const isComplete = isSame && files.every(({ bytes }, i) => present[i] === bytes);
+  const damaged = isSame
+    ? await damagedFiles(folder, files, options.verify === true ? "all" : "changed", signal, (done, total, note) => options.onProgress?.({ phase: "verify", done, total, note }))
+    : new Set<string>();
+  const present = (await presentBytes(folder, files, held)).map((bytes, i) => (damaged.has(files[i]!.name) ? 0 : bytes));
+  const isComplete = isSame && damaged.size === 0;
   if (!isSame) await checkRemoteConfig(client, repo, commit, files);
   const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0);
   const plan = { repo, revision, commit, files, folder, bytes: sum(files.map(({ bytes }) => bytes)), presentBytes: sum(present), freeBytes: await freeBytes(folder) };
@@ -106,8 +112,12 @@ export async function planPull(repo: string, options: PullOptions = {}): Promise
 /**
  * Fetches the files of a Qwen2.5-VL checkpoint from a Hugging Face hub: configuration, tokenizer, templates and safetensors, nothing that
  * could run. Each file grows as `NAME.part` and gets its name when its hash is the announced one; `pulled.json` is written last, so a
- * folder that has it is complete. A pull that ended in any way is gone on with by the next one, byte by byte; a complete folder of the
- * same commit is left as it is. Two pulls into one folder at the same time are not meant.
+ * folder that has it is complete. A pull that ended in any way is gone on with by the next one, byte by byte. In a complete folder of the
+ * same commit, files of another length and files that were written to since are compared with their hashes and fetched again where these
+ * differ; a change that left length and date alone is found with `verify`. Two pulls into one folder at the same time are not meant.
+ *
+ * No proxy is used. Redirects are followed to the hub's own origin and over https to hosts of the public internet, whose addresses are checked
+ * and kept to; from a hub on this machine also to others here. The token goes to the hub's origin only.
  *
  * @param repo Name of a model repository, `OWNER/NAME`.
  * @throws QwenVlError `PULL_OPTIONS`, `PULL_FOLDER` (the folder holds something else), `PULL_NOT_FOUND`, `PULL_DENIED`, `PULL_LISTING` (no

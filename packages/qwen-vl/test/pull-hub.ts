@@ -1,8 +1,21 @@
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
+import { mkdtemp, readdir, readFile } from "node:fs/promises";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pullModel, type PullOptions, type PullResult } from "@dramascope/qwen-vl";
+import { afterEach, beforeEach, expect } from "vitest";
 import { golden } from "./goldens.ts";
+
+/** Files of the repository that a pull wants. */
+export const WANTED = ["chat_template.jinja", "config.json", "generation_config.json", "model-00001-of-00004.safetensors", "model-00002-of-00004.safetensors", "model-00003-of-00004.safetensors", "model-00004-of-00004.safetensors", "model.safetensors.index.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json"];
+/** One of its shards. */
+export const SECOND = "model-00002-of-00004.safetensors";
+
+/** Matches an error of the package. */
+export const withCode = (code: string): Error => expect.objectContaining({ name: "QwenVlError", code }) as Error;
 
 /** One request that came in. */
 export interface SeenRequest {
@@ -65,9 +78,9 @@ function listen(handle: (request: IncomingMessage, response: ServerResponse) => 
 export async function startHub(): Promise<TestHub> {
   const isLarge = (name: string): boolean => name.endsWith(".safetensors");
 
-  const sendBytes = (hub: TestHub, seen: SeenRequest, name: string, response: ServerResponse): void => {
-    const bytes = hub.files.get(name);
-    const disturbance = hub.disturb(seen, name);
+  const sendBytes = (seen: SeenRequest, name: string, response: ServerResponse): void => {
+    const bytes = started.files.get(name);
+    const disturbance = started.disturb(seen, name);
     if (disturbance !== undefined && "status" in disturbance) {
       response.writeHead(disturbance.status, disturbance.headers).end(disturbance.body);
       return;
@@ -82,7 +95,7 @@ export async function startHub(): Promise<TestHub> {
     response.writeHead(range ? 206 : 200, { "content-length": bytes.length - start, ...(range ? { "content-range": `bytes ${start}-${bytes.length - 1}/${bytes.length}` } : {}) });
     const limit = wants.cutAfter ?? wants.hangAfter;
     const end = limit === undefined ? bytes.length : Math.min(bytes.length, start + limit);
-    hub.sent.set(name, [...(hub.sent.get(name) ?? []), [start, end]]);
+    started.sent.set(name, [...(started.sent.get(name) ?? []), [start, end]]);
     if (limit === undefined) response.end(bytes.subarray(start));
     else if (wants.cutAfter === undefined) response.write(bytes.subarray(start, end));
     else response.write(bytes.subarray(start, end), () => setTimeout(() => response.destroy(), 20));
@@ -90,32 +103,32 @@ export async function startHub(): Promise<TestHub> {
 
   const note = (at: SeenRequest["at"], request: IncomingMessage): SeenRequest => {
     const seen = { at, path: request.url!, authorization: request.headers.authorization, range: request.headers.range };
-    hub.seen.push(seen);
+    started.seen.push(seen);
     return seen;
   };
 
   const store = await listen((request, response) => {
     const seen = note("store", request);
-    sendBytes(hub, seen, new URL(seen.path, "http://store").pathname.slice(1), response);
+    sendBytes(seen, new URL(seen.path, "http://store").pathname.slice(1), response);
   });
 
   const answer = (request: IncomingMessage, response: ServerResponse): void => {
     const seen = note("hub", request);
-    const { pathname, searchParams } = new URL(seen.path, hub.endpoint);
+    const { pathname, searchParams } = new URL(seen.path, started.endpoint);
     const json = (value: unknown, headers: Record<string, string> = {}): void => void response.writeHead(200, { "content-type": "application/json", ...headers }).end(JSON.stringify(value));
     const fail = (status: number, code: string): void => void response.writeHead(status, { "content-type": "application/json", "x-error-code": code }).end(JSON.stringify({ error: `refused: ${seen.authorization ?? "no token"}` }));
-    const files = `/${hub.repo}/resolve/${hub.commit}/`;
-    if (hub.token !== undefined && seen.authorization !== `Bearer ${hub.token}`) fail(401, "RepoNotFound");
-    else if (pathname === `/api/models/${hub.repo}/revision/no-such`) fail(404, "RevisionNotFound");
-    else if (pathname.startsWith(`/api/models/${hub.repo}/revision/`)) json({ _id: "1", id: hub.repo, sha: hub.commit, lastModified: "2026-01-01T00:00:00.000Z" });
-    else if (pathname === `/api/models/${hub.repo}/tree/${hub.commit}`) {
-      const entries = hub.changeListing([
-        ...[...hub.files].map(([path, bytes]) => ({ type: "file", path, size: bytes.length, oid: gitSha1(bytes), ...(isLarge(path) ? { lfs: { oid: sha256(bytes), size: bytes.length, pointerSize: 130 }, xetHash: sha256(bytes) } : {}) })),
+    const files = `/${started.repo}/resolve/${started.commit}/`;
+    if (started.token !== undefined && seen.authorization !== `Bearer ${started.token}`) fail(401, "RepoNotFound");
+    else if (pathname === `/api/models/${started.repo}/revision/no-such`) fail(404, "RevisionNotFound");
+    else if (pathname.startsWith(`/api/models/${started.repo}/revision/`)) json({ _id: "1", id: started.repo, sha: started.commit, lastModified: "2026-01-01T00:00:00.000Z" });
+    else if (pathname === `/api/models/${started.repo}/tree/${started.commit}`) {
+      const entries = started.changeListing([
+        ...[...started.files].map(([path, bytes]) => ({ type: "file", path, size: bytes.length, oid: gitSha1(bytes), ...(isLarge(path) ? { lfs: { oid: sha256(bytes), size: bytes.length, pointerSize: 130 }, xetHash: sha256(bytes) } : {}) })),
         { type: "directory", path: "figures", size: 0, oid: "0".repeat(40) },
       ]);
       const from = Number(searchParams.get("cursor") ?? 0);
-      json(entries.slice(from, from + 5), from + 5 < entries.length ? { link: `<${hub.endpoint}${pathname}?cursor=${from + 5}>; rel="next"` } : {});
-    } else if (pathname.startsWith("/cache/")) sendBytes(hub, seen, pathname.slice(7), response);
+      json(entries.slice(from, from + 5), from + 5 < entries.length ? { link: `<${started.endpoint}${pathname}?cursor=${from + 5}>; rel="next"` } : {});
+    } else if (pathname.startsWith("/cache/")) sendBytes(seen, pathname.slice(7), response);
     else if (!pathname.startsWith(files)) fail(404, "RepoNotFound");
     else if (request.headers.accept?.includes("vnd.xet-fileinfo")) json({ error: "this server speaks no xet" }, { "content-type": "application/vnd.xet-fileinfo+json" });
     else {
@@ -125,7 +138,7 @@ export async function startHub(): Promise<TestHub> {
   };
 
   const front = await listen(answer);
-  const hub: TestHub = {
+  const started: TestHub = {
     endpoint: front.origin,
     repo: "studio/tiny-vl",
     commit: "0123456789abcdef0123456789abcdef01234567",
@@ -140,5 +153,31 @@ export async function startHub(): Promise<TestHub> {
       await store.close();
     },
   };
-  return hub;
+  return started;
+}
+
+/** The hub of the test that runs. */
+export let hub: TestHub;
+/** Where it pulls to: not there yet, in a folder of its own. */
+export let out: string;
+
+/** Starts a hub before each test of a file and stops it after. */
+export function hubForEach(): void {
+  beforeEach(async () => {
+    hub = await startHub();
+    out = join(await mkdtemp(join(tmpdir(), "dramascope-pull-")), "tiny-vl");
+  });
+  afterEach(() => hub.close());
+}
+
+/** Pulls from the hub, without patience. */
+export const pull = (options: PullOptions = {}): Promise<PullResult> => pullModel(hub.repo, { endpoint: hub.endpoint, out, attempts: 3, firstWaitSeconds: 0.001, ...options });
+
+/** A file of the folder. */
+export const read = (name: string): Promise<Buffer> => readFile(join(out, name));
+
+/** The folder holds what is wanted, byte by byte, and nothing else. */
+export async function expectWhole(): Promise<void> {
+  expect((await readdir(out)).sort()).toEqual([...WANTED, "pulled.json"].sort());
+  for (const name of WANTED) expect((await read(name)).equals(hub.files.get(name)!)).toBe(true);
 }

@@ -1,22 +1,12 @@
-import { mkdtemp, readdir } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
-import { pullModel } from "@dramascope/qwen-vl";
+import { readdir } from "node:fs/promises";
+import { dirname } from "node:path";
 import { createRandom } from "@dramascope/schema";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { startHub, type TestHub } from "./pull-hub.ts";
+import { describe, expect, it } from "vitest";
+import { hub, hubForEach, out, pull, withCode } from "./pull-hub.ts";
 
 type Entry = Record<string, unknown>;
-const withCode = (code: string): Error => expect.objectContaining({ name: "QwenVlError", code }) as Error;
 
-let hub: TestHub;
-let out: string;
-beforeEach(async () => {
-  hub = await startHub();
-  out = join(await mkdtemp(join(tmpdir(), "dramascope-pull-")), "tiny-vl");
-});
-afterEach(() => hub.close());
-const pull = (): Promise<unknown> => pullModel(hub.repo, { endpoint: hub.endpoint, out, attempts: 2, firstWaitSeconds: 0 });
+hubForEach();
 
 describe("a hostile listing", () => {
   const file = (path: unknown, more: Entry = {}): Entry => ({ type: "file", path, size: 3, oid: "0".repeat(40), ...more });
