@@ -1,4 +1,5 @@
 import { QwenVlError } from "../errors.ts";
+import { checkInteger } from "../options.ts";
 import type { Grid, VisionItem } from "../types.ts";
 
 /** Sizes of patches. */
@@ -18,6 +19,8 @@ interface Strides {
 }
 
 function cutPatches(pixels: Uint8Array, strides: Strides, frameCount: number, height: number, width: number, { patch = 14, merge = 2 }: PatchifyOptions): { patches: Uint8Array; grid: Grid } {
+  checkInteger("patch", patch, 1);
+  checkInteger("merge", merge, 1);
   const cell = patch * merge;
   if (!Number.isSafeInteger(frameCount) || frameCount < 1 || !(height >= cell) || !(width >= cell) || height % cell !== 0 || width % cell !== 0) {
     throw new QwenVlError(`${frameCount} frames of ${height} x ${width} pixels cannot be cut into patches`, { code: "FRAME_SIZE", hint: `Give at least one frame whose sides are multiples of ${cell}.` });
