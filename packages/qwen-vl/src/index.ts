@@ -33,6 +33,7 @@ export type {
   LoraAdapter,
   LoraConfig,
   MropeRule,
+  PrefixOptions,
   PrepareOptions,
   Prompt,
   QwenTokenizer,

@@ -13,6 +13,7 @@ import type { Processor } from "./processor.ts";
 import { saveWeights } from "./save-weights.ts";
 import type { SaveWeightsOptions } from "./save-weights.ts";
 import { decodesFused } from "./text/decode-step.ts";
+import type { PrefixGradient } from "./text/decoder.ts";
 import { forwardLogits } from "./text/logits.ts";
 import type { Dropout } from "./train/dropout.ts";
 import { foldedView } from "./train/fold.ts";
@@ -149,7 +150,8 @@ export class LoadedModel implements QwenVl {
   ): Promise<{ loss: number; logProbs: Float32Array[][]; entropy?: Float32Array[][] }> {
     return this.#reading("logProbsWithGradient", options.adapter, async (view, adapter) => {
       const sink = this.#sink(adapter);
-      const training = { sink, dropout: dropoutOf(sink, options.dropoutSeed), gradient: ({ logProbs, entropy }: Scores) => options.gradient(logProbs, entropy) };
+      const prefix: PrefixGradient = options.stopPrefixGradient === true ? "constant" : "flowing";
+      const training = { sink, dropout: dropoutOf(sink, options.dropoutSeed), prefix, gradient: ({ logProbs, entropy }: Scores) => options.gradient(logProbs, entropy) };
       const { scores, loss = 0 } = await scoreGroups(this.#core, view, groups, { ...scoring(options), training });
       return { loss, ...scores };
     });

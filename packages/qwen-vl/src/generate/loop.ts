@@ -8,9 +8,8 @@ import { badOption, checkInteger } from "../options.ts";
 import type { ParameterView } from "../parameters.ts";
 import { checkPrompt } from "../text/check-prompt.ts";
 import { Decoder } from "../text/decode-step.ts";
-import { embedRows, rowTensors, runLayer, runLogits } from "../text/forward.ts";
+import { embedRows, lastRowsLive, rowTensors, runLayer, runLogits } from "../text/forward.ts";
 import { KvCache } from "../text/kvcache.ts";
-import { runLastRows } from "../text/last-rows.ts";
 import { bucketLength, packRows, promptStart } from "../text/packing.ts";
 import { placeFeatures } from "../text/vision-rows.ts";
 import type { Prompt, Tensor, Tensor1D } from "../types.ts";
@@ -181,19 +180,15 @@ async function prefillSome(core: Core, arena: Arena, view: ParameterView, prompt
   const rows = rowTensors(core, arena, packed);
   let x = embedRows(core, arena, view, ids, placed.features, placed.rows);
   const prefixes: { keys: Tensor; values: Tensor }[] = [];
-  for (let i = 0; i + 1 < config.text.layers; i++) {
-    const out = await runLayer(core, arena, view, i, rows, x, "cache", pace);
+  for (let i = 0; i < config.text.layers; i++) {
+    const out = await runLayer(core, arena, view, i, i === config.text.layers - 1 ? lastRowsLive(rows) : rows, x, "cache", pace);
     prefixes.push({ keys: out.keys!, values: out.values! });
     arena.free(x);
     x = out.y;
   }
-  const prefixBias = arena.add(runtime.floats(packed.prefixBias, [prompts.length, promptRows]));
-  const last = Int32Array.from(prompts, (prompt, i) => starts[i]! + prompt.ids.length - 1);
-  const { y, keys, values } = await runLastRows(core, arena, view, rows, x, prefixBias, last, pace);
-  prefixes.push({ keys, values });
-  const logits = await runLogits(core, arena, view, y, Int32Array.from(prompts, (_, i) => i), pace);
-  arena.free(x, y, ids, rows.cos, rows.sin, placed.features, placed.rows);
-  return { prefixes, logits, prefixBias };
+  const logits = await runLogits(core, arena, view, x, Int32Array.from(prompts, (_, i) => i), pace);
+  arena.free(x, ids, rows.cos, rows.sin, rows.last, placed.features, placed.rows);
+  return { prefixes, logits, prefixBias: rows.prefixBias };
 }
 
 /** Computes the prompts of a batch, a bounded number of rows at once. */

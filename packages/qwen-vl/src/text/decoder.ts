@@ -2,6 +2,7 @@ import type { Inputs, Ops } from "@dramascope/tensorflow";
 import { rmsNorm, rmsNormVjp, rotate, swiglu, swigluVjp } from "../ops/elementwise.ts";
 import { linear, linearVjp } from "../ops/linear.ts";
 import type { LinearValues } from "../ops/linear.ts";
+import { completionRows, liveInputs, liveRows, spreadRows } from "./live-rows.ts";
 import { sharedPrefixAttention, sharedPrefixAttentionVjp } from "./shared-prefix.ts";
 import type { HeadShape, RowLayout } from "./shared-prefix.ts";
 
@@ -61,21 +62,24 @@ export function feedForward<V>(ops: Ops<V>, inputs: Inputs<V>, { eps, loraScales
 
 /**
  * One decoder layer over the rows of a layout. Inputs: `x` [rows, hidden], `cos` and `sin` [rows, d/2], `prefixBias` when the
- * layout has completions, the linears, `input_layernorm.weight`, `post_attention_layernorm.weight`.
+ * layout has completions or only last rows live, `last` (int32 [prompts]) in the latter case, the linears, `input_layernorm.weight`,
+ * `post_attention_layernorm.weight`. Its output has the live rows.
  */
 export function decoderBlock<V>(ops: Ops<V>, inputs: Inputs<V>, shape: DecoderShape, layout: RowLayout) {
   const { heads, kvHeads, headDim, eps, loraScales } = shape;
   const of = (name: string): LinearValues<V> => linearInputs(inputs, name, loraScales);
+  const live = (rows: V): V => liveRows(ops, rows, inputs["last"], layout);
+  const own = liveInputs(ops, inputs, layout);
   const x = inputs["x"]!;
   const cos = inputs["cos"]!;
   const sin = inputs["sin"]!;
   const norm1 = rmsNorm(ops, x, inputs["input_layernorm.weight"]!, eps);
   const scale = ops.scalar(1 / Math.sqrt(headDim));
-  const q = ops.mul(rotateRows(ops, linear(ops.scope("q_proj"), norm1, of("q_proj")), heads, cos, sin), scale);
+  const q = ops.mul(rotateRows(ops, linear(ops.scope("q_proj"), live(norm1), linearInputs(own, "q_proj", loraScales)), heads, live(cos), live(sin)), scale);
   const k = rotateRows(ops, linear(ops.scope("k_proj"), norm1, of("k_proj")), kvHeads, cos, sin);
   const v = linear(ops.scope("v_proj"), norm1, of("v_proj"));
   const attention = sharedPrefixAttention(ops.scope("attention"), q, k, v, inputs["prefixBias"], shape, layout, shape.queryChunk);
-  return { attention, norm1, ...feedForward(ops, inputs, shape, x, attention.output) };
+  return { attention, norm1, ...feedForward(ops, own, shape, live(x), attention.output) };
 }
 
 /** What the backward of a layer is asked for. */
@@ -86,20 +90,25 @@ export interface BlockWants {
   parameters: ReadonlySet<string>;
 }
 
+/** Whether gradients flow into the prompts' keys and values, or take these as constants; the latter only where of the prompts the last rows alone are live. */
+export type PrefixGradient = "flowing" | "constant";
+
 /**
  * Recomputes one layer, with `forwardOps`, and gives the gradients for `dy`: `x` and the wanted parameters under their local names, weights in PyTorch's
- * shapes. Inputs as in {@link decoderBlock}, and `dy` [rows, hidden].
+ * shapes. Inputs as in {@link decoderBlock}, and `dy` [live rows, hidden]; `x` has all rows, or with a constant prefix the live ones.
  */
 export function decoderBlockVjp<V>(
-  ops: Ops<V>, inputs: Inputs<V>, shape: DecoderShape, layout: RowLayout, wants: BlockWants, forwardOps: Ops<V> = ops,
+  ops: Ops<V>, inputs: Inputs<V>, shape: DecoderShape, layout: RowLayout, wants: BlockWants, { prefix = "flowing", forwardOps = ops }: { prefix?: PrefixGradient; forwardOps?: Ops<V> } = {},
 ): Record<string, V> {
   const { heads, kvHeads, headDim, eps, loraScales } = shape;
   const forward = decoderBlock(forwardOps.scope("forward"), inputs, shape, layout);
   const out: Record<string, V> = {};
   const cos = inputs["cos"]!;
   const sin = inputs["sin"]!;
+  const live = (rows: V): V => liveRows(ops, rows, inputs["last"], layout);
+  const own = liveInputs(ops, inputs, layout);
   const back = (name: string, x: V, dy: V): V =>
-    collectLinearVjp(ops.scope(name), x, name, linearInputs(inputs, name, loraScales), dy, wants.parameters, true, out)!;
+    collectLinearVjp(ops.scope(name), x, name, linearInputs(own, name, loraScales), dy, wants.parameters, true, out)!;
   const norm = (name: string, x: V, dy: V): V => {
     const grads = rmsNormVjp(ops.scope(name), x, inputs[`${name}.weight`]!, eps, dy, wants.parameters.has(`${name}.weight`));
     if (grads.weight !== undefined) out[`${name}.weight`] = grads.weight;
@@ -114,15 +123,26 @@ export function decoderBlockVjp<V>(
   const dAttention = back("o_proj", forward.attention.output, dMiddle);
   const heads3 = sharedPrefixAttentionVjp(ops.scope("attention_vjp"), forward.attention.saved, dAttention, shape, layout);
   const scale = ops.scalar(1 / Math.sqrt(headDim));
-  const dq = rotateRows(ops, ops.mul(heads3.q, scale), heads, cos, sin, true);
+  const dq = rotateRows(ops, ops.mul(heads3.q, scale), heads, live(cos), live(sin), true);
   const dk = rotateRows(ops, heads3.k, kvHeads, cos, sin, true);
   const needsNorm1 = wants.x || wants.parameters.has("input_layernorm.weight");
-  const project = (name: string, d: V): V | undefined =>
-    collectLinearVjp(ops.scope(name), forward.norm1, name, linearInputs(inputs, name, loraScales), d, wants.parameters, needsNorm1, out);
-  const parts = [project("q_proj", dq), project("k_proj", dk), project("v_proj", heads3.v)];
+  // Rows whose keys and values take gradients, and how gradients of live rows come among them.
+  const isConstant = prefix === "constant";
+  const reached = (rows: V): V => (isConstant ? completionRows(ops, rows, layout) : rows);
+  const project = (name: string, x: V, values: LinearValues<V>, d: V): V | undefined =>
+    collectLinearVjp(ops.scope(name), x, name, values, d, wants.parameters, needsNorm1, out);
+  const keyed = (name: string): LinearValues<V> => {
+    const values = linearInputs(inputs, name, loraScales);
+    return values.lora?.kept === undefined ? values : { ...values, lora: { ...values.lora, kept: reached(values.lora.kept) } };
+  };
+  const fromQueries = project("q_proj", live(forward.norm1), linearInputs(own, "q_proj", loraScales), dq);
+  const fromKeys = project("k_proj", reached(forward.norm1), keyed("k_proj"), reached(dk));
+  const fromValues = project("v_proj", reached(forward.norm1), keyed("v_proj"), reached(heads3.v));
   if (needsNorm1) {
-    const dNorm1 = (parts as V[]).reduce((a, b) => ops.add(a, b));
-    const dx = ops.add(dMiddle, norm("input_layernorm", inputs["x"]!, dNorm1));
+    const fromBoth = ops.add(fromKeys!, fromValues!);
+    const dNorm1 = isConstant ? ops.add(fromQueries!, ops.pad(fromBoth, [[layout.prompts, 0], [0, 0]])) : ops.add(spreadRows(ops, fromQueries!, inputs["last"], layout), fromBoth);
+    const x = isConstant ? live(inputs["x"]!) : inputs["x"]!;
+    const dx = ops.add(isConstant ? dMiddle : spreadRows(ops, dMiddle, inputs["last"], layout), norm("input_layernorm", x, dNorm1));
     if (wants.x) out["x"] = dx;
   }
   return out;

@@ -25,7 +25,7 @@ export function decoderShape(core: Core, loraScales: Readonly<Record<string, num
 
 /** Text of a layout for keys of bodies. */
 export function layoutKey(core: Core, layout: RowLayout): string {
-  return `${layout.prompts},${layout.promptRows},${layout.completions},${layout.completionRows},${core.queryChunk}`;
+  return `${layout.prompts},${layout.promptRows},${layout.completions},${layout.completionRows},${layout.live ?? "all"},${core.queryChunk}`;
 }
 
 /** Decoder inputs of a call besides `x` and the parameters. */
@@ -33,10 +33,18 @@ export interface RowTensors {
   layout: RowLayout;
   cos: Tensor;
   sin: Tensor;
-  prefixBias: Tensor | undefined;
+  /** [prompts, promptRows]. */
+  prefixBias: Tensor;
+  /** int32 [prompts]. */
+  last: Tensor;
 }
 
-/** Uploads rope angles and padding masks of packed rows. */
+/** The same rows where of each prompt only the last one goes on after attention, as in the last layer when nothing is asked of the others. */
+export function lastRowsLive(rows: RowTensors): RowTensors {
+  return { ...rows, layout: { ...rows.layout, live: "last" } };
+}
+
+/** Uploads rope angles, padding masks and last rows of packed rows. */
 export function rowTensors(core: Core, arena: Arena, packed: PackedRows): RowTensors {
   const { headDim, ropeTheta, mropeSection } = core.config.text;
   const rows = packed.ids.length;
@@ -45,14 +53,15 @@ export function rowTensors(core: Core, arena: Arena, packed: PackedRows): RowTen
     layout: packed.layout,
     cos: arena.add(core.runtime.floats(angles.cos, [rows, headDim / 2])),
     sin: arena.add(core.runtime.floats(angles.sin, [rows, headDim / 2])),
-    prefixBias:
-      packed.layout.completions === 0 ? undefined : arena.add(core.runtime.floats(packed.prefixBias, [packed.layout.prompts, packed.layout.promptRows])),
+    prefixBias: arena.add(core.runtime.floats(packed.prefixBias, [packed.layout.prompts, packed.layout.promptRows])),
+    last: arena.add(core.runtime.ints(packed.last, [packed.last.length])),
   };
 }
 
 /** Inputs of a decoder layer besides its parameters. */
-export function layerRowInputs(rows: RowTensors, x: Tensor): Record<string, Tensor> {
-  return { x, cos: rows.cos, sin: rows.sin, ...(rows.prefixBias === undefined ? {} : { prefixBias: rows.prefixBias }) };
+export function layerRowInputs({ layout, cos, sin, prefixBias, last }: RowTensors, x: Tensor): Record<string, Tensor> {
+  const isLast = layout.live === "last";
+  return { x, cos, sin, ...(isLast || layout.completions > 0 ? { prefixBias } : {}), ...(isLast ? { last } : {}) };
 }
 
 /** Embedded rows [rows, hidden]; `features` [n, hidden] replace the rows `visionRows`. */

@@ -6,8 +6,7 @@ import type { ParameterView } from "../parameters.ts";
 import { Pace } from "../pace.ts";
 import type { Prompt, Tensor2D } from "../types.ts";
 import { checkIds, checkPositions } from "./check-prompt.ts";
-import { embedRows, rowTensors, runLayer, runLogits } from "./forward.ts";
-import { runLastRows } from "./last-rows.ts";
+import { embedRows, lastRowsLive, rowTensors, runLayer, runLogits } from "./forward.ts";
 import { packRows } from "./packing.ts";
 import { placeFeatures } from "./vision-rows.ts";
 
@@ -64,12 +63,11 @@ export async function forwardLogits(core: Core, view: ParameterView, prompt: Pro
     let x = embedRows(core, arena, view, arena.add(core.runtime.ints(packed.ids, [packed.ids.length])), placed.features, placed.rows);
     const { layers } = core.config.text;
     const onlyLast = rows === "last";
-    for (let i = 0; i < (onlyLast ? layers - 1 : layers); i++) {
-      const { y } = await runLayer(core, arena, view, i, inputs, x, "none", pace);
+    for (let i = 0; i < layers; i++) {
+      const { y } = await runLayer(core, arena, view, i, onlyLast && i === layers - 1 ? lastRowsLive(inputs) : inputs, x, "none", pace);
       arena.free(x);
       x = y;
     }
-    if (onlyLast) x = (await runLastRows(core, arena, view, inputs, x, arena.add(core.runtime.floats(packed.prefixBias, [1, packed.layout.promptRows])), Int32Array.from(chosen), pace)).y;
     const logits = await runLogits(core, arena, view, x, onlyLast ? Int32Array.of(0) : Int32Array.from(chosen), pace);
     const bad = await findNonFinite(core.runtime, arena, [logits]);
     if (bad !== undefined) {

@@ -26,7 +26,9 @@ export interface PackedRows {
   positions: Int32Array;
   /** [prompts·promptRows]: 0, and a large negative number in padding. */
   prefixBias: Float32Array;
-  /** Row that predicts each completion token, in the order of groups, completions and tokens. */
+  /** Last row of every prompt. */
+  last: Int32Array;
+  /** Row that predicts each completion token, in the order of groups, completions and tokens; among the prompts' last rows and then those of the completions. */
   predictors: Int32Array;
   /** The completion tokens in the same order. */
   targets: Int32Array;
@@ -80,13 +82,14 @@ export function packRows(groups: readonly PromptGroup[], promptRows = bucketLeng
       for (let j = 0; j < completion.length; j++) {
         ids[first + j] = completion[j]!;
         for (let axis = 0; axis < 3; axis++) positions[axis * rows + first + j] = prompt.nextPosition + j;
-        predictors.push(j === 0 ? start + length - 1 : first + j - 1);
+        predictors.push(j === 0 ? b : first + j - 1 - prompts * (promptRows - 1));
         targets.push(completion[j]!);
       }
     });
   });
   return {
     layout, ids, positions, prefixBias,
+    last: Int32Array.from(groups, ({ prompt }, b) => promptStart(layout, b) + prompt.ids.length - 1),
     predictors: Int32Array.from(predictors),
     targets: Int32Array.from(targets),
     lengths: groups.map((g) => g.completions.map((c) => c.length)),

@@ -14,6 +14,8 @@ export interface RowLayout {
   completions: number;
   /** Rows of every completion, padding at the end included. */
   completionRows: number;
+  /** Prompt rows that go on after attention: all, or of each prompt the last. All give keys and values. Default all. */
+  live?: "all" | "last";
 }
 
 /** Heads of the decoder. */
@@ -37,6 +39,11 @@ interface Piece<V> {
 interface Span {
   from: number;
   to: number;
+}
+
+/** Rows of every prompt that go on after attention. */
+function livePromptRows({ live, promptRows }: RowLayout): number {
+  return live === "last" ? 1 : promptRows;
 }
 
 /** Forward values that {@link sharedPrefixAttentionVjp} needs. */
@@ -94,8 +101,8 @@ export interface SharedPrefixResult<V> {
 }
 
 /**
- * Exact attention over a layout. `q` [rows, heads·d] is rotated and scaled, `k` [rows, kvHeads·d] rotated; `prefixBias`
- * [prompts, promptRows] hides padding of the prompts from completions. Scores exist for at most about `queryChunk` rows of one head.
+ * Exact attention over a layout. `q` [live rows, heads·d] is rotated and scaled, `k` [rows, kvHeads·d] rotated; `prefixBias`
+ * [prompts, promptRows] hides padding of the prompts from completions and live last rows. Scores exist for at most about `queryChunk` rows of one head.
  */
 export function sharedPrefixAttention<V>(
   ops: Ops<V>, q: V, k: V, v: V, prefixBias: V | undefined, shape: HeadShape, layout: RowLayout, queryChunk: number,
@@ -105,14 +112,19 @@ export function sharedPrefixAttention<V>(
   const group = shape.heads / kvHeads;
   const g = prompts * kvHeads;
   const ownRows = completions * completionRows;
-  const [qp, qc] = partHeads(ops, q, layout, kvHeads);
-  const [kp, kc] = partHeads(ops, k, layout, kvHeads);
-  const [vp, vc] = partHeads(ops, v, layout, kvHeads);
+  const liveRows = livePromptRows(layout);
+  const [qp, qc] = partHeads(ops, q, prompts, liveRows, kvHeads);
+  const [kp, kc] = partHeads(ops, k, prompts, promptRows, kvHeads);
+  const [vp, vc] = partHeads(ops, v, prompts, promptRows, kvHeads);
+  const bias =
+    prefixBias === undefined
+      ? undefined
+      : ops.reshape(ops.broadcastTo(ops.reshape(prefixBias, [prompts, 1, promptRows]), [prompts, kvHeads, promptRows]), [g, 1, promptRows]);
 
   const chunk = pieceRows(promptRows, group, queryChunk);
-  const promptSpans = spans(promptRows, chunk);
+  const promptSpans = spans(liveRows, chunk);
   const completionSpans = spans(completionRows, chunk);
-  const elements = g * group * (promptRows * promptRows + ownRows * (promptRows + completionRows));
+  const elements = g * group * (liveRows * promptRows + ownRows * (promptRows + completionRows));
   const keep = elements <= KEEP_LIMIT;
   const diagonals = new Map<number, V>();
   const diagonal = (rows: number): V => {
@@ -127,22 +139,20 @@ export function sharedPrefixAttention<V>(
     return { piece: { queries, sources, attended: keep ? attended : undefined }, output: attended.output };
   };
 
-  const [queryParts, keyParts, valueParts] = [ops.reshape(qp, [g, promptRows * group, d]), kp, vp].map((x) => byHead(ops, x, promptSpans)) as [V[], V[], V[]];
+  const [queryParts, keyParts, valueParts] = [ops.reshape(qp, [g, liveRows * group, d]), kp, vp].map((x) => byHead(ops, x, promptSpans)) as [V[], V[], V[]];
   const promptPieces = queryParts.map((queries, h) =>
     promptSpans.map(({ from, to }) =>
       run(sliceRows(ops, queries, from * group, to * group), [
-        { keys: sliceRows(ops, keyParts[h]!, 0, to), values: sliceRows(ops, valueParts[h]!, 0, to), diagonal: diagonal(to - from) },
+        layout.live === "last"
+          ? { keys: keyParts[h]!, values: valueParts[h]!, bias }
+          : { keys: sliceRows(ops, keyParts[h]!, 0, to), values: sliceRows(ops, valueParts[h]!, 0, to), diagonal: diagonal(to - from) },
       ]),
     ),
   );
-  const promptOut = fromHeads(ops, joinedHeads(ops, promptPieces.map((pieces) => pieces.map((p) => p.output))), prompts, promptRows, kvHeads);
+  const promptOut = fromHeads(ops, joinedHeads(ops, promptPieces.map((pieces) => pieces.map((p) => p.output))), prompts, liveRows, kvHeads);
   const saved: SharedPrefixSaved<V> = { prompt: promptPieces.map((pieces) => pieces.map((p) => p.piece)), completion: [], promptSpans, completionSpans };
   if (ownRows === 0) return { output: promptOut, keys: kp, values: vp, saved };
 
-  const bias =
-    prefixBias === undefined
-      ? undefined
-      : ops.reshape(ops.broadcastTo(ops.reshape(prefixBias, [prompts, 1, promptRows]), [prompts, kvHeads, promptRows]), [g, 1, promptRows]);
   const qcRows = ops.reshape(qc!, [g, completions, completionRows * group, d]);
   const kcRows = ops.reshape(kc!, [g, completions, completionRows, d]);
   const vcRows = ops.reshape(vc!, [g, completions, completionRows, d]);
@@ -172,7 +182,8 @@ export function sharedPrefixAttentionVjp<V>(
   const group = shape.heads / kvHeads;
   const g = prompts * kvHeads;
   const ownRows = completions * completionRows;
-  const [dp, dc] = partHeads(ops, dOutput, layout, kvHeads);
+  const liveRows = livePromptRows(layout);
+  const [dp, dc] = partHeads(ops, dOutput, prompts, liveRows, kvHeads);
   let last: V | undefined;
   const back = (piece: Piece<V>, dPiece: V) => {
     const attended = piece.attended ?? attend(ops, sequenced(ops, piece.queries, last), piece.sources);
@@ -181,7 +192,7 @@ export function sharedPrefixAttentionVjp<V>(
     return out;
   };
 
-  const dpRows = ops.reshape(dp, [g, promptRows * group, d]);
+  const dpRows = ops.reshape(dp, [g, liveRows * group, d]);
   const promptParts = byHead(ops, dpRows, saved.promptSpans).map((dRows, h) =>
     saved.prompt[h]!.map((piece, i) => {
       const { from, to } = saved.promptSpans[i]!;
@@ -190,7 +201,7 @@ export function sharedPrefixAttentionVjp<V>(
   );
   let dKeys = joined(ops, promptParts.map((parts) => growingSum(ops, parts.map((p) => p.keys[0]!))), 0);
   let dValues = joined(ops, promptParts.map((parts) => growingSum(ops, parts.map((p) => p.values[0]!))), 0);
-  const dqPrompt = fromHeads(ops, joinedHeads(ops, promptParts.map((parts) => parts.map((p) => p.queries))), prompts, promptRows, kvHeads);
+  const dqPrompt = fromHeads(ops, joinedHeads(ops, promptParts.map((parts) => parts.map((p) => p.queries))), prompts, liveRows, kvHeads);
   const promptRowsOf = (x: V): V => fromHeads(ops, x, prompts, promptRows, kvHeads);
   if (ownRows === 0) return { q: dqPrompt, k: promptRowsOf(dKeys), v: promptRowsOf(dValues) };
 
@@ -225,12 +236,12 @@ function completionGroups(layout: RowLayout, chunk: number): { first: number; co
   return spans(layout.completions, size).map(({ from, to }) => ({ first: from, count: to - from }));
 }
 
-function partHeads<V>(ops: Ops<V>, x: V, layout: RowLayout, n: number): [prompts: V, completions: V | undefined] {
+function partHeads<V>(ops: Ops<V>, x: V, prompts: number, promptRows: number, n: number): [prompts: V, completions: V | undefined] {
   const rows = ops.shape(x)[0]!;
-  const prompts = layout.prompts * layout.promptRows;
-  if (rows === prompts) return [toHeads(ops, x, layout.prompts, n), undefined];
-  const [first, second] = ops.split(x, [prompts, rows - prompts], 0) as [V, V];
-  return [toHeads(ops, first, layout.prompts, n), toHeads(ops, second, layout.prompts, n)];
+  const before = prompts * promptRows;
+  if (rows === before) return [toHeads(ops, x, prompts, n), undefined];
+  const [first, second] = ops.split(x, [before, rows - before], 0) as [V, V];
+  return [toHeads(ops, first, prompts, n), toHeads(ops, second, prompts, n)];
 }
 
 /** [g, rows, d] in heads [1, rows, d] where it is cut into spans, for of one head a span is a view; else as it is. */

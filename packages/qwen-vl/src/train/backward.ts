@@ -8,44 +8,50 @@ import { headLogits, headLogitsVjp, logProbVjp, logSoftmaxAt } from "../ops/log-
 import { decoderLayerNames, EMBEDDING, FINAL_NORM, LM_HEAD } from "../parameters.ts";
 import type { ParameterView } from "../parameters.ts";
 import { decoderBlockVjp } from "../text/decoder.ts";
-import { decoderShape, headInputs, headValues, layerRowInputs, layoutKey } from "../text/forward.ts";
+import type { PrefixGradient } from "../text/decoder.ts";
+import { decoderShape, headInputs, headValues, lastRowsLive, layerRowInputs, layoutKey } from "../text/forward.ts";
 import type { Tensor } from "../types.ts";
 import { towerBackward } from "../vision/tower.ts";
 import { runBackward } from "./gradients.ts";
 import type { GradientSink } from "./gradients.ts";
 import type { ForwardState, HeadChunk } from "./forward-state.ts";
 
-/** Gradient of Σ dLogProbs · logp for every parameter of the sink, added to its accumulators. */
+/**
+ * Gradient of Σ dLogProbs · logp for every parameter of the sink, added to its accumulators. With a constant prefix only the prompts' last rows, which
+ * predict first tokens, and the completions' are gone back through.
+ */
 export async function backward(
-  core: Core, arena: Arena, view: ParameterView, state: ForwardState, dLogProbs: Float32Array, temperature: number, sink: GradientSink, pace: Pace,
+  core: Core, arena: Arena, view: ParameterView, state: ForwardState, dLogProbs: Float32Array, temperature: number, sink: GradientSink, prefix: PrefixGradient, pace: Pace,
 ): Promise<void> {
   const { runtime, config } = core;
   const { hidden, rows } = state;
   let dx: Tensor | undefined;
   for (const chunk of state.chunks) dx = await headBackward(core, arena, view, state, chunk, dLogProbs, temperature, sink, dx, pace);
-  const belowLayers = sink.has(EMBEDDING) || sink.touches("model.visual.");
+  const reachesTower = prefix === "flowing" && sink.touches("model.visual.");
+  const belowLayers = sink.has(EMBEDDING) || reachesTower;
   let lowest = config.text.layers;
   for (let i = config.text.layers - 1; i >= 0; i--) if (sink.touches(`${decoderLayerNames(i).prefix}.`)) lowest = i;
   if (belowLayers) lowest = 0;
   for (let i = config.text.layers - 1; i >= lowest; i--) {
     const before = dx!;
+    const own = prefix === "constant" || i === config.text.layers - 1 ? lastRowsLive(rows) : rows;
     const kept = state.kept[i] ?? [];
     const wantsX = i > lowest || belowLayers;
     dx = await runBackward(runtime, arena, pace, {
-      key: `decoder_block_vjp:${layoutKey(core, rows.layout)}:${kept.length}`,
+      key: `decoder_block_vjp:${layoutKey(core, own.layout)}:${prefix}:${kept.length}`,
       names: decoderLayerNames(i), view, sink, wantsX, dropout: state.dropout,
-      inputs: { ...layerRowInputs(rows, hidden[i]!), dy: before, ...Object.fromEntries(kept.map((tensor, k) => [`kept${k}`, tensor])) },
+      inputs: { ...layerRowInputs(own, hidden[i]!), dy: before, ...Object.fromEntries(kept.map((tensor, k) => [`kept${k}`, tensor])) },
       vjp: (ops, v, loraScales, wants) => {
         const known = kept.map((_, k) => v[`kept${k}`]!);
         const forwardOps = known.length === 0 ? ops : replayingOps(ops, known.values());
-        return decoderBlockVjp(ops, v, decoderShape(core, loraScales), rows.layout, wants, forwardOps);
+        return decoderBlockVjp(ops, v, decoderShape(core, loraScales), own.layout, wants, { prefix, forwardOps });
       },
     });
     arena.free(before, hidden[i + 1], ...kept);
   }
   if (!belowLayers || dx === undefined) return;
-  if (sink.has(EMBEDDING)) embeddingBackward(core, arena, state, dx, sink);
-  if (!sink.touches("model.visual.") || state.placed.rows === undefined) return;
+  if (sink.has(EMBEDDING)) embeddingBackward(core, arena, state, prefix, dx, sink);
+  if (!reachesTower || state.placed.rows === undefined) return;
   const body: Body = (ops, v) => {
     const all = ops.gather(v["dx"]!, v["rows"]!);
     const parts = state.placed.tokens.length === 1 ? [all] : ops.split(all, state.placed.tokens, 0);
@@ -96,11 +102,13 @@ async function headBackward(
 }
 
 /** Adds dx to the embedding rows of its tokens; vision rows and padding carry no embedding. */
-function embeddingBackward(core: Core, arena: Arena, state: ForwardState, dx: Tensor, sink: GradientSink): void {
+function embeddingBackward(core: Core, arena: Arena, state: ForwardState, prefix: PrefixGradient, dx: Tensor, sink: GradientSink): void {
   const { runtime, config } = core;
   const vocab = config.text.vocabSize;
-  const ids = state.packed.ids.slice();
-  for (const row of state.placed.hostRows) ids[row] = vocab;
+  const { layout, last } = state.packed;
+  const all = state.packed.ids.slice();
+  for (const row of state.placed.hostRows) all[row] = vocab;
+  const ids = prefix === "flowing" ? all : Int32Array.of(...last.map((row) => all[row]!), ...all.subarray(layout.prompts * layout.promptRows));
   const segments = arena.add(runtime.ints(ids, [ids.length]));
   const body: Body = (ops, v) => {
     const width = ops.shape(v["dx"]!)[1]!;

@@ -20,7 +20,7 @@ export interface ForwardState {
   rows: RowTensors;
   placed: PlacedFeatures;
   ids: Tensor;
-  /** Input of every layer, then the last layer's output; only the latter without training. */
+  /** Input of every layer, then the last layer's output, which has the prompts' last rows and then those of the completions; only the latter without training. */
   hidden: Tensor[];
   chunks: HeadChunk[];
   /** What the layers dropped. */

@@ -9,7 +9,8 @@ import { isTemperature } from "../generate/sampler.ts";
 import { badOption } from "../options.ts";
 import type { ParameterView } from "../parameters.ts";
 import { checkIds, checkPrompt } from "../text/check-prompt.ts";
-import { embedRows, headInputs, headValues, rowTensors, runLayer } from "../text/forward.ts";
+import { embedRows, headInputs, headValues, lastRowsLive, rowTensors, runLayer } from "../text/forward.ts";
+import type { PrefixGradient } from "../text/decoder.ts";
 import { bucketLength, packRows, promptStart, rowParts, unpackTokens } from "../text/packing.ts";
 import type { PackedRows, PromptGroup } from "../text/packing.ts";
 import { rowCount } from "../text/shared-prefix.ts";
@@ -41,7 +42,7 @@ export interface ScoreGroupsOptions {
   entropy: boolean;
   signal?: AbortSignal | undefined;
   /** Back-propagates the callback's loss into the sink. */
-  training?: { sink: GradientSink; dropout: Dropout | undefined; gradient(scores: Scores): LossGradient } | undefined;
+  training?: { sink: GradientSink; dropout: Dropout | undefined; prefix: PrefixGradient; gradient(scores: Scores): LossGradient } | undefined;
 }
 
 /** Whether the products and probabilities of all layers may be kept. */
@@ -143,17 +144,17 @@ export async function scoreGroups(
     const { training } = options;
     const packed = packRows(groups);
     const starts = groups.map((_, i) => promptStart(packed.layout, i));
-    const trainsTower = training?.sink.touches("model.visual.") ?? false;
+    const trainsTower = training !== undefined && training.prefix === "flowing" && training.sink.touches("model.visual.");
     const placed = await placeFeatures(core, arena, view, groups.map((g) => g.prompt), starts, { train: trainsTower, dropout: training?.dropout, pace });
     const ids = arena.add(runtime.ints(packed.ids, [packed.ids.length]));
     const rows = rowTensors(core, arena, packed);
     const hidden = [embedRows(core, arena, view, ids, placed.features, placed.rows)];
-    const keeps = training !== undefined && keepsResults(core, packed.layout);
+    const keeps = training?.prefix === "flowing" && keepsResults(core, packed.layout);
     const kept: Tensor[][] = [];
     const dropout = training?.dropout && { ...training.dropout, parts: rowParts(packed.layout) };
     for (let i = 0; i < config.text.layers; i++) {
       const x = hidden.at(-1)!;
-      const { y, kept: inner } = await withDropout(runtime, view, dropout, (own) => runLayer(core, arena, own, i, rows, x, keeps ? "kept" : "none", pace));
+      const { y, kept: inner } = await withDropout(runtime, view, dropout, (own) => runLayer(core, arena, own, i, i === config.text.layers - 1 ? lastRowsLive(rows) : rows, x, keeps ? "kept" : "none", pace));
       kept.push(inner);
       if (training === undefined) {
         arena.free(x);
@@ -168,7 +169,7 @@ export async function scoreGroups(
     if (!Number.isFinite(loss)) throw new QwenVlError(`the loss is ${loss}`, { code: "NOT_FINITE", hint: "Look at the log-probabilities and advantages that went into it." });
     options.signal?.throwIfAborted();
     const flat = flatten(packed, dLogProbs);
-    await training.sink.collect(() => backward(core, arena, view, state, flat, options.temperature, training.sink, pace));
+    await training.sink.collect(() => backward(core, arena, view, state, flat, options.temperature, training.sink, training.prefix, pace));
     return { scores, loss };
   } finally {
     arena.dispose();

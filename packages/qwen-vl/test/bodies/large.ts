@@ -5,7 +5,10 @@ import { createRandom } from "@dramascope/schema";
 import { describe, expect, it } from "vitest";
 import { embed } from "../../src/ops/embed.ts";
 import { headLogits, headLogitsVjp } from "../../src/ops/log-prob.ts";
-import { decoderBlock, decoderBlockVjp } from "../../src/text/decoder.ts";
+import { rmsNorm } from "../../src/ops/elementwise.ts";
+import { linear } from "../../src/ops/linear.ts";
+import { decoderBlock, decoderBlockVjp, feedForward, linearInputs, rotateRows } from "../../src/text/decoder.ts";
+import { fromHeads, toHeads } from "../../src/text/shared-prefix.ts";
 import { visionBlock, visionBlockVjp } from "../../src/vision/block.ts";
 import type { Reference } from "../support.ts";
 import { onWasm } from "./on-wasm.ts";
@@ -66,6 +69,54 @@ function longPrompt(): Case {
   };
 }
 
+/** Rows of a prompt and of two completions that follow it; the forward computes what is live densely, and the prefix from copies of its parameters. */
+function constantPrefix(): Case {
+  const [promptRows, known, completions, completionRows] = [16, 13, 2, 16];
+  const layout = { prompts: 1, promptRows, completions, completionRows, live: "last" } as const;
+  const shape = { heads: 4, kvHeads: 2, headDim: 4, eps: 1e-6, loraScales: {}, queryChunk: 512 };
+  const own = completions * completionRows;
+  const live = 1 + own;
+  const sizes = { q_proj: [8, 16], k_proj: [8, 8], v_proj: [8, 8], o_proj: [16, 8], gate_proj: [8, 12], up_proj: [8, 12], down_proj: [12, 8] } as const;
+  const x = drawn([promptRows + own, 8]);
+  const parameters = { ...linears(sizes, /^[qkv]_/u), "input_layernorm.weight": drawn([8]), "post_attention_layernorm.weight": drawn([8]) };
+  const isLive = (row: number): boolean => row === known - 1 || row >= promptRows;
+  const mask = Float32Array.from({ length: live * 2 * (promptRows + own) }, (_, at) => {
+    const [row, column] = [Math.floor(at / (promptRows + own) / 2) - 1, at % (promptRows + own)];
+    const key = column - promptRows;
+    const isSeen = key < 0 ? column < known : row >= 0 && Math.floor(key / completionRows) === Math.floor(row / completionRows) && key <= row;
+    return isSeen ? 0 : -1e9;
+  });
+  return {
+    name: "a decoder layer whose prefix is constant",
+    inputs: {
+      x, live: { ...x, shape: [live, 8], values: (x.values as Float32Array).filter((_, i) => isLive(Math.floor(i / 8))) }, ...angles(promptRows + own, 2), ...parameters,
+      ...Object.fromEntries(Object.entries(parameters).map(([name, value]) => [`constant/${name}`, value])),
+      prefixBias: { shape: [1, promptRows], dtype: "float32", values: new Float32Array(promptRows).fill(-1e9, known) }, last: { shape: [1], dtype: "int32", values: Int32Array.of(known - 1) }, dy: drawn([live, 8]),
+    },
+    forward: (ops, v) => {
+      const rows = (all: string, from: number, count: number) => ops.slice(v[all]!, [from, 0], [count, ops.shape(v[all]!)[1]!]);
+      const copies = Object.fromEntries(Object.entries(v).flatMap(([name, value]) => (name.startsWith("constant/") ? [[name.slice("constant/".length), value]] : [])));
+      const prompt = { ...copies, x: rows("x", 0, promptRows), cos: rows("cos", 0, promptRows), sin: rows("sin", 0, promptRows) };
+      const { keys, values } = decoderBlock(ops, prompt, shape, { prompts: 1, promptRows, completions: 0, completionRows: 0 }).attention;
+      const norm = rmsNorm(ops, v["live"]!, v["input_layernorm.weight"]!, shape.eps);
+      const completion = ops.slice(norm, [1, 0], [own, 8]);
+      const project = (name: string, of: typeof norm) => linear(ops, of, linearInputs(v, name, {}));
+      const turned = (name: string, of: typeof norm, heads: number, turn: (angle: string) => typeof norm) => rotateRows(ops, project(name, of), heads, turn("cos"), turn("sin"));
+      const q = ops.mul(turned("q_proj", norm, 4, (angle) => ops.concat([rows(angle, known - 1, 1), rows(angle, promptRows, own)], 0)), ops.scalar(0.5));
+      const k = ops.concat([keys, toHeads(ops, turned("k_proj", completion, 2, (angle) => rows(angle, promptRows, own)), 1, 2)], 1);
+      const scores = ops.batchMatmul(ops.reshape(toHeads(ops, q, 1, 2), [2, live * 2, 4]), k, { transposeB: true });
+      const p = ops.softmax(ops.add(scores, ops.constant(mask, [1, live * 2, promptRows + own])));
+      const attended = ops.batchMatmul(p, ops.concat([values, toHeads(ops, project("v_proj", completion), 1, 2)], 1));
+      return feedForward(ops, v, shape, v["live"]!, fromHeads(ops, ops.reshape(attended, [2, live, 8]), 1, live, 2)).y;
+    },
+    backward: (ops, v) => {
+      const { x: dLive, ...rest } = decoderBlockVjp(ops, v, shape, layout, { x: true, parameters: new Set(["q_proj.bias", "k_proj.bias", "v_proj.bias", "input_layernorm.weight"]) }, { prefix: "constant" });
+      return { live: dLive!, ...rest };
+    },
+    wrt: ["live", "q_proj.bias", "k_proj.bias", "v_proj.bias", "input_layernorm.weight"],
+  };
+}
+
 function largeFrames(): Case {
   const patches = 1500;
   const shape = { frames: 4, patches, heads: 2, headDim: 4, runs: [{ first: 0, count: 1, size: patches }], loraScales: {}, queryChunk: 512 };
@@ -89,6 +140,7 @@ const cases: Case[] = [
   head(true),
   head(false),
   longPrompt(),
+  constantPrefix(),
   largeFrames(),
 ];
 

@@ -4,7 +4,7 @@ import { onWasm } from "./on-wasm.ts";
 import type { HostTensor, RecordedBody } from "./record.ts";
 import { replay, resultDifference } from "./replay.ts";
 
-const FORWARD = ["patch_embed", "vision_block", "merger", "embed", "decoder_block", "last_rows", "logits", "log_probs", "decode"];
+const FORWARD = ["patch_embed", "vision_block", "merger", "embed", "decoder_block", "logits", "log_probs", "decode"];
 const WEIGHTS = ["piece", "read", "fold", "pack", "unpack"];
 
 const byName = (bodies: readonly RecordedBody[]): [string, RecordedBody[]][] => [...new Set(bodies.map(({ name }) => name))].map((name) => [name, bodies.filter((body) => body.name === name)]);

@@ -98,6 +98,39 @@ export function gradientTests(ref: Reference): void {
       own.dispose();
     });
 
+    it("that stop at the prefix are those of all that the prompt's keys and values do not depend on, and reach neither prompt nor tower", async () => {
+      const select = /embed_tokens|layers\.\d\.self_attn\.[qk]_proj\.weight|layers\.1\.mlp\.|language_model\.norm|merger/u;
+      const completions = [[21, 22, 23], [24]];
+      const run = async (options: { stopPrefixGradient?: boolean; keepBytes?: number }) => {
+        const own = await ref.load(options);
+        const set = own.trainable(select);
+        const { logProbs } = await leakFree(ref, () => own.logProbsWithGradient(ref.second, completions, { ...options, gradient: lossOf([-1, 0.6]) }));
+        const gradients = new Map((await set.readGradients()).map((values, i) => [set.names[i]!, values]));
+        own.dispose();
+        return { logProbs, gradients };
+      };
+      const flowing = await run({});
+      const stopped = await run({ stopPrefixGradient: true });
+      const frugal = await run({ stopPrefixGradient: true, keepBytes: 0 });
+      expect(frugal).toEqual(stopped);
+      expect(stopped.logProbs).toEqual(flowing.logProbs);
+      for (const [name, values] of stopped.gradients) {
+        const all = flowing.gradients.get(name)!;
+        if (/layers\.1\.(?:mlp|self_attn\.q_proj)|language_model\.norm/u.test(name)) expect(relativeDifference(values, all), name).toBeLessThan(1e-5);
+        else if (name.includes("merger")) expect(values.every((value) => value === 0), name).toBe(true);
+        else expect(relativeDifference(values, all), name).toBeGreaterThan(1e-3);
+      }
+      const [embedding, allEmbedding] = [stopped, flowing].map(({ gradients }) => gradients.get("model.language_model.embed_tokens.weight")!) as [Float32Array, Float32Array];
+      const row = (values: Float32Array, id: number): Float32Array => values.subarray(id * 64, (id + 1) * 64);
+      const last = ref.second.ids.at(-1)!;
+      for (const id of [21, 22]) {
+        expect(ref.second.ids).not.toContain(id);
+        expect(relativeDifference(row(embedding, id), row(allEmbedding, id)), `token ${id}`).toBeLessThan(1e-5);
+      }
+      for (const id of ref.second.ids) if (id !== last) expect(row(embedding, id).every((value) => value === 0), `token ${id}`).toBe(true);
+      expect(row(embedding, last).some((value) => value !== 0)).toBe(true);
+    });
+
     it("repeat bit by bit", async () => {
       const set = model.trainable(/layers\.0\.|merger|embed_tokens/u);
       const once = async (): Promise<Float32Array[]> => {
