@@ -1,12 +1,12 @@
-import { readFile, readdir, stat } from "node:fs/promises";
-import { basename, join, resolve } from "node:path";
+import { readFile, stat } from "node:fs/promises";
+import { basename, resolve } from "node:path";
 import { readProfile, type Profile } from "@dramascope/assessor";
 import type { Template } from "@dramascope/prompts";
 import { loadQwenVl, type LoadOptions, type QwenVl } from "@dramascope/qwen-vl";
-import { hashJson, sha256File } from "@dramascope/schema";
 import { loadTensorFlow, type LoadedTensorFlow } from "@dramascope/tensorflow";
 import type { CommandContext } from "./context.ts";
 import { CliError } from "./errors.ts";
+import { hashWeights, weightFiles } from "./weight-hashes.ts";
 
 /** A loaded model with its identity. */
 export interface LoadedModel {
@@ -18,13 +18,6 @@ export interface LoadedModel {
 
 /** Models below this many weights are computed on one thread: threads cost them more than they bring. */
 const SMALL_MODEL_BYTES = 50e6;
-
-/** SHA-256 over all weight files of a folder. */
-export async function hashWeights(folder: string): Promise<string> {
-  const names = (await readdir(folder).catch(() => [])).filter((name) => name.endsWith(".safetensors")).sort();
-  if (names.length === 0) throw new CliError(`${folder} holds no .safetensors file`, { code: "MODEL_NOT_FOUND", hint: "Give the folder of a Qwen2.5-VL checkpoint or adapter." });
-  return hashJson(await Promise.all(names.map(async (name) => [name, await sha256File(join(folder, name))])));
-}
 
 /** How the weights of a model are kept; settings that stand where the model is named. */
 export type WeightSettings = Pick<LoadOptions, "dtype" | "products" | "weightCache">;
@@ -50,15 +43,19 @@ export function weightIdentity(sha256: string, { dtype = "float32", products = "
   return dtype === "float32" ? sha256 : `${sha256} in bfloat16, products in ${products}`;
 }
 
-/** Loads TensorFlow and a checkpoint, with progress. */
+/** Loads TensorFlow and a checkpoint, with progress. The hashes of its files are kept in the weight cache, whose folder loading has checked. */
 export async function loadModel(folder: string, { say, progress, signal }: Pick<CommandContext, "say" | "progress" | "signal">, weights: WeightSettings = {}): Promise<LoadedModel> {
-  const sha256 = await hashWeights(folder);
-  const sizes = await Promise.all((await readdir(folder)).filter((name) => name.endsWith(".safetensors")).map((name) => stat(join(folder, name))));
+  const sizes = await Promise.all((await weightFiles(folder)).map((path) => stat(path)));
   const bytes = sizes.reduce((sum, { size }) => sum + size, 0);
   const tensorflow = await loadTensorFlow(bytes < SMALL_MODEL_BYTES ? { threads: 1 } : {});
   say(`TensorFlow ${tensorflow.version} (${tensorflow.binding ?? "wasm"}, ${tensorflow.device}), model ${basename(folder)}`);
   const model = await loadQwenVl(folder, { tf: tensorflow.tf, ...weights, signal, onProgress: ({ loadedBytes, totalBytes }) => progress({ phase: "load the model", done: loadedBytes, total: totalBytes }) });
-  return { model, tensorflow, sha256 };
+  try {
+    return { model, tensorflow, sha256: await hashWeights(folder, weights.weightCache) };
+  } catch (error) {
+    model.dispose();
+    throw error;
+  }
 }
 
 /** How a model or its adapter wants to be used: the adapter's word counts. */

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { mkdtemp, readdir, readFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, stat, utimes, writeFile } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -58,7 +58,19 @@ describe("model pull", () => {
     expect([code, stderr]).toEqual([0, expect.stringMatching(/studio\/base at 0123456789ab: 3 files, 1\.9 MB; 1\.9 MB to fetch into .* free\n/u) as string]);
     expect(JSON.parse(stdout)).toMatchObject({ repo: "studio/base", commit: COMMIT, folder: out });
     expect((await readdir(out)).sort()).toEqual([...NAMES, "pulled.json"].sort());
+    expect((await pull("studio/base")).stderr).toContain("is complete, nothing was fetched");
+  });
+
+  it("verifies a complete folder when asked to, and mends it", async () => {
+    await pull("studio/base");
+    expect((await pull("studio/base", "--verify")).stderr).toContain("is complete, every hash is right, nothing was fetched");
+    const path = join(out, "tokenizer.json");
+    const [{ atime, mtime }, bytes] = [await stat(path), await readFile(path)];
+    await writeFile(path, bytes.with(0, 0x20));
+    await utimes(path, atime, mtime);
     expect((await pull("studio/base")).stderr).toContain("nothing was fetched");
+    expect((await pull("studio/base", "--verify")).stderr).toContain("were fetched");
+    expect((await readFile(path)).equals(bytes)).toBe(true);
   });
 
   it("only plans when asked to", async () => {

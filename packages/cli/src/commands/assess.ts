@@ -7,7 +7,8 @@ import { contactSheet, decodeDrama, eachFrame, type DramaFrames, type PlanOption
 import { Option, type Command } from "commander";
 import { defineCommand, parseCount, type CliIo, type CommandContext, type SetExitCode } from "../context.ts";
 import { dramaAt } from "../episodes.ts";
-import { hashWeights, loadModel, profileOf } from "../model.ts";
+import { loadModel, profileOf } from "../model.ts";
+import { hashWeights } from "../weight-hashes.ts";
 
 /** Options of one assessment command. */
 interface AssessCommand {
@@ -114,7 +115,7 @@ export function addAssess(program: Command, io: CliIo, setExitCode: SetExitCode)
         .option("--prompt <file>", "own prompt; default the model's profile, else the built-in one")
         .option("--budget <tokens>", "visual tokens of all episodes together")
         .addOption(new Option("--dtype <type>", "how matrices are kept and multiplied; bfloat16 halves their memory").choices(["float32", "bfloat16"]).default("float32"))
-        .option("--weight-cache <dir>", "folder for weights ready to use; later starts read nothing and share the memory")
+        .option("--weight-cache <dir>", "folder of your own for weights ready to use and their hashes; later starts read the weights only where they need them, and share the memory")
         .addOption(new Option("--mode <mode>", "how the score is made").choices(["greedy", "logprob", "ensemble", "direct"]).default("ensemble")),
     run: async (context, options, paths) => {
       const { assessments, sections } = await assessPaths(paths, options, context);

@@ -10,6 +10,7 @@ interface PullFlags {
   endpoint: string;
   tokenEnv?: string;
   plan?: boolean;
+  verify?: boolean;
 }
 
 const UNITS = ["B", "kB", "MB", "GB", "TB"] as const;
@@ -48,16 +49,17 @@ export function addModel(program: Command, io: CliIo, setExitCode: SetExitCode):
         .option("--out <dir>", "folder of the checkpoint; default the repository's own name")
         .option("--endpoint <url>", "another hub; https, or http on this machine", HUB)
         .option("--token-env <name>", `environment variable with a token; default HF_TOKEN, for ${HUB} only`)
+        .option("--verify", "read a complete folder again and compare every hash; else only files written to since")
         .option("--plan", "say what would be fetched, fetch nothing"),
     run: async ({ say, progress, signal }, flags, [repo]) => {
-      const { revision, out, endpoint, plan: isPlan } = flags;
-      const options = { revision, endpoint, token: tokenOf(flags, io.env), signal, onProgress: progress, ...(out === undefined ? {} : { out }) };
+      const { revision, out, endpoint, plan: isPlan, verify = false } = flags;
+      const options = { revision, endpoint, verify, token: tokenOf(flags, io.env), signal, onProgress: progress, ...(out === undefined ? {} : { out }) };
       if (isPlan) {
         const plan = await planPull(repo!, options);
         return { json: { ...plan }, text: `${planLine(plan)}\n` };
       }
       const result = await pullModel(repo!, { ...options, onPlan: (plan) => say(planLine(plan)) });
-      say(result.fetchedBytes === 0 ? `${result.folder} is complete, nothing was fetched` : `${result.folder} is complete, ${inUnits(result.fetchedBytes)} were fetched`);
+      say(result.fetchedBytes === 0 ? `${result.folder} is complete${verify ? ", every hash is right" : ""}, nothing was fetched` : `${result.folder} is complete, ${inUnits(result.fetchedBytes)} were fetched`);
       return { json: { ...result } };
     },
   });

@@ -7,7 +7,8 @@ import { createRandom, readLines, writeFileAtomically, writeJsonl, type Assessme
 import { createSampleEncoder, trainGrpo, trainSft, type SampleEncoder } from "@dramascope/trainer";
 import { contactSheet, decodeDrama, eachFrame, findFfmpeg, type DramaFrames } from "@dramascope/video";
 import type { CommandContext } from "../context.ts";
-import { hashWeights, loadModel } from "../model.ts";
+import { loadModel } from "../model.ts";
+import { hashWeights } from "../weight-hashes.ts";
 import { demoReport, type SeedRun } from "./demo-report.ts";
 import { loadFixtures, type DemoFixtures } from "./fixtures.ts";
 import { judgeStage, summarise, wordsRight, type StageResult } from "./judge.ts";
