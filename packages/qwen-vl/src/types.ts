@@ -240,7 +240,7 @@ export interface GenerateOptions {
   seed?: number;
   /** Default the generation configuration's. */
   stopIds?: readonly number[];
-  /** Never sampled, beside vision tokens and ids without a token. */
+  /** Never sampled, beside vision tokens and ids without a token; which ids have none is known from tokenizer.json only. */
   forbiddenIds?: readonly number[];
   /** Lifts the ban on vision tokens and ids without a token. Default false. */
   allowAll?: boolean;
@@ -250,6 +250,10 @@ export interface GenerateOptions {
   useGenerationConfig?: boolean;
   /** Sequences decoded at once. Default 64. */
   maxRows?: number;
+  /**
+   * Called with every token; `text` is what it adds, and what ends inside a character comes with a later token. The parts of an answer add up to its text, unless an abort cuts
+   * it inside a character.
+   */
   onToken?: (event: { prompt: number; sample: number; id: number; text: string }) => void;
   /** Ends the call with what there is: samples that are not finished have the finishReason `abort`. */
   signal?: AbortSignal;
@@ -260,6 +264,7 @@ export interface GenerateOptions {
 export interface Sample {
   /** With the stop id. */
   ids: Int32Array;
+  /** The ids as text, special tokens left out. Reading it throws `NO_TOKENIZER` where the checkpoint has no tokenizer.json. */
   text: string;
   /** Log-probability of each id under the whole vocabulary at the sampling temperature, nats. */
   logProbs: Float32Array;
@@ -343,7 +348,7 @@ export interface QwenTokenizer {
   decode(ids: ArrayLike<number>, options?: { skipSpecial?: boolean }): string;
   /** Id of a token; undefined when there is none. */
   idOf(token: string): number | undefined;
-  /** One more than the largest id. */
+  /** One more than the largest id; 0 where the checkpoint has no tokenizer.json, and every text is refused with `NO_TOKENIZER`. */
   readonly size: number;
   readonly specialIds: ReadonlySet<number>;
 }

@@ -149,6 +149,19 @@ describe("a checkpoint's side files", () => {
   });
 });
 
+it("a checkpoint without a tokenizer works with ids, and makes up no text", async () => {
+  const folder = await changedFolder({});
+  await rm(join(folder, "tokenizer.json"));
+  const own = await load({}, folder);
+  const options = { maxNewTokens: 4, temperature: 0, stopIds: [], forbiddenIds: every.slice(model.tokenizer.size) };
+  const [[sample], [expected]] = [(await own.generate([prompt], options))[0]!, (await model.generate([prompt], options))[0]!];
+  expect(sample!.ids).toEqual(expected!.ids);
+  await refused(() => sample!.text, "NO_TOKENIZER", "tokenizer.json");
+  await refused(() => own.generate([prompt], { ...options, onToken: () => undefined }), "NO_TOKENIZER");
+  await refused(() => own.prepare([{ role: "user", content: "x" }]), "NO_TOKENIZER");
+  own.dispose();
+});
+
 describe("values that are not finite", () => {
   it("end every call with the step they were met in", async () => {
     const own = await load({}, await withNaN("model.language_model.layers.1.mlp.down_proj.weight"));

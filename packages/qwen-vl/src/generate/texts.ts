@@ -2,7 +2,9 @@ import type { Core } from "../core.ts";
 import type { ParameterView } from "../parameters.ts";
 import type { GenerateOptions, Prompt, QwenTokenizer, QwenVl, Sample } from "../types.ts";
 import { generateSamples } from "./loop.ts";
+import type { SampledIds } from "./loop.ts";
 import type { SamplingOptions } from "./sampler.ts";
+import { createTextStream } from "./text-stream.ts";
 
 /** Ids that are never sampled: vision tokens, rows without a token, and the caller's. */
 function forbidden(core: Core, tokenizer: QwenTokenizer, options: GenerateOptions): number[] {
@@ -12,20 +14,14 @@ function forbidden(core: Core, tokenizer: QwenTokenizer, options: GenerateOption
   ids.push(imageTokenId, videoTokenId, visionStartTokenId, visionEndTokenId);
   const pad = tokenizer.idOf("<|vision_pad|>");
   if (pad !== undefined) ids.push(pad);
-  for (let id = tokenizer.size; id < text.vocabSize; id++) ids.push(id);
+  if (tokenizer.size > 0) for (let id = tokenizer.size; id < text.vocabSize; id++) ids.push(id);
   return [...new Set(ids)];
 }
 
-/** Text that each new token adds; nothing while the bytes end inside a character. */
-function createStream(tokenizer: QwenTokenizer): (key: string, ids: readonly number[]) => string {
-  const shown = new Map<string, number>();
-  return (key, ids) => {
-    const text = tokenizer.decode(ids, { skipSpecial: true });
-    if (text.endsWith("\uFFFD")) return "";
-    const from = shown.get(key) ?? 0;
-    shown.set(key, text.length);
-    return text.slice(from);
-  };
+/** A sample with its text; of a checkpoint without a tokenizer there is none, and asking for it says so. */
+function withText(tokenizer: QwenTokenizer, sample: SampledIds): Sample {
+  if (tokenizer.size > 0) return { ...sample, text: tokenizer.decode(sample.ids, { skipSpecial: true }) };
+  return Object.defineProperty(sample as Sample, "text", { get: () => tokenizer.decode(sample.ids) });
 }
 
 /** Answers for prompts, with defaults filled in and decoded. */
@@ -40,14 +36,21 @@ export async function generateTexts(
     repetitionPenalty: options.repetitionPenalty ?? fallback?.repetitionPenalty ?? 1,
     forbiddenIds: forbidden(core, tokenizer, options),
   };
-  const { onToken } = options;
-  const stream = createStream(tokenizer);
+  const { onToken, maxNewTokens } = options;
+  if (onToken !== undefined) tokenizer.decode([]); // without a tokenizer there is nothing to tell
+  const stopIds = new Set(options.stopIds ?? defaults.eosTokenIds);
+  const streams = new Map<string, ReturnType<typeof createTextStream>>();
+  const added = (key: string, id: number, isLast: boolean): string => {
+    const stream = streams.get(key) ?? createTextStream(tokenizer);
+    streams.set(key, stream);
+    return stream(id, isLast);
+  };
   const samples = await generateSamples(core, view, prompts, {
-    maxNewTokens: options.maxNewTokens,
+    maxNewTokens,
     samples: options.n ?? 1,
     sampling,
     seed: options.seed ?? 0,
-    stopIds: new Set(options.stopIds ?? defaults.eosTokenIds),
+    stopIds,
     watchIds: options.watchIds ?? [],
     maxRows: options.maxRows ?? 64,
     signal: options.signal,
@@ -55,8 +58,9 @@ export async function generateTexts(
       onToken === undefined
         ? undefined
         : (prompt, sample, ids) => {
-            onToken({ prompt, sample, id: ids.at(-1)!, text: stream(`${prompt}/${sample}`, ids) });
+            const id = ids.at(-1)!;
+            onToken({ prompt, sample, id, text: added(`${prompt}/${sample}`, id, stopIds.has(id) || ids.length === maxNewTokens) });
           },
   });
-  return samples.map((group) => group.map((sample) => ({ ...sample, text: tokenizer.decode(sample.ids, { skipSpecial: true }) })));
+  return samples.map((group) => group.map((sample) => withText(tokenizer, sample)));
 }
