@@ -1,9 +1,10 @@
-import { readFile } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { QwenVlError } from "./errors.ts";
 
 /** Text of a file; undefined when there is none. */
 export async function readTextIfThere(path: string): Promise<string | undefined> {
   try {
+    if (!(await stat(path)).isFile()) throw new Error("it is not a file"); // a pipe would keep its reader waiting
     return await readFile(path, "utf8");
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;

@@ -1,3 +1,4 @@
+import { constants } from "node:fs";
 import { open } from "node:fs/promises";
 import { writeAtomically } from "@dramascope/schema";
 import { QwenVlError } from "./errors.ts";
@@ -107,7 +108,8 @@ function partOf(path: string, name: string, { dtype, shape, bytes, start }: Entr
  * @throws QwenVlError `SAFETENSORS_INVALID` naming file and tensor; nothing is allocated by the header's word.
  */
 export async function openSafetensors(path: string): Promise<SafetensorsFile> {
-  const file = await open(path, "r").catch((error: unknown) => {
+  // A pipe in the place of a file must not make the opening wait for a writer.
+  const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK).catch((error: unknown) => {
     throw new QwenVlError(`${path} cannot be opened: ${(error as Error).message}`, { code: "SAFETENSORS_MISSING", cause: error, hint: "Check the checkpoint folder." });
   });
   try {

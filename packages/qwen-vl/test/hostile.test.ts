@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { mkdir, mkdtemp, readdir, readFile, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -77,6 +78,19 @@ describe("safetensors", () => {
     const file = await openSafetensors(path);
     await expect(file.read("x")).rejects.toThrow(withCode("SAFETENSORS_INVALID"));
     await file.close();
+  });
+
+  it.runIf(process.platform !== "win32")("that is a pipe, or beside a side file that is one, is refused instead of waited for", async () => {
+    const folder = await temporary();
+    const pipe = (name: string): string => {
+      execFileSync("mkfifo", [join(folder, name)]);
+      return join(folder, name);
+    };
+    await expect(openSafetensors(pipe("x.safetensors"))).rejects.toThrow(withCode("SAFETENSORS_INVALID"));
+    pipe("tokenizer.json");
+    await expect(readTokenizer(folder)).rejects.toThrow(withCode("CHECKPOINT_FILES"));
+    pipe("adapter_config.json");
+    await expect(readAdapter(folder)).rejects.toThrow(withCode("ADAPTER_INVALID"));
   });
 
   it("reads names of the prototype like any other, stops on a signal, and is not written with a name twice", async () => {

@@ -1,7 +1,8 @@
-import { readdir, readFile } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { writeFileAtomically, writeFolderAtomically } from "@dramascope/schema";
 import { QwenVlError } from "../errors.ts";
+import { readJson } from "../optional-files.ts";
 import { openSafetensors, writeSafetensors, type NamedArray } from "../safetensors.ts";
 import type { LoraConfig } from "../types.ts";
 import { canonicalName } from "../weight-names.ts";
@@ -130,12 +131,9 @@ function adapterConfigJson(config: LoraConfig, base: string | null): Fields {
  * @throws QwenVlError `ADAPTER_INVALID` naming the field or tensor; whether the modules fit a model shows when it is attached.
  */
 export async function readAdapter(folder: string): Promise<AdapterFiles> {
-  let json: unknown;
-  try {
-    json = JSON.parse(await readFile(join(folder, CONFIG_FILE), "utf8"));
-  } catch (error) {
+  const json = await readJson(join(folder, CONFIG_FILE)).catch((error: unknown) => {
     throw new QwenVlError(`${folder}: adapter_config.json cannot be read (${(error as Error).message})`, { code: "ADAPTER_INVALID", cause: error, hint: "Give the folder that PEFT or this project wrote." });
-  }
+  });
   const config = parseAdapterConfig(json, folder);
   const file = await openSafetensors(join(folder, TENSOR_FILE));
   try {
