@@ -1,5 +1,5 @@
 /** Reads single files out of a Python wheel, which is a zip archive, streaming. Node built-ins only. */
-import { createWriteStream } from "node:fs";
+import { createReadStream, createWriteStream } from "node:fs";
 import { mkdir, open } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { Transform } from "node:stream";
@@ -40,11 +40,11 @@ async function readDirectory(file, size) {
 }
 
 /** Unpacks one member, streaming, and checks its size. */
-async function extract(file, member, target) {
+async function extract(wheel, file, member, target) {
   const header = Buffer.alloc(30);
   await file.read(header, 0, 30, member.offset);
   const start = member.offset + 30 + header.readUInt16LE(26) + header.readUInt16LE(28);
-  const source = file.createReadStream({ start, end: start + member.packed - 1, autoClose: false, highWaterMark: 1 << 20 });
+  const source = createReadStream(wheel, { start, end: start + member.packed - 1, highWaterMark: 1 << 20 });
   let written = 0;
   const counter = new Transform({
     transform(chunk, _encoding, done) {
@@ -74,7 +74,7 @@ export async function unpackWheel(wheel, { folder, required, optional = [], pref
       log(`unpacking ${basename(name)} (${Math.ceil(member.size / 1e6)} MB) …`);
       const target = join(folder, name.slice(prefix.length));
       await mkdir(dirname(target), { recursive: true });
-      await extract(file, member, target);
+      await extract(wheel, file, member, target);
     }
   } finally {
     await file.close();

@@ -2,7 +2,9 @@ import { createRandom } from "@dramascope/schema";
 import type * as tfjs from "@tensorflow/tfjs";
 import { TensorFlowError } from "./errors.ts";
 import { bindingOf } from "./native/backend.ts";
-import { TF_DTYPES, type Binding, type OpAttribute } from "./native/binding.ts";
+import type { Binding } from "./native/binding.ts";
+import { TF_DTYPES } from "./native/dtypes.ts";
+import type { OpAttribute } from "./native/op-attributes.ts";
 import { RawTensor } from "./raw-tensor.ts";
 
 /** The binding that can hold bfloat16. */

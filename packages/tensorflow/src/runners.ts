@@ -2,8 +2,9 @@ import type * as tfjs from "@tensorflow/tfjs";
 import type { CompiledInputs, Tensors } from "./compile.ts";
 import { TensorFlowError } from "./errors.ts";
 import { bindingOf, type NodeBackend } from "./native/backend.ts";
-import { TF_DTYPES, type Binding, type TensorMetadata } from "./native/binding.ts";
+import type { Binding, TensorMetadata } from "./native/binding.ts";
 import { compileFunction } from "./native/compiled-function.ts";
+import { TF_DTYPES } from "./native/dtypes.ts";
 import { runEagerly } from "./native/eager-function.ts";
 import type { Body, TensorSpec } from "./ops.ts";
 import { RawTensor, type TensorLike } from "./raw-tensor.ts";
@@ -23,17 +24,25 @@ type Specs = Readonly<Record<string, TensorSpec>>;
 export function createRunner(tf: typeof tfjs, name: string, specs: Specs, body: Body, wanted: "function" | "eager"): Runner {
   const backend = tf.backend();
   const binding = bindingOf(backend);
-  if (!binding) return tfjsRunner(tf, body);
+  if (!binding) return tfjsRunner(tf, name, body);
   return wanted === "function" ? functionRunner(backend as unknown as NodeBackend, binding, name, specs, body) : nativeEagerRunner(backend as unknown as NodeBackend, binding, name, specs, body);
 }
 
 /** What runs at once, where nothing can run beside JavaScript. */
-function eagerRunner(run: Runner["run"]): Runner {
+function eagerRunner(name: string, compute: Runner["run"]): Runner {
+  const run = (inputs: CompiledInputs): Record<string, TensorLike> => {
+    try {
+      return compute(inputs);
+    } catch (error) {
+      if (TensorFlowError.isInstance(error)) throw error;
+      throw new TensorFlowError(`${name}: ${(error as Error).message}`, { code: "COMPILE_RUN", cause: error, hint: "The message names the operation and its shapes." });
+    }
+  };
   return { mode: "eager", run, runAsync: (inputs) => Promise.resolve(run(inputs)), dispose: () => undefined };
 }
 
-function tfjsRunner(tf: typeof tfjs, body: Body): Runner {
-  return eagerRunner((inputs) =>
+function tfjsRunner(tf: typeof tfjs, name: string, body: Body): Runner {
+  return eagerRunner(name, (inputs) =>
     tf.tidy(() => {
       const outputs = body(tfjsOps(tf), inputs as Tensors);
       // A body may hand an input through, or one value out twice; the caller owns each apart.
@@ -70,14 +79,9 @@ function crossing(backend: NodeBackend, binding: Binding, specs: Specs): Crossin
 
 function nativeEagerRunner(backend: NodeBackend, binding: Binding, name: string, specs: Specs, body: Body): Runner {
   const { keys, ids, tensors } = crossing(backend, binding, specs);
-  return eagerRunner((inputs) => {
+  return eagerRunner(name, (inputs) => {
     const given = ids(inputs);
-    try {
-      return tensors(runEagerly(binding, body, new Map(keys.map((key, i) => [key, { id: given[i]!, shape: [...specs[key]!.shape], dtype: TF_DTYPES[specs[key]!.dtype] }]))));
-    } catch (error) {
-      if (TensorFlowError.isInstance(error)) throw error;
-      throw new TensorFlowError(`${name}: ${(error as Error).message}`, { code: "COMPILE_RUN", cause: error, hint: "The message names the operation and its shapes." });
-    }
+    return tensors(runEagerly(binding, body, new Map(keys.map((key, i) => [key, { id: given[i]!, shape: [...specs[key]!.shape], dtype: TF_DTYPES[specs[key]!.dtype] }]))));
   });
 }
 

@@ -2,7 +2,8 @@ import { createRequire } from "node:module";
 import { loadTensorFlow, type LoadedTensorFlow } from "@dramascope/tensorflow";
 import { beforeAll, expect, it } from "vitest";
 import { startAsyncCall } from "../src/native/async-call.ts";
-import { TF_DTYPES, type Binding } from "../src/native/binding.ts";
+import type { Binding } from "../src/native/binding.ts";
+import { TF_DTYPES } from "../src/native/dtypes.ts";
 import { GraphRecorder, type GraphValue } from "../src/native/graph.ts";
 import { bindingFor, needsKoffi } from "./support.ts";
 

@@ -1,6 +1,7 @@
 import { loadTensorFlow, uploadBfloat16, type LoadedTensorFlow } from "@dramascope/tensorflow";
 import { beforeAll, describe, expect, it } from "vitest";
-import { TF_DTYPES, type OpAttribute } from "../src/native/binding.ts";
+import { TF_DTYPES } from "../src/native/dtypes.ts";
+import type { OpAttribute } from "../src/native/op-attributes.ts";
 import { bindingFor, nativeTensors, needsKoffi, needsNative } from "./support.ts";
 
 let loaded: LoadedTensorFlow;

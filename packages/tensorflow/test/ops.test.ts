@@ -9,7 +9,7 @@ beforeAll(async () => {
   loaded = await loadTensorFlow();
   native = loaded.tf.getBackend();
   if (loaded.backend === "wasm") {
-    const reasons = loaded.diagnostics.candidates.map(({ where, reason }) => `${where}: ${reason ?? "chosen"}`).join("; ");
+    const reasons = loaded.diagnostics.candidates.map(({ where, outcome, reason }) => `${where}: ${reason ?? outcome}`).join("; ");
     process.stderr.write(`compiled functions are not compared here: no native TensorFlow (${reasons})\n`);
   }
 });

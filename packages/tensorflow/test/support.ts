@@ -5,7 +5,7 @@ import type { Binding } from "../src/native/binding.ts";
 type Skip = (note?: string) => void;
 
 function skipWithReasons({ diagnostics }: LoadedTensorFlow, skip: Skip, what: string): void {
-  const reasons = diagnostics.candidates.map(({ where, reason }) => `${where}: ${reason ?? "chosen"}`).join("; ");
+  const reasons = diagnostics.candidates.map(({ where, outcome, reason }) => `${where}: ${reason ?? outcome}`).join("; ");
   skip(`no TensorFlow ${what} (${reasons})`);
 }
 

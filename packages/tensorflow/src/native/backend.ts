@@ -56,9 +56,13 @@ async function install(tf: typeof tfjs, native: object, made: (backend: object) 
   if (!(await tf.setBackend(BACKEND))) throw new Error("TensorFlow.js did not accept the back end");
 }
 
+async function importKoffi(): Promise<Koffi> {
+  return (await import("koffi")).default as unknown as Koffi;
+}
+
 /** Connects TensorFlow.js to libraries through koffi. */
 export async function loadLibrary(tf: typeof tfjs, files: LibraryFiles, options: NativeOptions): Promise<NativeLoad> {
-  const koffi = (await import("koffi")).default as unknown as Koffi;
+  const koffi = await importKoffi();
   if (options.allowTf32 === false) setEnvironment(koffi, "NVIDIA_TF32_OVERRIDE", "0");
   const { result: binding, lines: logLines } = captureStandardError(koffi, () => createBinding(openLibrary(koffi, files), options));
   await install(tf, binding, (backend) => bindings.set(backend, binding));
@@ -76,7 +80,9 @@ export async function loadAddon(tf: typeof tfjs, path: string, options: NativeOp
   if (options.threads !== undefined) process.env["TF_NUM_INTRAOP_THREADS"] = String(options.threads);
   if (options.allowTf32 === false) process.env["NVIDIA_TF32_OVERRIDE"] = "0";
   process.env["TF_FORCE_GPU_ALLOW_GROWTH"] ??= "true";
-  const binding = createRequire(import.meta.url)(path) as AnyBinding;
+  const koffi = await importKoffi().catch(() => undefined);
+  const load = (): AnyBinding => createRequire(import.meta.url)(path) as AnyBinding;
+  const { result: binding, lines: logLines } = koffi ? captureStandardError(koffi, load) : { result: load(), lines: [] };
   await install(tf, binding, () => undefined);
-  return { binding, logLines: [] };
+  return { binding, logLines };
 }

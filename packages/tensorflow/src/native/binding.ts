@@ -1,20 +1,11 @@
 import { elementCount } from "../element-count.ts";
 import { TensorFlowError } from "../errors.ts";
 import { configBytes, type ContextOptions } from "./configuration.ts";
+import { TF_DTYPES } from "./dtypes.ts";
 import type { CFunctions } from "./library.ts";
+import { ATTR, setAttribute, type OpAttribute } from "./op-attributes.ts";
 
-/** TensorFlow's numbers for element types. */
-export const TF_DTYPES = { float32: 1, float64: 2, int32: 3, uint8: 4, string: 7, complex64: 8, int64: 9, bool: 10, bfloat16: 14, float16: 19, resource: 20 } as const;
-
-const ATTR = { string: 0, int: 1, float: 2, bool: 3, type: 4, shape: 5, resource: 6 } as const;
 const STRING_BYTES = 24;
-
-/** One attribute of an operation, as TensorFlow.js gives it. */
-export interface OpAttribute {
-  name: string;
-  type: number;
-  value: unknown;
-}
 
 /** An operation's result. */
 export interface TensorMetadata {
@@ -34,6 +25,7 @@ export function createBinding(c: CFunctions, options: ContextOptions = {}) {
   const check = (): void => {
     if (c.TF_GetCode(status) !== 0) throw new Error(String(c.TF_Message(status)));
   };
+  const outcome = { status, check };
   const contextOptions = c.TFE_NewContextOptions() as bigint;
   const config = configBytes(options);
   c.TFE_ContextOptionsSetConfig(contextOptions, config, config.length, status);
@@ -169,45 +161,6 @@ export function createBinding(c: CFunctions, options: ContextOptions = {}) {
     }
   };
 
-  const setAttribute = (op: bigint, { name, type, value }: OpAttribute): void => {
-    const list = Array.isArray(value) || ArrayBuffer.isView(value) ? Array.from(value as ArrayLike<number>) : undefined;
-    switch (type) {
-      case ATTR.string: {
-        if (list) {
-          const strings = list.map(String);
-          c.TFE_OpSetAttrStringList(op, name, strings, BigUint64Array.from(strings, (text) => BigInt(Buffer.byteLength(text))), strings.length);
-          return;
-        }
-        const bytes = Buffer.from(String(value), "utf8");
-        c.TFE_OpSetAttrString(op, name, bytes, bytes.length);
-        return;
-      }
-      case ATTR.int:
-        if (list) c.TFE_OpSetAttrIntList(op, name, BigInt64Array.from(list, BigInt), list.length);
-        else c.TFE_OpSetAttrInt(op, name, value);
-        return;
-      case ATTR.float:
-        if (list) c.TFE_OpSetAttrFloatList(op, name, Float32Array.from(list), list.length);
-        else c.TFE_OpSetAttrFloat(op, name, value);
-        return;
-      case ATTR.bool:
-      case TF_DTYPES.bool: // one kernel of TensorFlow.js gives the element type where the attribute type belongs
-        if (list) c.TFE_OpSetAttrBoolList(op, name, Uint8Array.from(list, Number), list.length);
-        else c.TFE_OpSetAttrBool(op, name, value ? 1 : 0);
-        return;
-      case ATTR.type:
-        if (list) c.TFE_OpSetAttrTypeList(op, name, Int32Array.from(list), list.length);
-        else c.TFE_OpSetAttrType(op, name, value);
-        return;
-      case ATTR.shape:
-        c.TFE_OpSetAttrShape(op, name, BigInt64Array.from(list ?? [], BigInt), list?.length ?? 0, status);
-        check();
-        return;
-      default:
-        throw new TensorFlowError(`attribute ${name} has the unknown type ${type}`, { code: "OP_ATTRIBUTE", hint: "Use string, int, float, bool, type or shape." });
-    }
-  };
-
   /** Runs `build` and the operation on a pooled op; an op that failed is deleted, not pooled. */
   const run = (name: string, inputs: readonly bigint[], attributes: readonly OpAttribute[], outputs: number, device: string | null = null): TensorMetadata[] => {
     let op = opPool.pop();
@@ -216,7 +169,7 @@ export function createBinding(c: CFunctions, options: ContextOptions = {}) {
     try {
       check();
       if (device !== null) c.TFE_OpSetDevice(op, device, status);
-      for (const attribute of attributes) setAttribute(op, attribute);
+      for (const attribute of attributes) setAttribute(c, op, attribute, outcome);
       for (const input of inputs) c.TFE_OpAddInput(op, input, status);
       check();
       const results = new BigUint64Array(Math.max(1, outputs));

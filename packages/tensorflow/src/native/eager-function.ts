@@ -1,7 +1,7 @@
 import { TensorFlowError } from "../errors.ts";
 import type { Body, OpsDtype } from "../ops.ts";
 import type { Binding, TensorMetadata } from "./binding.ts";
-import { TF_DTYPES } from "./binding.ts";
+import { TF_DTYPES } from "./dtypes.ts";
 import { opsDtype } from "./graph.ts";
 import { runBody, type Attribute, type Emit, type RawValue } from "./raw-ops.ts";
 

@@ -1,6 +1,7 @@
 import { TensorFlowError } from "../errors.ts";
 import type { Body, OpsDtype, TensorSpec } from "../ops.ts";
-import { TF_DTYPES, type Binding } from "./binding.ts";
+import type { Binding } from "./binding.ts";
+import { TF_DTYPES } from "./dtypes.ts";
 import { runBody, type Attribute, type Emit, type RawValue } from "./raw-ops.ts";
 
 /** A value of a graph under construction: output 0 … of an operation. */

@@ -1,6 +1,7 @@
 import { closeSync, constants, fstatSync, openSync } from "node:fs";
 import { TensorFlowError } from "../errors.ts";
-import { TF_DTYPES, type Binding, type TensorMetadata } from "./binding.ts";
+import type { Binding, TensorMetadata } from "./binding.ts";
+import { TF_DTYPES } from "./dtypes.ts";
 
 /** Tensors start at multiples of this many bytes: TensorFlow copies any other memory in silence. */
 export const MAP_ALIGNMENT = 64;
