@@ -43,9 +43,9 @@ export interface AssessOptions {
   format?: AnswerFormat;
   /** Default `ensemble`. */
   mode?: ScoreMode;
-  /** Answers of mode `ensemble`. Default 8. */
+  /** Answers of mode `ensemble`, 1 … 65,536. Default 8. */
   samples?: number;
-  /** Seed of mode `ensemble`. Default 0. */
+  /** Seed of mode `ensemble`, 0 … 2⁵³ − 1. Default 0. */
   seed?: number;
   /** Longest answer in tokens. Default 2048, bounded by what the model has room for. */
   maxNewTokens?: number;

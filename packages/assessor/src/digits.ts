@@ -30,8 +30,8 @@ export function digitTokens(model: QwenVl): number[] {
 }
 
 /**
- * Place among a sample's ids of the token that is a part of its text; undefined when that part is no digit 1 … 5 with a token of its own.
- * A digit is one byte, whatever characters are cut by the tokens around it, so counting it leads to its token.
+ * Place among a sample's ids of the token that became the given part of its text; undefined when that part is no digit 1 … 5 with a token of
+ * its own. A digit is one byte, whatever characters the tokens around it cut, so that counting its occurrences leads to its token.
  */
 export function digitPlace({ tokenizer }: QwenVl, { ids, text }: Sample, [start, end]: readonly [start: number, end: number], digits: readonly number[]): number | undefined {
   const digit = text.slice(start, end);
