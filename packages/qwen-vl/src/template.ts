@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { createContext, Script } from "node:vm";
 import { Template } from "@huggingface/jinja";
 import { QwenVlError } from "./errors.ts";
 import { readJsonIfThere, readTextIfThere } from "./optional-files.ts";
@@ -42,7 +43,28 @@ export interface RenderOptions {
 /** Renders messages as the checkpoint's chat template does. */
 export type ChatTemplate = (messages: readonly ChatMessage[], options: RenderOptions) => string;
 
-/** Makes a renderer of a Jinja template; without one, of the built-in layout. */
+/** Milliseconds that a template may take for messages; real ones take one or two. */
+const LIMIT_MS = 2000;
+/** Characters that a template may write beside four times those of the messages. */
+const LIMIT_CHARACTERS = 2 ** 20;
+
+/** Runs actions one after the other and ends those that last too long: what a script of node:vm calls is stopped with the script. */
+function createTimeLimit(): (action: () => void) => void {
+  const script = new Script("run()");
+  let context: { run: () => void } | undefined;
+  return (run) => {
+    context ??= createContext({ run }) as { run: () => void };
+    context.run = run;
+    script.runInContext(context, { timeout: LIMIT_MS });
+  };
+}
+
+/**
+ * Makes a renderer of a Jinja template; without one, of the built-in layout. Templates come with checkpoints and are not trusted.
+ *
+ * @throws QwenVlError `TEMPLATE_INVALID` for what is no template. The renderer throws `TEMPLATE_RENDER` where the template refuses the messages, needs more than two seconds for
+ *   them, or writes more than four times their characters and a million.
+ */
 export function createChatTemplate(source: string = DEFAULT_TEMPLATE): ChatTemplate {
   let template: Template;
   try {
@@ -50,10 +72,15 @@ export function createChatTemplate(source: string = DEFAULT_TEMPLATE): ChatTempl
   } catch (error) {
     throw new QwenVlError(`the chat template cannot be read: ${(error as Error).message}`, { code: "TEMPLATE_INVALID", cause: error, hint: "Use the template that came with the checkpoint." });
   }
+  const within = createTimeLimit();
   return (messages, { addGenerationPrompt, addVisionId }) => {
     const plain = messages.map(({ role, content }) => ({ role, content: typeof content === "string" ? content : content.map((part) => (part.type === "text" ? part : { type: part.type })) }));
+    const given = plain.reduce((sum, { content }) => sum + (typeof content === "string" ? content.length : content.reduce((all, part) => all + ("text" in part ? part.text.length : 0), 0)), 0);
     try {
-      return template.render({ messages: plain, add_generation_prompt: addGenerationPrompt, add_vision_id: addVisionId });
+      let text = "";
+      within(() => { text = template.render({ messages: plain, add_generation_prompt: addGenerationPrompt, add_vision_id: addVisionId }); });
+      if (text.length > LIMIT_CHARACTERS + 4 * given) throw new Error(`it wrote ${text.length} characters for messages of ${given}`);
+      return text;
     } catch (error) {
       throw new QwenVlError(`the chat template refuses the messages: ${(error as Error).message}`, { code: "TEMPLATE_RENDER", cause: error, hint: "Give messages in the order that the checkpoint's template expects." });
     }

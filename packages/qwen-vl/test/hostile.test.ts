@@ -165,6 +165,14 @@ describe("a chat template", () => {
     expect(() => createChatTemplate("{{ raise_exception('no system message') }}")([], options)).toThrow("no system message");
   });
 
+  it.each([
+    ["never ends", "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}", "timed out"],
+    ["floods", "{% set ns = namespace(s='xxxxxxxx') %}{% for i in range(20) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}{{ ns.s }}", "8388608 characters for messages of 1"],
+  ])("that %s is stopped", (_name, source, reason) => {
+    const render = createChatTemplate(source);
+    expect(() => render([{ role: "user", content: [{ type: "text", text: "x" }] }], options)).toThrow(expect.objectContaining({ code: "TEMPLATE_RENDER", message: expect.stringContaining(reason) as string }) as Error);
+  });
+
   it("may be one of a list", async () => {
     const folder = await temporary();
     const list = [{ name: "tools", template: "T" }, { name: "default", template: "D{{ messages[0].content }}" }];
