@@ -5,6 +5,7 @@ import { QwenVlError } from "./errors.ts";
 import { readJson } from "./optional-files.ts";
 import { checkInteger, checkWord, MATRIX_WORDS } from "./options.ts";
 import { isCheckpointFile, SETTINGS } from "./pull-files.ts";
+import { refuseOtherFolder } from "./replaceable-folder.ts";
 import { writeSafetensors } from "./safetensors.ts";
 import type { LazyArray } from "./safetensors.ts";
 import { hubName } from "./weight-names.ts";
@@ -24,18 +25,14 @@ const CONFIG = "config.json";
 /** What goes with the weights for people: terms of use and origin. */
 const PAPERS = /^(?:licen[cs]e|notice|readme|provenance)(?:\.(?:md|txt))?$/iu;
 
-/** Refuses the checkpoint's own folder, and one with anything that is no part of a checkpoint, for replacing it would delete that. */
-async function refuseOtherFolder(source: string, target: string): Promise<void> {
+/** A checkpoint's own files, and the cards that describe the weights that go. */
+const isReplaceable = (name: string): boolean => isCheckpointFile(name) || PAPERS.test(name) || name === "dramascope.json";
+
+async function refuseSource(source: string, target: string): Promise<void> {
   const [from, to] = await Promise.all([source, target].map((folder) => stat(folder).catch(() => undefined)));
   if (from && to && from.dev === to.dev && from.ino === to.ino) {
     throw new QwenVlError(`${target} is the folder that the model was loaded from`, { code: "CHECKPOINT_FOLDER", hint: "Give a new folder; the original stays as it is." });
   }
-  const entries = await readdir(target, { withFileTypes: true }).catch((error: unknown) => {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
-    throw new QwenVlError(`${target} cannot take a checkpoint: ${(error as Error).message}`, { code: "CHECKPOINT_FOLDER", cause: error, hint: "Give a new folder." });
-  });
-  const foreign = entries.filter((entry) => !entry.isFile() || !(isCheckpointFile(entry.name) || PAPERS.test(entry.name)));
-  if (foreign.length > 0) throw new QwenVlError(`${target} holds more than a checkpoint: ${foreign.slice(0, 3).map(({ name }) => name).join(", ")}${foreign.length > 3 ? ", …" : ""}`, { code: "CHECKPOINT_FOLDER", hint: "Give a new folder; only a checkpoint is replaced." });
 }
 
 /** A configuration whose element type, wherever it stands, is that of the new files. */
@@ -54,7 +51,8 @@ export async function saveWeights(source: string, target: string, weights: Weigh
   checkWord("dtype", options.dtype, MATRIX_WORDS);
   checkWord("names", options.names, ["old", "new"]);
   checkInteger("shardBytes", options.shardBytes, 1);
-  await refuseOtherFolder(source, target);
+  await refuseSource(source, target);
+  await refuseOtherFolder(target, { what: "a checkpoint", code: "CHECKPOINT_FOLDER", isOwn: isReplaceable });
   const config = withDtype(await readJson(join(source, CONFIG)), options.dtype);
   await writeFolderAtomically(target, async (temporary) => {
     for (const { name } of (await readdir(source, { withFileTypes: true })).filter((entry) => entry.isFile())) {

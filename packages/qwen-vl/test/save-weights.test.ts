@@ -33,7 +33,9 @@ describe("a saved checkpoint", () => {
       "LICENSE", "NOTICE.txt", "README.md", "chat_template.jinja", "config.json", "generation_config.json", "model.safetensors", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json",
     ]);
     await expect(pullModel("studio/tiny-vl", { out: target, endpoint: "http://127.0.0.1:9" })).rejects.toThrow(withCode("PULL_FOLDER"));
+    await writeFile(join(target, "dramascope.json"), "{}");
     await model.saveMerged(target);
+    expect(await readdir(target)).not.toContain("dramascope.json");
   });
 
   it.each([

@@ -1,8 +1,8 @@
-import { readdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { writeFileAtomically, writeFolderAtomically } from "@dramascope/schema";
 import { QwenVlError } from "../errors.ts";
 import { readJson } from "../optional-files.ts";
+import { refuseOtherFolder } from "../replaceable-folder.ts";
 import { openSafetensors, writeSafetensors, type NamedArray } from "../safetensors.ts";
 import type { LoraConfig } from "../types.ts";
 import { canonicalName } from "../weight-names.ts";
@@ -165,21 +165,6 @@ export async function readAdapter(folder: string): Promise<AdapterFiles> {
 /** Files that may stand in a folder which is replaced: an adapter's own, and the cards that describe the weights that go. */
 const REPLACEABLE: ReadonlySet<string> = new Set([CONFIG_FILE, TENSOR_FILE, "README.md", "dramascope.json"]);
 
-/** Refuses a folder that holds anything but an adapter, for replacing it would delete that. */
-async function refuseOtherFolder(target: string): Promise<void> {
-  let entries: string[];
-  try {
-    entries = await readdir(target);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return;
-    throw new QwenVlError(`${target} cannot take an adapter: ${(error as Error).message}`, { code: "ADAPTER_FOLDER", cause: error, hint: "Give a new folder." });
-  }
-  const foreign = entries.filter((entry) => !REPLACEABLE.has(entry));
-  if (foreign.length > 0) {
-    throw new QwenVlError(`${target} holds other files than an adapter's: ${foreign.slice(0, 3).join(", ")}${foreign.length > 3 ? ", …" : ""}`, { code: "ADAPTER_FOLDER", hint: "Give a new folder; only an adapter is replaced." });
-  }
-}
-
 /**
  * Writes a PEFT adapter folder, whole or absent. An adapter that stands there is replaced.
  *
@@ -188,7 +173,7 @@ async function refuseOtherFolder(target: string): Promise<void> {
  */
 export async function writeAdapter(folder: string, { config, modules }: AdapterFiles, base: string | null = null): Promise<void> {
   const target = resolve(folder);
-  await refuseOtherFolder(target);
+  await refuseOtherFolder(target, { what: "an adapter", code: "ADAPTER_FOLDER", isOwn: (name) => REPLACEABLE.has(name) });
   await writeFolderAtomically(target, async (temporary) => {
     const tensors = modules.flatMap(({ module, a, b }): NamedArray[] => [
       { name: `base_model.model.${module}.lora_A.weight`, ...a },
