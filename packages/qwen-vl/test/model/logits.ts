@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { QwenVlError, type Prompt, type QwenVl } from "@dramascope/qwen-vl";
+import { QwenVlError, type ChatMessage, type ChatPart, type Prompt, type QwenVl, type VisionItem } from "@dramascope/qwen-vl";
 import { golden } from "../goldens.ts";
 import { difference, leakFree, type Reference } from "../support.ts";
 
@@ -29,6 +29,26 @@ export function logitsTests(ref: Reference): void {
       const positionIds = Int32Array.from(ref.text["position_ids_hf5"]!.values);
       expect(difference(await logitsOf(model, ref.prompt, { completion: ref.completions[0]!, rows, positionIds }), tail.values)).toBeLessThan(1e-4);
       expect(difference(await logitsOf(model, ref.hf5, { completion: ref.completions[0]!, rows }), tail.values)).toBeLessThan(1e-4);
+    });
+
+    it("equal the reference for messages that are prepared here, under both position rules", async () => {
+      const [first, second] = ref.items as [VisionItem, VisionItem];
+      const said = (text: string): ChatPart => ({ type: "text", text });
+      const messages: ChatMessage[] = [{
+        role: "user",
+        content: [
+          said("Episode 1:\n"), { type: "video", item: first }, said("\nEpisode 2:\n"), { type: "video", item: second },
+          said("\nPlease rate the hot value of this short drama. 请给这部短剧的热度打分,1到5。"),
+        ],
+      }];
+      const completion = ref.completions[0]!;
+      const prompt = model.prepare(messages, { timeBase: "true-fps" });
+      expect(difference(await logitsOf(model, prompt, { completion, rows: "all" }), ref.text["logits_qwen"]!.values)).toBeLessThan(1e-4);
+      const other = await ref.load({ mrope: "hf5" });
+      const tail = ref.text["logits_hf5_tail"]!;
+      const rows = Array.from({ length: tail.shape[0]! }, (_, i) => prompt.ids.length - 1 + i);
+      expect(difference(await logitsOf(other, other.prepare(messages, { timeBase: "true-fps" }), { completion, rows }), tail.values)).toBeLessThan(1e-4);
+      other.dispose();
     });
 
     it("equal the reference for an image, with features given or not", async () => {
