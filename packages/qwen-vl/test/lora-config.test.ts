@@ -44,6 +44,10 @@ describe("a configuration of an adapter", () => {
     expect(tf.memory().numTensors).toBe(before);
   });
 
+  it("draws from seeds only that are one", async () => {
+    for (const seed of [-1, 0.5, Number.NaN]) await expect(model.attachLora(sizes, { seed })).rejects.toThrow(expect.objectContaining({ code: "BAD_OPTION" }) as Error);
+  });
+
   it.each([
     String.raw`model\.language_model\..*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)`,
     String.raw`.*\.(q_proj|v_proj)$`,

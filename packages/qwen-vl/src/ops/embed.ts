@@ -1,6 +1,6 @@
 import type { Ops } from "@dramascope/tensorflow";
 
-/** Rows [n, hidden] of a table that stands in blocks of rows; `ids` int32 [n]. */
+/** Rows [n, hidden] of a table that stands in blocks of rows; `ids` int32 [n], each a row of the table: others are not noticed here, and `checkIds` refuses them before. */
 export function embed<V>(ops: Ops<V>, blocks: readonly V[], ids: V): V {
   if (blocks.length === 1) return ops.gather(blocks[0]!, ids);
   // Ids are exact in float32, which every back end can clamp.

@@ -1,6 +1,7 @@
 import { createRandom, sha256 } from "@dramascope/schema";
 import { Arena } from "../arena.ts";
 import { QwenVlError } from "../errors.ts";
+import { checkInteger } from "../options.ts";
 import type { Runtime } from "../runtime.ts";
 import type { LoraConfig, Tensor } from "../types.ts";
 import type { Weights } from "../weights.ts";
@@ -49,6 +50,7 @@ function uploadPairs(runtime: Runtime, modules: Iterable<AdapterModule>, scale: 
  * @throws QwenVlError `BAD_OPTION` for sizes out of range, `ADAPTER_TARGETS` for names that no linear of the model has, `ADAPTER_PATTERN` for expressions that are not served.
  */
 export function freshLora(runtime: Runtime, weights: Weights, name: string, config: LoraConfig, seed: number, trainable: boolean): LoraState {
+  checkInteger("seed", seed, 0);
   const targets = targetModules(config, weights);
   const { rank, scale } = sizesOf(config, targets);
   const drawn = function* (): Generator<AdapterModule> {
