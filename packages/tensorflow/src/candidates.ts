@@ -2,7 +2,7 @@ import { execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { homedir } from "node:os";
-import { dirname, join } from "node:path";
+import { dirname, isAbsolute, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { findCachedLibraries, type CachePlaces } from "./caches.ts";
 import { findLibraryFiles, readMaps, type LibraryFiles } from "./native/library.ts";
@@ -98,6 +98,7 @@ function namedCandidate(path: string): Candidate {
 /** The machine as it is. */
 export function thisMachine(): SearchContext {
   const { env, platform, arch } = process;
+  const caches = env["XDG_CACHE_HOME"] ?? "";
   return {
     env,
     platform,
@@ -106,7 +107,7 @@ export function thisMachine(): SearchContext {
     hasGpu: existsSync("/proc/driver/nvidia/version"),
     packageFolder: dirname(dirname(fileURLToPath(import.meta.url))),
     workingFolder: process.cwd(),
-    userCacheFolder: env["XDG_CACHE_HOME"] || join(homedir(), ".cache"),
+    userCacheFolder: isAbsolute(caches) ? caches : join(homedir(), ".cache"),
     user: { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 },
   };
 }

@@ -3,7 +3,9 @@ import { readFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
-import type { Diagnostics } from "@dramascope/tensorflow";
+import { loadTensorFlow, type Diagnostics, type LoadTensorFlowOptions } from "@dramascope/tensorflow";
+import { thisMachine } from "../src/candidates.ts";
+import { searchTensorFlow } from "../src/search.ts";
 import { exitOfModule, runModule } from "./processes.ts";
 
 const temporary: string[] = [];
@@ -66,17 +68,18 @@ describe("loadTensorFlow", () => {
     if (found.binding !== "addon") expect(found.candidates.slice(0, 2)).toMatchObject([1, 2].map(() => ({ binding: "addon", outcome: "missing", reason: expect.any(String) as string })));
   });
 
-  it.each([
-    [{ DRAMASCOPE_TENSORFLOW: "cuda" }, "TENSORFLOW_PREFERENCE"],
-    [{ OPTIONS: '{"threads":0}' }, "TENSORFLOW_OPTION"],
-    [{ OPTIONS: '{"gpuIndex":-1}' }, "TENSORFLOW_OPTION"],
-    [{ OPTIONS: '{"device":"GPU"}' }, "TENSORFLOW_OPTION"],
-    [{ OPTIONS: '{"device":"cpu","gpuIndex":0}' }, "TENSORFLOW_OPTION"],
-    [{ OPTIONS: '{"prefer":"python"}' }, 'prefer is "python"'],
-  ])("refuses %j", (env, text) => {
-    const { stderr, status } = runModule(report, env);
-    expect(stderr).toContain(text);
-    expect(status).toBe(1);
+  it.each<[LoadTensorFlowOptions, string, string]>([
+    [{ threads: 0 }, "TENSORFLOW_OPTION", "threads is 0"],
+    [{ gpuIndex: -1 }, "TENSORFLOW_OPTION", "gpuIndex is -1"],
+    [{ device: "GPU" as "gpu" }, "TENSORFLOW_OPTION", 'device is "GPU"'],
+    [{ device: "cpu", gpuIndex: 0 }, "TENSORFLOW_OPTION", "gpuIndex is 0 and device is cpu"],
+    [{ prefer: "python" as "koffi" }, "TENSORFLOW_PREFERENCE", 'prefer is "python"'],
+  ])("refuses %j", async (options, code, message) => {
+    await expect(loadTensorFlow(options)).rejects.toMatchObject({ code, message });
+  });
+
+  it("refuses a variable that names no binding", async () => {
+    await expect(searchTensorFlow({}, { ...thisMachine(), env: { DRAMASCOPE_TENSORFLOW: "cuda" } })).rejects.toMatchObject({ code: "TENSORFLOW_PREFERENCE", message: 'DRAMASCOPE_TENSORFLOW is "cuda"' });
   });
 
   it("treats an unusable library that the user named as an error that says what is wrong, never as a reason to fall back", () => {
@@ -114,15 +117,9 @@ describe("loadTensorFlow", () => {
     expect(load({ TF_ENABLE_ONEDNN_OPTS: "0" }).oneDnn).toBe(found.backend === "wasm" ? "none" : "off");
   });
 
-  it("tells how many threads TensorFlow takes from its own variable", () => {
-    const found = load({ TF_NUM_INTRAOP_THREADS: "3" });
-    expect(found.threads).toBe(found.backend === "wasm" ? 1 : 3);
-    if (found.binding === "koffi") expect(load({ TF_NUM_INTRAOP_THREADS: "3", OPTIONS: '{"threads":2}' }).threads).toBe(2);
-  });
-
-  it("needs no folder for temporary files", () => {
-    const { candidates, y } = load({ TMPDIR: "/nonexistent" });
-    expect(y).toEqual([3, 7]);
+  it("tells how many threads TensorFlow takes from its own variable, and needs no folder for temporary files", () => {
+    const { backend, threads, candidates, y } = load({ TF_NUM_INTRAOP_THREADS: "3", TMPDIR: "/nonexistent" });
+    expect([y, threads]).toEqual([[3, 7], backend === "wasm" ? 1 : 3]);
     for (const { reason } of candidates) expect(reason ?? "").not.toMatch(/ENOENT|nonexistent/u);
   });
 
