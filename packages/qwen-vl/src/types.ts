@@ -178,7 +178,7 @@ export type AdapterChoice = "active" | "none" | (string & {});
 
 /** Options of scoring. */
 export interface ScoreOptions {
-  /** Divides the logits. Default 1. */
+  /** Divides the logits; a finite number from 1e-30. Default 1. */
   temperature?: number;
   adapter?: AdapterChoice;
   /** Also entropies. Default false. */
@@ -228,15 +228,15 @@ export interface GenerateOptions {
   maxNewTokens: number;
   /** Samples for each prompt. Default 1. */
   n?: number;
-  /** 0 takes the most likely token. Default 1. */
+  /** 0 takes the most likely token, else a finite number from 1e-30. Default 1. */
   temperature?: number;
-  /** Default 1. */
+  /** From 0 to 1, which is off. Default 1. */
   topP?: number;
-  /** 0 is off. Default 0. */
+  /** An integer; 0 is off. Default 0. */
   topK?: number;
-  /** Default 1. */
+  /** Above 0; 1 is off. Default 1. */
   repetitionPenalty?: number;
-  /** Default 0. */
+  /** An integer from 0 to 2⁵³ − 1. Default 0. */
   seed?: number;
   /** Default the generation configuration's. */
   stopIds?: readonly number[];

@@ -2,12 +2,12 @@ import { copyFile, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/pro
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { loadTensorFlow } from "@dramascope/tensorflow";
-import { loadQwenVl, openSafetensors, planMemory, writeSafetensors, type GenerateOptions, type LoadOptions, type NamedArray, type Prompt, type QwenVl, type VisionItem } from "@dramascope/qwen-vl";
+import { loadQwenVl, openSafetensors, planMemory, writeSafetensors, type NamedArray, type Prompt, type QwenVl, type VisionItem } from "@dramascope/qwen-vl";
 import { afterAll, describe, expect, it } from "vitest";
 import { golden, goldenJson } from "./goldens.ts";
 
 const { tf } = await loadTensorFlow({ threads: 1 });
-const load = (options: object = {}, folder = golden("model-new")): Promise<QwenVl> => loadQwenVl(folder, { tf, ...options } as LoadOptions);
+const load = (options: object = {}, folder = golden("model-new")): Promise<QwenVl> => loadQwenVl(folder, { tf, ...options });
 const model = await load();
 const { vocabSize } = model.config.text;
 const prompt = model.prepare([{ role: "user", content: "How good is it?" }]);
@@ -75,7 +75,7 @@ describe("an option that no rule knows is refused by name", () => {
   it.each<[string, unknown]>([
     ["temperature", -1], ["temperature", Number.NaN], ["temperature", Infinity], ["temperature", 1e-40], ["topP", 1.5], ["topP", Number.NaN], ["topK", 2.5], ["topK", -1], ["repetitionPenalty", 0], ["seed", -1], ["n", 0], ["maxRows", 0],
   ])("generating with %s = %s", async (name, value) => {
-    await refused(() => model.generate([prompt], { maxNewTokens: 1, [name]: value } as GenerateOptions), "BAD_OPTION", name);
+    await refused(() => model.generate([prompt], { maxNewTokens: 1, [name]: value }), "BAD_OPTION", name);
   });
 
   it("scoring with a temperature that logits cannot be divided by, preparing with an unknown time base", async () => {

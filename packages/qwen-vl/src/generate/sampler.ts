@@ -30,11 +30,11 @@ function outsideTopP(scores: Float64Array, topP: number): number[] {
 }
 
 /** Smallest temperature above 0: logits divided by it stay finite in float32. */
-const LEAST_TEMPERATURE = 1e-30;
+export const LEAST_TEMPERATURE = 1e-30;
 
 /** What is wrong with sampling options; undefined when nothing is. */
 export function samplingFault({ temperature = 1, topP = 1, topK = 0, repetitionPenalty = 1 }: SamplingOptions): string | undefined {
-  if (!isTemperature(temperature) && temperature !== 0) return `temperature is ${temperature}, expected 0 or a number from ${LEAST_TEMPERATURE}`;
+  if (!isTemperature(temperature) && temperature !== 0) return `temperature is ${temperature}, expected 0 or a finite number from ${LEAST_TEMPERATURE}`;
   if (!(topP >= 0 && topP <= 1)) return `topP is ${topP}, expected 0 to 1`;
   if (!(Number.isSafeInteger(topK) && topK >= 0)) return `topK is ${topK}, expected 0 or a positive integer`;
   if (!(Number.isFinite(repetitionPenalty) && repetitionPenalty > 0)) return `repetitionPenalty is ${repetitionPenalty}, expected a number above 0`;

@@ -65,8 +65,8 @@ function checkAlpha(value: number, name: string): void {
 
 /** Rank and scale of modules: alpha / r, or alpha / √r. */
 export interface LoraSizes {
-  rank(module: string): number;
-  scale(module: string): number;
+  rank: (module: string) => number;
+  scale: (module: string) => number;
 }
 
 /** Reads and checks a configuration; with `modules`, also that every key of its patterns names one of them. */

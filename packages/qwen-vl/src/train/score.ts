@@ -5,7 +5,7 @@ import { QwenVlError } from "../errors.ts";
 import { Pace } from "../pace.ts";
 import { rmsNorm } from "../ops/elementwise.ts";
 import { entropyOf, headLogits, logSoftmaxAt, pick } from "../ops/log-prob.ts";
-import { isTemperature } from "../generate/sampler.ts";
+import { isTemperature, LEAST_TEMPERATURE } from "../generate/sampler.ts";
 import { badOption } from "../options.ts";
 import type { ParameterView } from "../parameters.ts";
 import { checkIds, checkPrompt } from "../text/check-prompt.ts";
@@ -130,7 +130,7 @@ function checkCompletions(core: Core, groups: readonly PromptGroup<Prompt>[]): v
 export async function scoreGroups(
   core: Core, view: ParameterView, groups: readonly PromptGroup<Prompt>[], options: ScoreGroupsOptions,
 ): Promise<{ scores: Scores; loss?: number }> {
-  if (!isTemperature(options.temperature)) badOption("temperature", options.temperature, "a number above 0");
+  if (!isTemperature(options.temperature)) badOption("temperature", options.temperature, `a finite number from ${LEAST_TEMPERATURE}`);
   checkCompletions(core, groups);
   if (groups.length === 0 || groups.every((g) => g.completions.every((c) => c.length === 0))) {
     const empty: Scores = { logProbs: groups.map((g) => g.completions.map(() => new Float32Array())) };
