@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, writeFile } from "node:fs/promises";
+import { copyFile, mkdtemp, readdir, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
@@ -355,6 +355,25 @@ describe("adapter folders", () => {
     expect(copy.modules).toEqual(original.modules);
     expect(copy.config).toMatchObject({ r: original.config.r, alpha: original.config.alpha });
     expect(await readdir(folder)).toEqual(["adapter_config.json", "adapter_model.safetensors"]);
+  });
+
+  it.each(["F32", "F16", "BF16"] as const)("are read with the old names of their modules, in %s", async (dtype) => {
+    const original = await readAdapter(golden("adapter"));
+    const folder = await mkdtemp(join(tmpdir(), "dramascope-adapter-"));
+    await copyFile(golden("adapter/adapter_config.json"), join(folder, "adapter_config.json"));
+    const tensors = original.modules.flatMap(({ module, a, b }) => [["A", a] as const, ["B", b] as const].map(([side, { shape, values }]) => ({ name: `base_model.model.${hubName(module)}.lora_${side}.weight`, shape, values, dtype })));
+    expect(tensors[0]!.name).toMatch(/^base_model\.model\.model\.layers\./u);
+    await writeSafetensors(join(folder, "adapter_model.safetensors"), tensors);
+    const read = await readAdapter(folder);
+    expect(read.modules.map(({ module }) => module).sort()).toEqual(original.modules.map(({ module }) => module).sort());
+    const byName = new Map(read.modules.map((one) => [one.module, one]));
+    const exact = { F32: 0, F16: 2 ** -11, BF16: 2 ** -8 }[dtype];
+    for (const { module, a, b } of original.modules) {
+      for (const [own, given] of [[byName.get(module)!.a, a], [byName.get(module)!.b, b]] as const) {
+        expect(own.shape).toEqual(given.shape);
+        given.values.forEach((value, i) => expect(Math.abs(own.values[i]! - value)).toBeLessThanOrEqual(Math.abs(value) * exact + (exact && 2 ** -25)));
+      }
+    }
   });
 
   it.each([["use_dora", true], ["bias", "all"], ["modules_to_save", ["lm_head"]], ["peft_type", "IA3"], ["r", 0]])("refuses %s = %j", async (key, value) => {
