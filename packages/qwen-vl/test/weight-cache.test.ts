@@ -33,9 +33,9 @@ async function loadCached(options: Partial<LoadOptions> = {}, from = golden("mod
 }
 
 async function logitsOf(model: QwenVl): Promise<Float32Array> {
-  const { logits, dispose } = await model.forward(ref.second, { rows: "all" });
-  const values = (await logits.data()) as Float32Array;
-  dispose();
+  const result = await model.forward(ref.second, { rows: "all" });
+  const values = (await result.logits.data()) as Float32Array;
+  result.dispose();
   return values;
 }
 
