@@ -186,7 +186,12 @@ export class LoadedModel implements QwenVl {
   }
 
   async unmergeLora(): Promise<void> {
-    return this.#run(() => this.#calls.alone("unmergeLora", async () => { this.#adapters.unmerge(); }));
+    return this.#run(() =>
+      this.#calls.alone("unmergeLora", () => {
+        this.#adapters.unmerge();
+        return Promise.resolve();
+      }),
+    );
   }
 
   trainable(select: "lora" | RegExp = "lora"): TrainableSet {

@@ -25,7 +25,7 @@ export interface ParameterSetOptions {
   /** The adapter whose matrices these are; undefined for weights. */
   adapter: LoraState | undefined;
   /** Throws when values cannot change now. */
-  refuse(change: string): void;
+  refuse: (change: string) => void;
 }
 
 /** Parameters with their gradient accumulators. */
