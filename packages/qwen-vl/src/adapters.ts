@@ -45,10 +45,12 @@ export class Adapters {
     const { seed = 0, trainable = true } = options;
     const withOptions = (config: LoraConfig): LoraConfig => (options.dropout === undefined ? config : { ...config, dropout: options.dropout });
     let state: LoraState;
+    let hasEffect = false;
     this.#coming.add(name);
     try {
       if (typeof source === "string") {
         const { config, modules } = await readAdapter(source);
+        hasEffect = modules.some(({ b }) => b.values.some((value) => value !== 0));
         state = loadedLora(this.#runtime, this.#weights, name, { config: withOptions(config), modules }, source, trainable);
       } else state = freshLora(this.#runtime, this.#weights, name, withOptions(source), seed, trainable);
     } finally {
@@ -56,7 +58,7 @@ export class Adapters {
     }
     this.#states.set(name, state);
     this.#active = state;
-    return { name, config: state.config, modules: [...state.modules.keys()], dispose: () => { this.#remove(state); } };
+    return { name, config: state.config, modules: [...state.modules.keys()], hasEffect, dispose: () => { this.#remove(state); } };
   }
 
   /** Chooses the adapter that calls use by default. */

@@ -317,6 +317,8 @@ export interface LoraAdapter {
   readonly config: LoraConfig;
   /** Module names it changes. */
   readonly modules: string[];
+  /** Whether it changed anything when it was attached: an adapter whose B matrices are all zero, fresh or never trained, does not. */
+  readonly hasEffect: boolean;
   dispose(): void;
 }
 

@@ -54,13 +54,14 @@ async function assessPaths(paths: readonly string[], options: AssessCommand, con
   const { model, sha256 } = await loadModel(options.model, context, { dtype, ...(weightCache === undefined ? {} : { weightCache }) });
   try {
     const profile = await profileOf(options.model, options.adapter);
-    if (options.adapter !== undefined) model.setActiveAdapter((await model.attachLora(options.adapter, { name: "assess" })).name);
+    const adapter = options.adapter === undefined ? undefined : await model.attachLora(options.adapter, { name: "assess" });
     const template = options.prompt === undefined ? (profile?.template ?? builtin("grpo")) : await loadTemplate(options.prompt);
     const maxNewTokens = profile?.maxNewTokens ?? 2048;
     const room = model.config.text.maxPositionEmbeddings - maxNewTokens - 1500;
     const plan: PlanOptions = { ...(profile?.plan ?? { tokenBudget: Math.max(256, Math.min(16_384, room)) }), ...(options.budget === undefined ? {} : { tokenBudget: parseCount("--budget", options.budget) }) };
     const clock = profile?.clock ?? "continuous";
     const notices = profile?.notice === undefined ? [] : [profile.notice];
+    if (adapter?.hasEffect === false) notices.push(`The adapter ${basename(options.adapter!)} was never trained: it changes nothing.`);
 
     async function* decodedDramas(): AsyncGenerator<DecodedDrama> {
       for (const path of paths) {

@@ -23,6 +23,8 @@ interface Case {
   /** Gradients by name of the input, for the input `dy`; absent where nothing is trained. */
   backward?: Body;
   wrt: string[];
+  /** What runs on wasm, where the backward of many scores takes seconds. Default all. */
+  onWasm?: "forward";
 }
 
 const random = createRandom(17);
@@ -66,6 +68,7 @@ function longPrompt(): Case {
     forward: (ops, v) => decoderBlock(ops, v, shape, layout).y,
     backward: (ops, v) => decoderBlockVjp(ops, v, shape, layout, { x: true, parameters: new Set(["q_proj.bias", "v_proj.bias", "input_layernorm.weight"]) }),
     wrt: ["x", "q_proj.bias", "v_proj.bias", "input_layernorm.weight"],
+    onWasm: "forward",
   };
 }
 
@@ -127,6 +130,7 @@ function largeFrames(): Case {
     forward: (ops, v) => visionBlock(ops, v, shape).y,
     backward: (ops, v) => visionBlockVjp(ops, v, shape, { x: true, parameters: new Set(["attn.qkv.bias", "norm1.weight"]) }),
     wrt: ["x", "attn.qkv.bias", "norm1.weight"],
+    onWasm: "forward",
   };
 }
 
@@ -146,7 +150,7 @@ const cases: Case[] = [
 
 /** Bodies that the reference model is too small for. */
 export function largeTests({ tf }: Reference): void {
-  describe.each(cases.map((one) => [one.name, one] as const))("%s", (name, { inputs, forward, backward, wrt }) => {
+  describe.each(cases.map((one) => [one.name, one] as const))("%s", (name, { inputs, forward, backward, wrt, onWasm: there }) => {
     it("gives the same compiled, operation by operation and on wasm, and TensorFlow's own gradients", async () => {
       const { dy, ...own } = inputs;
       const record = (body: Body, given: Record<string, HostTensor>) => ({ key: name, body, tf, products: "bfloat16" as const, inputs: given });
@@ -154,6 +158,7 @@ export function largeTests({ tf }: Reference): void {
       const results = todo.map((one) => replay(one, one.inputs, "compiled"));
       for (const [i, one] of todo.entries()) {
         expect(resultDifference(replay(one, one.inputs, "eager"), results[i]!)).toBeLessThan(1e-5);
+        if (i > 0 && there === "forward") continue;
         expect(await onWasm(tf, () => resultDifference(replay(one, one.inputs, "eager"), results[i]!))).toBeLessThan(1e-5);
       }
       if (wrt.length === 0) return;

@@ -22,6 +22,7 @@ export function adapterTests(ref: Reference): void {
       const base = await own.logProbs(ref.prompt, ref.completions);
       const adapter = await own.attachLora(golden("adapter"));
       expect([...adapter.modules].sort()).toEqual(about.targets);
+      expect(adapter.hasEffect).toBe(true);
 
       const { logProbs } = await own.logProbs(ref.prompt, ref.completions);
       logProbs.forEach((values, i) => {
@@ -71,6 +72,7 @@ export function adapterTests(ref: Reference): void {
       const before = ref.tf.memory().numTensors;
       try {
         const adapter = await own.attachLora({ r: 4, alpha: 8, rankPattern: { q_proj: 2 }, rslora: true }, { seed: 11, name: "fresh" });
+        expect(adapter.hasEffect).toBe(false);
         const set = own.trainable();
         const values = await set.readValues();
         expect(Math.max(...values[set.names.findIndex((n) => n.includes("lora_A"))]!.map(Math.abs))).toBeLessThanOrEqual(1 / 8);
