@@ -29,6 +29,8 @@ const common = {
   /** Steps between checkpoints. */
   saveSteps: count.default(10),
   keepCheckpoints: count.default(2),
+  /** Steps between previews, after those of the first 50. */
+  previewSteps: count.default(100),
 };
 
 const sftConfig = z.strictObject({
@@ -69,6 +71,8 @@ const grpoConfig = z.strictObject({
   scaleRewards: z.enum(["group", "batch", "none"]).default("group"),
   advantageConvention: z.enum(["trl", "paper"]).default("trl"),
   advantageStd: z.enum(["population", "sample"]).default("population"),
+  /** Keeps token ids in `completions.jsonl`. */
+  logTokenIds: z.boolean().default(false),
   rewardWeights: z.strictObject({ caption: z.number(), comments: z.number(), accuracy: z.number(), format: z.number() }).default({ caption: 0.2, comments: 0.2, accuracy: 0.5, format: 0.1 }),
 });
 

@@ -1,8 +1,10 @@
 import { createRandom, type GrpoSample } from "@dramascope/schema";
 import type { Prompt, QwenVl, Sample } from "@dramascope/qwen-vl";
 import { groupAdvantages } from "./advantages.ts";
+import { completionLines } from "./completion-log.ts";
 import { parseGrpoConfig, type GrpoConfig, type GrpoConfigInput } from "./config.ts";
 import { dropoutSeedAt } from "./dropout-seed.ts";
+import { generationMetrics, REWARD_PARTS } from "./metrics.ts";
 import { policyLoss } from "./policy-loss.ts";
 import { createRewardFn, type RewardFn } from "./reward-function.ts";
 import { openSession, type StepOutcome, type TrainDeps, type TrainResult } from "./session.ts";
@@ -15,7 +17,6 @@ export interface GrpoDeps extends TrainDeps {
   rollout?: (prompts: readonly Prompt[], step: number) => Promise<Sample[][]>;
 }
 
-const COMPONENTS = ["caption", "comments", "accuracy", "format"] as const;
 const MAX_SEED_STEPS = 2 ** 20;
 
 /** Completions of one generation with everything the policy passes need. */
@@ -27,13 +28,6 @@ interface Generation {
   reference: Float32Array[][] | null;
   tokens: number;
   metrics: Record<string, number | null>;
-}
-
-const mean = (values: readonly number[]): number | null => (values.length === 0 ? null : values.reduce((a, b) => a + b, 0) / values.length);
-
-function deviation(values: readonly number[]): number | null {
-  const centre = mean(values);
-  return centre === null || values.length < 2 ? null : Math.sqrt(values.reduce((sum, value) => sum + (value - centre) ** 2, 0) / (values.length - 1));
 }
 
 /** Rows of unequal length as one padded matrix. */
@@ -105,44 +99,25 @@ export async function trainGrpo(settings: GrpoConfigInput, samples: readonly Grp
     const drawn = await rollout(prompts, index);
     const items = drawn.flatMap((group, p) => group.map((one) => ({ sample: batch[p]!, completion: one.text })));
     const scores = await reward(items);
-    const weights = COMPONENTS.map((name) => config.rewardWeights[name]);
-    const grouped = groupAdvantages(scores.map((score) => COMPONENTS.map((name) => score[name])), weights, {
+    const weights = REWARD_PARTS.map((name) => config.rewardWeights[name]);
+    const grouped = groupAdvantages(scores.map((score) => REWARD_PARTS.map((name) => score[name])), weights, {
       numGenerations: config.numGenerations,
       scaleRewards: config.scaleRewards,
       convention: config.advantageConvention,
       std: config.advantageStd,
     });
-    const flat = drawn.flat();
-    const lengths = flat.map(({ ids }) => ids.length);
-    const cut = flat.filter(({ finishReason }) => finishReason === "length").length;
-    const parts = COMPONENTS.flatMap((name) => {
-      const known = scores.map((score) => score[name]).filter((value): value is number => value !== null);
-      return [[`rewards/${name}/mean`, mean(known)], [`rewards/${name}/std`, deviation(known)]] as [string, number | null][];
-    });
-    await session.directory.append(
-      "completions.jsonl",
-      flat.map((one, i) => ({ step: index * config.numIterations + 1, id: items[i]!.sample.sampleId, index: i % config.numGenerations, text: one.text, length: one.ids.length, ended: one.finishReason === "stop", ...scores[i], advantage: grouped.advantages[i] })),
-    );
-    if (grouped.fracRewardZeroStd > 0.8) deps.onWarning?.(`generation ${index + 1}: ${Math.round(100 * grouped.fracRewardZeroStd)} % of the groups have equal rewards and teach nothing`);
-    if (cut / flat.length > 0.5) deps.onWarning?.(`generation ${index + 1}: ${cut} of ${flat.length} completions were cut at ${config.maxCompletionLength} tokens`);
+    const { advantages } = grouped;
+    const step = index * config.numIterations + 1;
+    await session.directory.append("completions.jsonl", completionLines({ step, samples: batch, groups: drawn, scores, advantages, withIds: config.logTokenIds }));
     const completions = drawn.map((group) => group.map(({ ids }) => ids));
     return {
       prompts,
       completions,
-      advantages: grouped.advantages,
+      advantages,
       old: config.numIterations > 1 ? await scoreAll(model, prompts, completions, policy, config.temperature) : null,
       reference: config.beta === 0 ? null : await scoreAll(model, prompts, completions, frozen?.name ?? "none", config.temperature),
-      tokens: lengths.reduce((a, b) => a + b, 0),
-      metrics: {
-        reward: grouped.reward,
-        reward_std: grouped.rewardStd,
-        frac_reward_zero_std: grouped.fracRewardZeroStd,
-        ...Object.fromEntries(parts),
-        "completions/mean_length": mean(lengths),
-        "completions/min_length": Math.min(...lengths),
-        "completions/max_length": Math.max(...lengths),
-        "completions/clipped_ratio": cut / flat.length,
-      },
+      tokens: completions.flat().reduce((sum, ids) => sum + ids.length, 0),
+      metrics: generationMetrics(drawn, scores, grouped),
     };
   };
 

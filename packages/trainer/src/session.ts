@@ -3,8 +3,10 @@ import { hashJson, type OnProgress, type TrainingSample } from "@dramascope/sche
 import { join } from "node:path";
 import { TrainerError } from "./errors.ts";
 import { AdamW, clipGradNorm } from "./optimizer.ts";
+import { createPreview } from "./preview.ts";
 import { RunDirectory, type Progress, type RunManifest } from "./run-directory.ts";
 import { learningRateAt } from "./schedule.ts";
+import { StepLog } from "./step-log.ts";
 import type { GrpoConfig, SftConfig } from "./config.ts";
 import type { SampleEncoder } from "./encoder.ts";
 
@@ -21,6 +23,10 @@ export interface TrainDeps {
   modelHash?: string;
   /** Seconds from any fixed start; for step times. */
   clock?: () => number;
+  /** Seconds since 1970; for TensorBoard. Default the system's clock. */
+  wallClock?: () => number;
+  /** Writes contact sheets of what the model sees of a sample, returns their paths. Where it is given, previews are written to `preview/`. */
+  sheets?: (sample: TrainingSample) => Promise<string[]>;
 }
 
 /** What a run gives. */
@@ -55,6 +61,9 @@ export interface Session {
   dispose(): void;
 }
 
+/** Tokens of a completion in a preview, at most. */
+const PREVIEW_TOKENS = 512;
+
 /** Opens the run folder, attaches the adapter, and goes on from the newest whole checkpoint. */
 export async function openSession(kind: "sft" | "grpo", config: SftConfig | GrpoConfig, samples: readonly TrainingSample[], deps: TrainDeps): Promise<Session> {
   const { model, onProgress, onWarning, clock = () => performance.now() / 1000 } = deps;
@@ -76,6 +85,13 @@ export async function openSession(kind: "sft" | "grpo", config: SftConfig | Grpo
     optimizer.restore(saved.optimizer);
     Object.assign(progress, saved.progress);
   }
+  const log = await StepLog.open(directory, { step: progress.step, now: deps.wallClock ?? (() => Date.now() / 1000), onSign: (text) => onWarning?.(text) });
+  const maxTokens = Math.min(PREVIEW_TOKENS, "maxCompletionLength" in config ? config.maxCompletionLength : PREVIEW_TOKENS);
+  const preview = deps.sheets && createPreview({ folder: join(config.runDir, "preview"), model, encoder: deps.encoder, sample: samples[0]!, sheets: deps.sheets, everySteps: config.previewSteps, maxTokens, seed: config.seed, signal: deps.signal });
+  const look = async (): Promise<void> => {
+    const path = await preview?.(progress.step);
+    if (path !== undefined) onWarning?.(`what the model says after ${progress.step} steps: ${path}`);
+  };
   const save = async (): Promise<void> => {
     const state = optimizer.state();
     if (state) await directory.save({ progress: { ...progress }, names: trainable.names, values, optimizer: state }, config.keepCheckpoints);
@@ -101,17 +117,19 @@ export async function openSession(kind: "sft" | "grpo", config: SftConfig | Grpo
         await save();
         return { adapter: undefined, steps: progress.step, finished: false };
       }
+      await look();
       const started = clock();
       trainable.zeroGradients();
       const { loss, tokens, metrics } = await compute(progress.step);
       const { gradNorm, rate } = await update(progress.step, totalSteps, loss);
       progress.step++;
       progress.tokens += tokens;
-      await directory.append("metrics.jsonl", [{ step: progress.step, loss, grad_norm: gradNorm, learning_rate: rate, num_tokens: progress.tokens, ...metrics, step_time: clock() - started }]);
+      await log.add({ step: progress.step, loss, grad_norm: gradNorm, learning_rate: rate, num_tokens: progress.tokens, ...metrics, step_time: clock() - started, "dramascope/memory/peak": process.resourceUsage().maxRSS * 1024 });
       const reward = metrics["reward"];
       onProgress?.({ phase: kind, done: progress.step, total: totalSteps, note: typeof reward === "number" ? `reward ${reward.toFixed(3)}, format ${(metrics["rewards/format/mean"] ?? 0).toFixed(2)}, gradient ${gradNorm.toFixed(3)}` : `loss ${loss.toFixed(4)}` });
       if (progress.step % config.saveSteps === 0 && progress.step < totalSteps) await save();
     }
+    await look();
     await save();
     await model.saveLora(adapterFolder, adapter.name);
     await directory.finish(manifest);

@@ -149,7 +149,7 @@ describe.each(["sft", "grpo"])("a killed %s run", (kind) => {
     expect(await runChild(killed, kind)).toBe(0);
     const bytes = (run: string): Promise<Buffer> => readFile(join(run, "adapter", "adapter_model.safetensors"));
     expect((await bytes(killed)).equals(await bytes(whole))).toBe(true);
-    const lines = async (run: string): Promise<unknown[]> => (await readFile(join(run, "metrics.jsonl"), "utf8")).trim().split("\n").map((line) => ({ ...(JSON.parse(line) as object), step_time: 0 }));
+    const lines = async (run: string): Promise<unknown[]> => (await readFile(join(run, "metrics.jsonl"), "utf8")).trim().split("\n").map((line) => ({ ...(JSON.parse(line) as object), step_time: 0, "dramascope/memory/peak": 0 }));
     expect(await lines(killed)).toEqual(await lines(whole));
     if (kind === "grpo") expect(await readFile(join(killed, "completions.jsonl"), "utf8")).toBe(await readFile(join(whole, "completions.jsonl"), "utf8"));
     expect((await readdir(killed)).filter((name) => name.includes("tmp"))).toEqual([]);
