@@ -28,7 +28,14 @@ const common = {
   maxGradNorm: z.number().min(0).default(1),
   /** Steps between checkpoints. */
   saveSteps: count.default(10),
-  keepCheckpoints: count.default(2),
+  /** Newest checkpoints that stay, beside the one with the best rewards. */
+  keepCheckpoints: count.default(3),
+  /** What NaN or infinity in a step does: it ends the run, or the step is left out. */
+  nanPolicy: z.enum(["stop", "skip"]).default("stop"),
+  /** Steps in a row that may be left out. */
+  maxSkips: count.default(3),
+  /** Seconds after which a phase that still runs is reported; 0 is off. */
+  phaseTimeoutSeconds: z.number().min(0).default(1800),
   /** Steps between previews, after those of the first 50. */
   previewSteps: count.default(100),
 };
@@ -43,7 +50,7 @@ const sftConfig = z.strictObject({
   batchSize: count.default(8),
 });
 
-const grpoConfig = z.strictObject({
+const grpoFields = z.strictObject({
   ...common,
   /** Dropout is 0 by default: what a policy drops while it learns, it did not drop while it wrote. */
   lora: loraSettings(0),
@@ -55,25 +62,46 @@ const grpoConfig = z.strictObject({
   promptsPerStep: count.default(8),
   /** Completions of each prompt. */
   numGenerations: z.int().min(2).default(16),
-  /** Optimiser steps on each generation. */
+  /** Passes over each generation (mu of the paper). With more than one optimiser step a generation, ratios are taken against log-probabilities computed before the first. */
   numIterations: count.default(1),
+  /** Micro-batches of one optimiser step, as in TRL. Prompts are computed one by one in any case: this says how losses are averaged, and with `stepsPerGeneration` how often the optimiser moves. */
+  gradientAccumulationSteps: count.default(1),
+  /** Micro-batches of one generation, each of equally many whole prompts; a multiple of `gradientAccumulationSteps` that divides `promptsPerStep`. Default `gradientAccumulationSteps`. */
+  stepsPerGeneration: count.optional(),
   temperature: positive.default(1),
   maxCompletionLength: count.default(2048),
   lossType: z.enum(["grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo"]).default("grpo"),
   importanceSamplingLevel: z.enum(["token", "sequence"]).default("token"),
   epsilon: positive.default(0.2),
+  /** Upper clip, 1 + epsilonHigh; for `cispo` the largest ratio itself. */
   epsilonHigh: positive.default(0.2),
   delta: positive.nullable().default(null),
   beta: z.number().min(0).default(0.04),
   biasCorrectionKl: z.boolean().default(false),
+  /** Bounds of ref − logp and of the KL estimate of a token, both above 0; [20, 10] is what some engines do. */
+  klClamp: z.tuple([positive, positive]).nullable().default(null),
   /** Policy of the KL term: adapter off, or the adapter the run starts from. Default the latter when there is one. */
   reference: z.enum(["base", "start"]).optional(),
   scaleRewards: z.enum(["group", "batch", "none"]).default("group"),
   advantageConvention: z.enum(["trl", "paper"]).default("trl"),
   advantageStd: z.enum(["population", "sample"]).default("population"),
+  /** Normalises the weighted sum of the rewards, or each reward in its group and then their weighted sum. */
+  advantageAggregation: z.enum(["sum_then_normalize", "normalize_then_sum"]).default("sum_then_normalize"),
+  /** Leaves completions that were cut out of the loss; they stay in their group's mean. */
+  maskTruncated: z.boolean().default(false),
+  /** Does not compute groups of equal rewards where `beta` is 0, for their gradient is 0; losses are averaged as if it did. */
+  skipZeroStd: z.boolean().default(true),
   /** Keeps token ids in `completions.jsonl`. */
   logTokenIds: z.boolean().default(false),
   rewardWeights: z.strictObject({ caption: z.number(), comments: z.number(), accuracy: z.number(), format: z.number() }).default({ caption: 0.2, comments: 0.2, accuracy: 0.5, format: 0.1 }),
+});
+
+/** Settings that are right one by one and wrong together. */
+const grpoConfig = grpoFields.superRefine(({ promptsPerStep, gradientAccumulationSteps, stepsPerGeneration = gradientAccumulationSteps, lossType, epsilonHigh }, context) => {
+  const refuse = (key: keyof typeof grpoFields.shape, message: string): void => context.addIssue({ code: "custom", path: [key], message });
+  if (promptsPerStep % stepsPerGeneration !== 0) refuse("promptsPerStep", `${promptsPerStep} prompts cannot be cut into ${stepsPerGeneration} equal micro-batches`);
+  if (stepsPerGeneration % gradientAccumulationSteps !== 0) refuse("stepsPerGeneration", `${stepsPerGeneration} is no multiple of gradientAccumulationSteps ${gradientAccumulationSteps}`);
+  if (lossType === "cispo" && epsilonHigh < 1) refuse("epsilonHigh", `${epsilonHigh} would scale every token down, for with cispo it is a cap of the ratio itself; 5 is usual`);
 });
 
 /** Settings of an SFT run, defaults filled in. */

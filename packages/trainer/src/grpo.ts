@@ -1,11 +1,10 @@
 import { createRandom, type GrpoSample } from "@dramascope/schema";
-import type { Prompt, QwenVl, Sample } from "@dramascope/qwen-vl";
+import type { Prompt, Sample } from "@dramascope/qwen-vl";
 import { groupAdvantages } from "./advantages.ts";
 import { completionLines } from "./completion-log.ts";
-import { parseGrpoConfig, type GrpoConfig, type GrpoConfigInput } from "./config.ts";
-import { dropoutSeedAt } from "./dropout-seed.ts";
+import { parseGrpoConfig, type GrpoConfigInput } from "./config.ts";
 import { generationMetrics, REWARD_PARTS } from "./metrics.ts";
-import { policyLoss } from "./policy-loss.ts";
+import { policyStep, scoreCompletions, stepsOfGeneration, type Generation } from "./policy-pass.ts";
 import { createRewardFn, type RewardFn } from "./reward-function.ts";
 import { openSession, type StepOutcome, type TrainDeps, type TrainResult } from "./session.ts";
 
@@ -19,48 +18,10 @@ export interface GrpoDeps extends TrainDeps {
 
 const MAX_SEED_STEPS = 2 ** 20;
 
-/** Completions of one generation with everything the policy passes need. */
-interface Generation {
-  prompts: Prompt[];
-  completions: Int32Array[][];
-  advantages: Float64Array;
-  old: Float32Array[][] | null;
-  reference: Float32Array[][] | null;
+/** A generation and what to log of it. */
+interface LoggedGeneration extends Generation {
   tokens: number;
   metrics: Record<string, number | null>;
-}
-
-/** Rows of unequal length as one padded matrix. */
-function pad(rows: readonly ArrayLike<number>[], cols: number): Float64Array {
-  const out = new Float64Array(rows.length * cols);
-  rows.forEach((row, i) => out.set(Array.from(row), i * cols));
-  return out;
-}
-
-/** Loss and gradient of one prompt's completions as a part of the generation's loss. */
-function lossOfGroup(config: GrpoConfig, generation: Generation, p: number, logProbs: Float32Array[]): { loss: number; dLogProbs: Float64Array[]; metrics: Record<string, number> } {
-  const n = config.numGenerations;
-  const cols = Math.max(...logProbs.map((row) => row.length));
-  const result = policyLoss(
-    {
-      rows: n,
-      cols,
-      logp: pad(logProbs, cols),
-      old: generation.old && pad(generation.old[p]!, cols),
-      ref: generation.reference && pad(generation.reference[p]!, cols),
-      advantages: generation.advantages.subarray(p * n, (p + 1) * n),
-      mask: pad(logProbs.map((row) => new Float64Array(row.length).fill(1)), cols),
-      window: { rows: n * generation.prompts.length, tokens: generation.tokens },
-    },
-    { ...config, gradientAccumulationSteps: 1, stepsPerGeneration: 1, numItemsInBatch: generation.tokens },
-  );
-  return { loss: result.loss, metrics: result.metrics, dLogProbs: logProbs.map((row, i) => result.dLogp.slice(i * cols, i * cols + row.length)) };
-}
-
-async function scoreAll(model: QwenVl, prompts: readonly Prompt[], completions: readonly Int32Array[][], adapter: string, temperature: number): Promise<Float32Array[][]> {
-  const out: Float32Array[][] = [];
-  for (const [p, prompt] of prompts.entries()) out.push((await model.logProbs(prompt, completions[p]!, { adapter, temperature })).logProbs);
-  return out;
 }
 
 /**
@@ -90,7 +51,8 @@ export async function trainGrpo(settings: GrpoConfigInput, samples: readonly Grp
       maxRows: config.promptsPerStep * config.numGenerations,
     }));
 
-  const generate = async (index: number): Promise<Generation> => {
+  const steps = stepsOfGeneration(config);
+  const generate = async (index: number): Promise<LoggedGeneration> => {
     const order = createRandom(config.seed, { stream: Math.floor(index / perEpoch) }).shuffle(samples.map((_, i) => i));
     const start = (index % perEpoch) * config.promptsPerStep;
     const batch = Array.from({ length: config.promptsPerStep }, (_, i) => samples[order[(start + i) % samples.length]!]!);
@@ -105,52 +67,37 @@ export async function trainGrpo(settings: GrpoConfigInput, samples: readonly Grp
       scaleRewards: config.scaleRewards,
       convention: config.advantageConvention,
       std: config.advantageStd,
+      aggregation: config.advantageAggregation,
     });
     const { advantages } = grouped;
-    const step = index * config.numIterations + 1;
+    const step = index * steps + 1;
     await session.directory.append("completions.jsonl", completionLines({ step, samples: batch, groups: drawn, scores, advantages, withIds: config.logTokenIds }));
     const completions = drawn.map((group) => group.map(({ ids }) => ids));
     return {
       prompts,
       completions,
       advantages,
-      old: config.numIterations > 1 ? await scoreAll(model, prompts, completions, policy, config.temperature) : null,
-      reference: config.beta === 0 ? null : await scoreAll(model, prompts, completions, frozen?.name ?? "none", config.temperature),
+      counted: drawn.map((group) => group.map(({ finishReason }) => !config.maskTruncated || finishReason === "stop")),
+      sampled: drawn.map((group) => group.map(({ logProbs }) => logProbs)),
+      old: steps > 1 ? await scoreCompletions(model, prompts, completions, { adapter: policy, temperature: config.temperature }) : null,
+      reference: config.beta === 0 ? null : await scoreCompletions(model, prompts, completions, { adapter: frozen?.name ?? "none", temperature: config.temperature }),
       tokens: completions.flat().reduce((sum, ids) => sum + ids.length, 0),
       metrics: generationMetrics(drawn, scores, grouped),
     };
   };
 
-  let current: { index: number; generation: Generation } | undefined;
+  let current: { index: number; generation: LoggedGeneration } | undefined;
   const compute = async (step: number): Promise<StepOutcome> => {
-    const index = Math.floor(step / config.numIterations);
+    const index = Math.floor(step / steps);
     const isFresh = current?.index !== index;
     if (isFresh) current = { index, generation: await generate(index) };
     const { generation } = current!;
-    let [loss, kl, low, high] = [0, 0, 0, 0];
-    for (const [p, prompt] of generation.prompts.entries()) {
-      const advantages = generation.advantages.subarray(p * config.numGenerations, (p + 1) * config.numGenerations);
-      // Without a KL term a group of equal rewards has no gradient; its tokens stay in the divisor.
-      if (config.beta === 0 && advantages.every((value) => value === 0)) continue;
-      const result = await model.logProbsWithGradient(prompt, generation.completions[p]!, {
-        temperature: config.temperature,
-        dropoutSeed: dropoutSeedAt(config.seed, step, p),
-        gradient: (logProbs) => {
-          const part = lossOfGroup(config, generation, p, logProbs);
-          const share = 1 / generation.prompts.length;
-          kl += part.metrics["kl"]! * share;
-          low += part.metrics["clip_ratio/low_mean"]! * share;
-          high += part.metrics["clip_ratio/high_mean"]! * share;
-          return part;
-        },
-      });
-      loss += result.loss;
-    }
-    return { loss, tokens: isFresh ? generation.tokens : 0, metrics: { ...(isFresh ? generation.metrics : {}), epoch: (step + 1) / (perEpoch * config.numIterations), kl: config.beta === 0 ? null : kl, "clip_ratio/low_mean": low, "clip_ratio/high_mean": high } };
+    const { loss, metrics } = await policyStep(config, model, generation, step % steps, step);
+    return { loss, tokens: isFresh ? generation.tokens : 0, metrics: { ...(isFresh ? generation.metrics : {}), epoch: (step + 1) / (perEpoch * steps), ...metrics } };
   };
 
   try {
-    return await session.run(generations * config.numIterations, compute);
+    return await session.run(generations * steps, compute);
   } finally {
     frozen?.dispose();
     session.dispose();

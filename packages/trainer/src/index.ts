@@ -4,7 +4,9 @@ export { createSampleEncoder, type EncoderOptions, type SampleEncoder } from "./
 export { TrainerError } from "./errors.ts";
 export { trainGrpo, type GrpoDeps } from "./grpo.ts";
 export { AdamW, clipGradNorm, type AdamWConfig, type Arrays, type OptimizerState } from "./optimizer.ts";
-export { k3Kl, policyLoss, type LossType, type PolicyLossConfig, type PolicyLossInput, type PolicyLossResult } from "./policy-loss.ts";
+export { k3Kl, type TokenKl } from "./kl.ts";
+export { policyLoss, type LossType, type PolicyLossConfig, type PolicyLossInput, type PolicyLossResult } from "./policy-loss.ts";
+export type { PolicyTally } from "./policy-metrics.ts";
 export { createRewardFn, type RewardFn, type RewardItem } from "./reward-function.ts";
 export { learningRateAt, type Schedule, type ScheduleType } from "./schedule.ts";
 export type { TrainDeps, TrainResult } from "./session.ts";
