@@ -1,0 +1,129 @@
+import { readFile, writeFile } from "node:fs/promises";
+import { loadQwenVl, type LoadOptions, type Prompt, type QwenVl, type Tf } from "@dramascope/qwen-vl";
+import { withModelShell } from "./model-shell.ts";
+import type { CallShape } from "./run-plan.ts";
+
+/** What {@link calibrate} measures. */
+export interface CalibrationOptions {
+  /** Folder of the model. */
+  model: string;
+  tf: Tf;
+  load: Pick<LoadOptions, "dtype" | "products" | "queryChunk" | "logitsChunk">;
+  /** As in `loadQwenVl`, for all layers of the model. */
+  keepBytes: number;
+  /** Decoder layers of the model. */
+  layers: number;
+  lora: { r: number; alpha: number; rslora: boolean; dropout: number };
+  /** Rows of one forward and backward. */
+  gradient: CallShape;
+  /** Rows that are drawn at once; undefined for SFT. */
+  rollout: CallShape | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/** Seconds for a number of layers. */
+interface PartSeconds {
+  /** One call of the gradient's shape. */
+  gradient: number;
+  /** One scoring call of that shape. */
+  score: number;
+  /** Prefill of all prompts of the rollout. */
+  prefill: number;
+  /** One token of all completions. */
+  token: number;
+}
+
+/** Seconds of the whole model's calls, and bytes that a process with a shell took at its peak. */
+export interface Calibration extends PartSeconds {
+  /** Peak of the process with a shell of {@link SHELLS}`[1]` layers. */
+  peakBytes: number;
+  /** Seconds it took. */
+  seconds: number;
+}
+
+/** Layers of the two shells whose difference is the cost of one layer. */
+export const SHELLS = [1, 2] as const;
+/** Tokens over which the cost of drawing one is measured. */
+const DRAWN = 12;
+
+/** Peak of the process since {@link forgetPeak}; where the system cannot forget, since its start. Bytes. */
+async function peakBytes(): Promise<number> {
+  const status = await readFile("/proc/self/status", "utf8").catch(() => "");
+  const match = /^VmHWM:\s+(\d+) kB$/mu.exec(status);
+  return match === null ? process.resourceUsage().maxRSS * 1024 : Number(match[1]) * 1024;
+}
+
+async function forgetPeak(): Promise<void> {
+  await writeFile("/proc/self/clear_refs", "5").catch(() => undefined);
+}
+
+/** Text of so many tokens that means nothing. */
+function blankPrompt(tokens: number): Prompt {
+  const places = Array.from({ length: tokens }, (_, i) => i);
+  return { ids: new Int32Array(tokens).fill(1), positionIds: Int32Array.from([...places, ...places, ...places]), nextPosition: tokens, segments: [{ text: tokens }], vision: [], text: "" };
+}
+
+/** Seconds of the second of two calls: the first compiles. */
+async function secondsOf(call: () => Promise<unknown>): Promise<number> {
+  await call();
+  const started = performance.now();
+  await call();
+  return (performance.now() - started) / 1000;
+}
+
+/** Measures the calls of a step on a model with few layers. */
+async function measure(model: QwenVl, { lora, gradient, rollout, signal }: CalibrationOptions): Promise<PartSeconds> {
+  const adapter = await model.attachLora({ r: lora.r, alpha: lora.alpha, rslora: lora.rslora }, { name: "calibration", trainable: true, dropout: lora.dropout });
+  const trainable = model.trainable("lora");
+  try {
+    const prompt = blankPrompt(gradient.promptTokens);
+    const completions = Array.from({ length: gradient.completions }, () => new Int32Array(gradient.completionTokens).fill(1));
+    const given = signal && { signal };
+    const falling = (rows: readonly Float32Array[]): Float64Array[] => rows.map((row) => new Float64Array(row.length).fill(1e-3));
+    if (!rollout) {
+      const groups = Array.from({ length: gradient.prompts }, () => ({ prompt, completions }));
+      const step = (): Promise<unknown> => model.groupLogProbsWithGradient(groups, { ...given, dropoutSeed: 0, gradient: (rows) => ({ loss: 0, dLogProbs: rows.map(falling) }) });
+      return { gradient: await secondsOf(step), score: 0, prefill: 0, token: 0 };
+    }
+    const pass = {
+      gradient: await secondsOf(() => model.logProbsWithGradient(prompt, completions, { ...given, entropy: true, dropoutSeed: 0, gradient: (rows) => ({ loss: 0, dLogProbs: falling(rows) }) })),
+      score: await secondsOf(() => model.logProbs(prompt, completions, { ...given })),
+    };
+    const prompts = Array.from({ length: rollout.prompts }, () => blankPrompt(rollout.promptTokens));
+    const draw = (tokens: number): Promise<number> => secondsOf(() => model.generate(prompts, { ...given, maxNewTokens: tokens, n: rollout.completions, stopIds: [], maxRows: rollout.prompts * rollout.completions }));
+    const [one, several] = [await draw(1), await draw(1 + DRAWN)];
+    const token = Math.max(0, several - one) / DRAWN;
+    return { ...pass, prefill: Math.max(0, one - token), token };
+  } finally {
+    trainable.dispose();
+    adapter.dispose();
+  }
+}
+
+/**
+ * Measures what the calls of a run will take, on the very code and back end of the run: two models of the same widths with one and two
+ * layers and weights of zero are made, and their difference is the cost of each further layer. No weight of the real model is read.
+ *
+ * @throws QwenVlError when the memory does not do for the shells.
+ */
+export async function calibrate(options: CalibrationOptions): Promise<Calibration> {
+  const { model: folder, tf, load, keepBytes, layers, signal } = options;
+  const started = performance.now();
+  await forgetPeak();
+  const measured: PartSeconds[] = [];
+  let peak = 0;
+  for (const count of SHELLS) {
+    await withModelShell(folder, count, async (shell) => {
+      const model = await loadQwenVl(shell, { tf, ...load, keepBytes: (keepBytes * count) / layers, ...(signal && { signal }) });
+      try {
+        measured.push(await measure(model, options));
+        peak = await peakBytes();
+      } finally {
+        model.dispose();
+      }
+    });
+  }
+  const [one, two] = measured as [PartSeconds, PartSeconds];
+  const all = (part: keyof PartSeconds): number => one[part] + (layers - 1) * Math.max(0, two[part] - one[part]);
+  return { gradient: all("gradient"), score: all("score"), prefill: all("prefill"), token: all("token"), peakBytes: peak, seconds: (performance.now() - started) / 1000 };
+}
