@@ -30,6 +30,10 @@ const common = {
   saveSteps: count.default(10),
   /** Newest checkpoints that stay, beside the one with the best rewards. */
   keepCheckpoints: count.default(3),
+  /** Tokens of a prompt and its answer together, at most; longer samples are left out, never cut. Default the model's positions. */
+  maxLength: count.optional(),
+  /** What a sample that cannot be used does: it is left out, or the run does not start. */
+  onBadRecord: z.enum(["quarantine", "stop"]).default("quarantine"),
   /** What NaN or infinity in a step does: it ends the run, or the step is left out. */
   nanPolicy: z.enum(["stop", "skip"]).default("stop"),
   /** Steps in a row that may be left out. */
@@ -39,6 +43,23 @@ const common = {
   /** Steps between previews, after those of the first 50. */
   previewSteps: count.default(100),
 };
+
+const rewardServer = z.strictObject({
+  /** Address, for example `http://127.0.0.1:8090`; no user or password. */
+  url: z.string().min(1),
+  /** Name of the environment variable with the bearer token. Default: none is sent. */
+  tokenEnv: z.string().min(1).optional(),
+  /** Seconds that one request may take. */
+  timeoutSeconds: positive.default(60),
+  /** Repeats of a request without an answer, before `onError` decides. */
+  retries: z.int().min(0).default(3),
+  /** Seconds before the first repeat; pauses double up to 30. */
+  backoffSeconds: positive.default(1),
+  /** What a server that stays away, or parts that stay null, do. */
+  onError: z.enum(["wait", "stop", "null"]).default("wait"),
+  /** Seconds without an answer after which `wait` ends the run. */
+  maxWaitSeconds: positive.default(3600),
+});
 
 const sftConfig = z.strictObject({
   ...common,
@@ -91,6 +112,8 @@ const grpoFields = z.strictObject({
   maskTruncated: z.boolean().default(false),
   /** Does not compute groups of equal rewards where `beta` is 0, for their gradient is 0; losses are averaged as if it did. */
   skipZeroStd: z.boolean().default(true),
+  /** Scores over HTTP by `dramascope rewards serve`. Default in this process. */
+  rewardServer: rewardServer.optional(),
   /** Keeps token ids in `completions.jsonl`. */
   logTokenIds: z.boolean().default(false),
   rewardWeights: z.strictObject({ caption: z.number(), comments: z.number(), accuracy: z.number(), format: z.number() }).default({ caption: 0.2, comments: 0.2, accuracy: 0.5, format: 0.1 }),

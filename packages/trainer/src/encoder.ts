@@ -1,11 +1,24 @@
 import { framesToVisionItem, type ChatPart, type Prompt, type QwenVl, type RgbFrames, type VisionFeatures, type VisionItem } from "@dramascope/qwen-vl";
 import type { OnProgress, TrainingSample, VideoReference } from "@dramascope/schema";
+import type { TimeBase } from "./run-manifest.ts";
+
+/** Length of a sample's prompt. */
+export interface SampleSize {
+  /** All tokens. */
+  tokens: number;
+  /** Those that stand for frames. */
+  visualTokens: number;
+}
 
 /** Turns a sample into a prompt with its vision features. The encoder keeps the features; do not dispose them. */
 export interface SampleEncoder {
+  /** Time base of its prompts; written with the run. Default `pinned`. */
+  readonly timeBase?: TimeBase;
   encode(sample: TrainingSample): Promise<Prompt>;
   /** Looks at many samples at once, faster than one by one; what the cache has no room for is looked at again later. */
   warm(samples: readonly TrainingSample[], onProgress?: OnProgress): Promise<void>;
+  /** Loads a sample's frames and counts its tokens; computes nothing. Without it a run does not look at frames and lengths before it starts. */
+  measure?(sample: TrainingSample): Promise<SampleSize>;
   /** Frees all features. */
   dispose(): void;
 }
@@ -16,7 +29,7 @@ export interface EncoderOptions {
   /** Frames of one video reference. */
   loadFrames: (video: VideoReference, sample: TrainingSample) => Promise<RgbFrames>;
   /** Time base of the run. Default `pinned`. */
-  timeBase?: "pinned" | "true-fps";
+  timeBase?: TimeBase;
   /** Vision tokens kept between calls; the least recently used sample goes first. Default 200000. */
   maxCachedTokens?: number;
 }
@@ -78,15 +91,25 @@ export function createSampleEncoder({ model, loadFrames, timeBase = "pinned", ma
     }
   };
 
+  const prepare = (sample: TrainingSample, items: readonly VisionItem[]): Prompt => {
+    const messages = sample.messages.map(({ role, content }) => ({
+      role,
+      content: typeof content === "string" ? content : content.map((part): ChatPart => (part.type === "text" ? part : { type: "video", item: items[part.video]! })),
+    }));
+    return model.prepare(messages, { timeBase });
+  };
+
   return {
+    timeBase,
     warm,
+    measure: async (sample) => {
+      const { ids } = prepare(sample, cache.get(keyOf(sample))?.items ?? (await itemsOf(sample)));
+      const { videoTokenId, imageTokenId } = model.config;
+      return { tokens: ids.length, visualTokens: ids.filter((id) => id === videoTokenId || id === imageTokenId).length };
+    },
     encode: async (sample) => {
       const { items, features } = await look(sample);
-      const messages = sample.messages.map(({ role, content }) => ({
-        role,
-        content: typeof content === "string" ? content : content.map((part): ChatPart => (part.type === "text" ? part : { type: "video", item: items[part.video]! })),
-      }));
-      return { ...model.prepare(messages, { timeBase }), features };
+      return { ...prepare(sample, items), features };
     },
     dispose: () => {
       for (const { features } of cache.values()) features.forEach((one) => one.dispose());

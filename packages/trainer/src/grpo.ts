@@ -5,12 +5,13 @@ import { completionLines } from "./completion-log.ts";
 import { parseGrpoConfig, type GrpoConfigInput } from "./config.ts";
 import { generationMetrics, REWARD_PARTS } from "./metrics.ts";
 import { policyStep, scoreCompletions, stepsOfGeneration, type Generation } from "./policy-pass.ts";
-import { createRewardFn, type RewardFn } from "./reward-function.ts";
+import { createRewardClient } from "./reward-client.ts";
+import { checkRewards, createRewardFn, type RewardFn } from "./reward-function.ts";
 import { openSession, type StepOutcome, type TrainDeps, type TrainResult } from "./session.ts";
 
 /** What GRPO needs beside its settings. */
 export interface GrpoDeps extends TrainDeps {
-  /** Default the four rewards of `@dramascope/rewards` with the settings' weights. */
+  /** Default the settings' `rewardServer`, else the four rewards of `@dramascope/rewards` in this process. */
   reward?: RewardFn;
   /** Default the model's own sampling; replaced in tests. */
   rollout?: (prompts: readonly Prompt[], step: number) => Promise<Sample[][]>;
@@ -24,17 +25,25 @@ interface LoggedGeneration extends Generation {
   metrics: Record<string, number | null>;
 }
 
+/** What the next step on a generation needs after a restart. */
+interface CarriedGeneration {
+  index: number;
+  generation: Omit<LoggedGeneration, "prompts">;
+}
+
 /**
  * GRPO: for each generation draw completions from one prefill a prompt, score them, normalise inside each group, and move the adapter by
  * the clipped policy loss with the prompt computed once for all its completions.
  *
  * The same call again resumes the run in its folder; a finished run returns at once.
  */
-export async function trainGrpo(settings: GrpoConfigInput, samples: readonly GrpoSample[], deps: GrpoDeps): Promise<TrainResult> {
+export async function trainGrpo(settings: GrpoConfigInput, given: readonly GrpoSample[], deps: GrpoDeps): Promise<TrainResult> {
   const config = parseGrpoConfig(settings);
   const { model, encoder } = deps;
-  const reward = deps.reward ?? createRewardFn({ weights: config.rewardWeights });
-  const session = await openSession("grpo", config, samples, deps);
+  const server = deps.reward === undefined && config.rewardServer ? createRewardClient({ ...config.rewardServer, onWarning: deps.onWarning }) : undefined;
+  const reward = deps.reward ?? server?.reward ?? createRewardFn({ weights: config.rewardWeights });
+  const session = await openSession("grpo", config, given, deps);
+  const { samples } = session;
   const policy = session.adapter.name;
   const wantsStart = (config.reference ?? (config.adapter === undefined ? "base" : "start")) === "start";
   const frozen = config.beta !== 0 && wantsStart && config.adapter !== undefined ? await model.attachLora(config.adapter, { name: "grpo-reference", trainable: false }) : undefined;
@@ -52,15 +61,23 @@ export async function trainGrpo(settings: GrpoConfigInput, samples: readonly Grp
     }));
 
   const steps = stepsOfGeneration(config);
-  const generate = async (index: number): Promise<LoggedGeneration> => {
+  const batchOf = (index: number): GrpoSample[] => {
     const order = createRandom(config.seed, { stream: Math.floor(index / perEpoch) }).shuffle(samples.map((_, i) => i));
     const start = (index % perEpoch) * config.promptsPerStep;
-    const batch = Array.from({ length: config.promptsPerStep }, (_, i) => samples[order[(start + i) % samples.length]!]!);
+    return Array.from({ length: config.promptsPerStep }, (_, i) => samples[order[(start + i) % samples.length]!]!);
+  };
+  const promptsOf = async (batch: readonly GrpoSample[]): Promise<Prompt[]> => {
     const prompts: Prompt[] = [];
-    for (const sample of batch) prompts.push(await encoder.encode(sample));
-    const drawn = await rollout(prompts, index);
+    for (const sample of batch) prompts.push(await session.phases.run("load", `sample ${sample.sampleId}`, () => encoder.encode(sample)));
+    return prompts;
+  };
+  const generate = async (index: number): Promise<LoggedGeneration> => {
+    const batch = batchOf(index);
+    const prompts = await promptsOf(batch);
+    const drawn = await session.phases.run("rollout", `generation ${index + 1}`, () => rollout(prompts, index));
     const items = drawn.flatMap((group, p) => group.map((one) => ({ sample: batch[p]!, completion: one.text })));
-    const scores = await reward(items);
+    const scores = await session.phases.run("reward", `generation ${index + 1}`, () => reward(items, { step: session.progress.step + 1, signal: deps.signal }));
+    session.progress.rewardVersion = checkRewards(items, scores, session.progress.rewardVersion);
     const weights = REWARD_PARTS.map((name) => config.rewardWeights[name]);
     const grouped = groupAdvantages(scores.map((score) => REWARD_PARTS.map((name) => score[name])), weights, {
       numGenerations: config.numGenerations,
@@ -73,31 +90,42 @@ export async function trainGrpo(settings: GrpoConfigInput, samples: readonly Grp
     const step = index * steps + 1;
     await session.directory.append("completions.jsonl", completionLines({ step, samples: batch, groups: drawn, scores, advantages, withIds: config.logTokenIds }));
     const completions = drawn.map((group) => group.map(({ ids }) => ids));
+    const score = (adapter: string): Promise<Float32Array[][]> => session.phases.run("score", `generation ${index + 1}`, () => scoreCompletions(model, prompts, completions, { adapter, temperature: config.temperature }));
     return {
+      sampleIds: batch.map(({ sampleId }) => sampleId),
       prompts,
       completions,
       advantages,
       counted: drawn.map((group) => group.map(({ finishReason }) => !config.maskTruncated || finishReason === "stop")),
       sampled: drawn.map((group) => group.map(({ logProbs }) => logProbs)),
-      old: steps > 1 ? await scoreCompletions(model, prompts, completions, { adapter: policy, temperature: config.temperature }) : null,
-      reference: config.beta === 0 ? null : await scoreCompletions(model, prompts, completions, { adapter: frozen?.name ?? "none", temperature: config.temperature }),
+      old: steps > 1 ? await score(policy) : null,
+      reference: config.beta === 0 ? null : await score(frozen?.name ?? "none"),
       tokens: completions.flat().reduce((sum, ids) => sum + ids.length, 0),
       metrics: generationMetrics(drawn, scores, grouped),
     };
   };
 
+  // A checkpoint between two steps on one generation holds the generation, but not what its samples give again.
+  const saved = session.carried as CarriedGeneration | undefined;
   let current: { index: number; generation: LoggedGeneration } | undefined;
+  const carry = (nextStep: number): CarriedGeneration | undefined => {
+    if (!current || nextStep % steps === 0) return undefined;
+    const { prompts: _prompts, ...generation } = current.generation;
+    return { index: current.index, generation };
+  };
   const compute = async (step: number): Promise<StepOutcome> => {
     const index = Math.floor(step / steps);
+    if (!current && saved?.index === index) current = { index, generation: { ...saved.generation, prompts: await promptsOf(batchOf(index)) } };
     const isFresh = current?.index !== index;
     if (isFresh) current = { index, generation: await generate(index) };
     const { generation } = current!;
-    const { loss, metrics } = await policyStep(config, model, generation, step % steps, step);
+    const { loss, metrics } = await session.phases.run("gradient", `step ${step + 1}`, () => policyStep(config, model, generation, step % steps, step));
     return { loss, tokens: isFresh ? generation.tokens : 0, metrics: { ...(isFresh ? generation.metrics : {}), epoch: (step + 1) / (perEpoch * steps), ...metrics } };
   };
 
   try {
-    return await session.run(generations * steps, compute);
+    if (server && !session.manifest.finished) await server.check(deps.signal);
+    return await session.run(generations * steps, compute, carry);
   } finally {
     frozen?.dispose();
     session.dispose();

@@ -1,11 +1,13 @@
 import type { Prompt, QwenVl } from "@dramascope/qwen-vl";
 import type { GrpoConfig } from "./config.ts";
 import { dropoutSeedAt } from "./dropout-seed.ts";
+import { checkLogProbs } from "./not-finite.ts";
 import { policyLoss, tallyContents, type PolicyLossResult } from "./policy-loss.ts";
 import { addTallies, emptyTally, policyMetrics } from "./policy-metrics.ts";
 
 /** Completions of one generation with everything the policy's passes need; lists go by prompt and completion. */
 export interface Generation {
+  sampleIds: readonly string[];
   prompts: readonly Prompt[];
   completions: readonly (readonly Int32Array[])[];
   /** False for completions that are left out of the loss. */
@@ -119,6 +121,7 @@ export async function policyStep(config: GrpoConfig, model: QwenVl, generation: 
       entropy: true,
       dropoutSeed: dropoutSeedAt(config.seed, step, p),
       gradient: (logProbs, entropy) => {
+        checkLogProbs(step + 1, generation.sampleIds[p]!, logProbs);
         const part = lossOfPrompt(config, generation, p, logProbs, entropy!);
         tally = addTallies(tally, part.tally);
         if (isFirstPass) difference.add(generation.sampled[p]!, generation.old?.[p] ?? logProbs);

@@ -1,42 +1,20 @@
 import { appendFile, mkdir, open, readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { hashJson, sha256File, writeFileAtomically, writeFolderAtomically } from "@dramascope/schema";
-import { openSafetensors, writeSafetensors, type NamedArray } from "@dramascope/qwen-vl";
+import { writeFileAtomically, writeJsonl } from "@dramascope/schema";
+import { readCheckpoint, writeCheckpoint, type Checkpoint, type CheckpointOwner } from "./checkpoint.ts";
 import { TrainerError } from "./errors.ts";
-import type { OptimizerState } from "./optimizer.ts";
-
-/** Where a run stands. */
-export interface Progress {
-  /** Finished optimiser steps. */
-  step: number;
-  /** Tokens seen. */
-  tokens: number;
-}
-
-/** Values, moments and place of a run at one moment. */
-export interface Checkpoint {
-  progress: Progress;
-  names: readonly string[];
-  values: Float32Array[];
-  optimizer: OptimizerState;
-}
-
-/** What a run is, in `run.json`. */
-export interface RunManifest {
-  format: "dramascope.run";
-  kind: "sft" | "grpo";
-  config: Readonly<Record<string, unknown>>;
-  /** Hash of settings, data and model; another one cannot resume this run. */
-  identity: string;
-  inputs: Readonly<Record<string, string>>;
-  finished: boolean;
-}
+import type { RunManifest } from "./run-manifest.ts";
 
 const LOGS = ["metrics.jsonl", "completions.jsonl"] as const;
 /** A log of a run. */
 export type LogName = (typeof LOGS)[number];
 
 const nameOf = (step: number): string => `checkpoint-${String(step).padStart(6, "0")}`;
+
+/** Names that differ between two records, with `undefined` for what one of them lacks. */
+function differences(a: Readonly<Record<string, unknown>>, b: Readonly<Record<string, unknown>>): string[] {
+  return [...new Set([...Object.keys(a), ...Object.keys(b)])].filter((key) => JSON.stringify(a[key]) !== JSON.stringify(b[key]));
+}
 
 /** A run's folder: its manifest, logs and checkpoints, each whole or absent. */
 export class RunDirectory {
@@ -49,27 +27,32 @@ export class RunDirectory {
   /**
    * Opens or makes the folder.
    *
-   * @throws TrainerError `RUN_MISMATCH` when another run stands there.
+   * @param onDrift `refuse`, or `allow` to go on with other settings, inputs or another back end; what differs is written in the manifest.
+   * @returns       The manifest of the run that stands there.
+   * @throws TrainerError `RUN_MISMATCH` when another run stands there, `RUN_DAMAGED`.
    */
-  async open(kind: RunManifest["kind"], config: Readonly<Record<string, unknown>>, inputs: Readonly<Record<string, string>>): Promise<RunManifest> {
+  async open(manifest: RunManifest, onDrift: "refuse" | "allow"): Promise<RunManifest> {
     await mkdir(this.path, { recursive: true });
     for (const entry of await readdir(this.path)) if (/\.(?:tmp|old)-/u.test(entry)) await rm(join(this.path, entry), { recursive: true, force: true });
-    const { runDir: _runDir, ...settings } = config;
-    const manifest: RunManifest = { format: "dramascope.run", kind, config: settings, identity: hashJson({ kind, settings, inputs }), inputs, finished: false };
     const known = await this.#readManifest();
     if (known === undefined) {
-      await writeFileAtomically(join(this.path, "run.json"), `${JSON.stringify(manifest, null, 2)}\n`);
+      await this.writeManifest(manifest);
       return manifest;
     }
     if (known.identity === manifest.identity) return known;
-    const changed = [...new Set([...Object.keys(settings), ...Object.keys(known.config)])].filter((key) => JSON.stringify(settings[key]) !== JSON.stringify(known.config[key]));
-    const what = changed.length > 0 ? `other settings (${changed.join(", ")})` : "other data or another model";
-    throw new TrainerError(`${this.path} holds a run with ${what}`, { code: "RUN_MISMATCH", hint: "Give a new run folder, or the settings and data that the run started with." });
+    const changed = [...differences(manifest.config, known.config), ...differences(manifest.inputs, known.inputs)];
+    if (onDrift === "allow" && known.kind === manifest.kind) {
+      const drifted = { ...manifest, former: [...known.former, known.identity], drift: [...new Set([...known.drift, ...changed])] };
+      await this.writeManifest(drifted);
+      return drifted;
+    }
+    const what = known.kind === manifest.kind ? `another run: ${changed.join(", ")} differ` : `a run of ${known.kind}`;
+    throw new TrainerError(`${this.path} holds ${what}`, { code: "RUN_MISMATCH", hint: "Give a new run folder, or the settings, data, model and back end that the run started with." });
   }
 
-  /** Marks the run as finished. */
-  async finish(manifest: RunManifest): Promise<void> {
-    await writeFileAtomically(join(this.path, "run.json"), `${JSON.stringify({ ...manifest, finished: true }, null, 2)}\n`);
+  /** Replaces the manifest. */
+  async writeManifest(manifest: RunManifest): Promise<void> {
+    await writeFileAtomically(join(this.path, "run.json"), `${JSON.stringify(manifest, null, 2)}\n`);
   }
 
   /** Adds lines to a log and flushes them to the disk. */
@@ -81,32 +64,34 @@ export class RunDirectory {
     await handle.close();
   }
 
-  /** Writes a checkpoint, then drops old ones. */
-  async save(checkpoint: Checkpoint, keep: number): Promise<void> {
-    const { names, values, optimizer, progress } = checkpoint;
-    const tensors = names.flatMap((name, i): NamedArray[] => [
-      { name: `value/${name}`, shape: [values[i]!.length], values: values[i]! },
-      { name: `m/${name}`, shape: [values[i]!.length], values: optimizer.m[i] as Float32Array },
-      { name: `v/${name}`, shape: [values[i]!.length], values: optimizer.v[i] as Float32Array },
-    ]);
-    await writeFolderAtomically(join(this.path, nameOf(progress.step)), async (temporary) => {
-      await writeSafetensors(join(temporary, "state.safetensors"), tensors);
-      const sha256 = await sha256File(join(temporary, "state.safetensors"));
-      await writeFileAtomically(join(temporary, "manifest.json"), `${JSON.stringify({ ...progress, optimizerStep: optimizer.step, sha256 }, null, 2)}\n`);
-    });
-    const all = await this.#checkpoints();
-    for (const old of all.slice(0, Math.max(0, all.length - keep))) await rm(join(this.path, old), { recursive: true, force: true });
+  /** Writes a JSON or JSONL file of the run, whole or absent. */
+  async write(name: string, contents: object): Promise<void> {
+    const path = join(this.path, name);
+    if (Array.isArray(contents)) await writeJsonl(path, contents as unknown[]);
+    else await writeFileAtomically(path, `${JSON.stringify(contents, null, 2)}\n`);
+  }
+
+  /**
+   * Writes a checkpoint, points `latest` and `best` at what they name, then drops old ones: all but the newest and the best.
+   */
+  async save(owner: CheckpointOwner, checkpoint: Omit<Checkpoint, "values">, saveAdapter: (folder: string) => Promise<void>, keep: number): Promise<void> {
+    const { step, best } = checkpoint.progress;
+    await writeCheckpoint(this.checkpointAt(step), owner, checkpoint, saveAdapter);
+    await writeFileAtomically(join(this.path, "latest"), `${nameOf(step)}\n`);
+    if (best) await writeFileAtomically(join(this.path, "best"), `${nameOf(best.step)}\n`);
+    const kept = new Set([...(await this.checkpoints()).slice(0, keep), ...(best ? [nameOf(best.step)] : [])]);
+    for (const old of await this.checkpoints()) if (!kept.has(old)) await rm(join(this.path, old), { recursive: true, force: true });
   }
 
   /**
    * The newest checkpoint that is whole; undefined when there is none. Logs are cut back to its step. A damaged one is passed over
    * and named.
    */
-  async restore(names: readonly string[], onDamaged: (name: string, why: string) => void): Promise<Checkpoint | undefined> {
+  async restore(owner: CheckpointOwner, onDamaged: (name: string, why: string) => void): Promise<Checkpoint | undefined> {
     let found: Checkpoint | undefined;
-    for (const name of (await this.#checkpoints()).reverse()) {
+    for (const name of await this.checkpoints()) {
       try {
-        found = await this.#read(name, names);
+        found = await readCheckpoint(join(this.path, name), owner);
         break;
       } catch (error) {
         onDamaged(name, (error as Error).message);
@@ -117,27 +102,16 @@ export class RunDirectory {
     return found;
   }
 
-  async #read(name: string, names: readonly string[]): Promise<Checkpoint> {
-    const folder = join(this.path, name);
-    const manifest = JSON.parse(await readFile(join(folder, "manifest.json"), "utf8")) as Progress & { optimizerStep: number; sha256: string };
-    const path = join(folder, "state.safetensors");
-    if ((await sha256File(path)) !== manifest.sha256) throw new Error("its contents do not fit its hash");
-    const file = await openSafetensors(path);
-    try {
-      const read = async (prefix: string): Promise<Float32Array[]> => {
-        const out: Float32Array[] = [];
-        for (const one of names) out.push((await file.read(`${prefix}/${one}`)).values as Float32Array);
-        return out;
-      };
-      const [values, m, v] = [await read("value"), await read("m"), await read("v")];
-      return { progress: { step: manifest.step, tokens: manifest.tokens }, names, values, optimizer: { step: manifest.optimizerStep, m, v } };
-    } finally {
-      await file.close();
-    }
+  /** Folder of the checkpoint after a step. */
+  checkpointAt(step: number): string {
+    return join(this.path, nameOf(step));
   }
 
-  async #checkpoints(): Promise<string[]> {
-    return (await readdir(this.path)).filter((name) => /^checkpoint-\d{6,}$/u.test(name)).sort();
+  /** Names of the checkpoints, the newest first. */
+  async checkpoints(): Promise<string[]> {
+    return (await readdir(this.path))
+      .filter((name) => /^checkpoint-\d{6,}$/u.test(name))
+      .sort((a, b) => Number(b.slice(11)) - Number(a.slice(11)));
   }
 
   async #readManifest(): Promise<RunManifest | undefined> {

@@ -1,10 +1,16 @@
 import type { LoraAdapter, QwenVl, TrainableSet } from "@dramascope/qwen-vl";
-import { hashJson, type OnProgress, type TrainingSample } from "@dramascope/schema";
+import type { OnProgress, TrainingSample } from "@dramascope/schema";
 import { join } from "node:path";
+import type { CheckpointOwner, Progress } from "./checkpoint.ts";
 import { TrainerError } from "./errors.ts";
+import { exportAdapter } from "./export-adapter.ts";
+import { checkUpdate, NotFiniteError } from "./not-finite.ts";
 import { AdamW, clipGradNorm } from "./optimizer.ts";
+import { PhaseWatch } from "./phases.ts";
+import { preflight } from "./preflight.ts";
 import { createPreview } from "./preview.ts";
-import { RunDirectory, type Progress, type RunManifest } from "./run-directory.ts";
+import { RunDirectory } from "./run-directory.ts";
+import { makeRunManifest, type Lineage, type RunManifest } from "./run-manifest.ts";
 import { learningRateAt } from "./schedule.ts";
 import { StepLog } from "./step-log.ts";
 import type { GrpoConfig, SftConfig } from "./config.ts";
@@ -21,6 +27,10 @@ export interface TrainDeps {
   onWarning?: (text: string) => void;
   /** Hash of the model's files, part of the run's identity. Default its number of weights. */
   modelHash?: string;
+  /** Name of back end, device and threads, part of the run's identity: a resumed run is the same bit for bit on the same one only. Default none. */
+  backend?: string;
+  /** Whether a run may go on with other settings, data, model or back end; what differs is then written in `run.json`. Default `refuse`. */
+  onDrift?: "refuse" | "allow";
   /** Seconds from any fixed start; for step times. */
   clock?: () => number;
   /** Seconds since 1970; for TensorBoard. Default the system's clock. */
@@ -50,40 +60,74 @@ export interface StepOutcome {
 type StepFunction = (step: number) => Promise<StepOutcome>;
 
 /** State of a run between its steps. */
-export interface Session {
+export interface Session<S extends TrainingSample> {
   directory: RunDirectory;
+  /** Samples that passed the look before the run. */
+  samples: readonly S[];
   manifest: RunManifest;
   adapter: LoraAdapter;
   trainable: TrainableSet;
   progress: Progress;
-  /** Runs steps until the end or a stop. */
-  run(totalSteps: number, compute: StepFunction): Promise<TrainResult>;
+  phases: PhaseWatch;
+  /** What the checkpoint that the run goes on from had to carry over; undefined when nothing. */
+  carried: unknown;
+  /**
+   * Runs steps until the end or a stop.
+   *
+   * @param carry What the step to come, from 0, needs of the ones before; for the checkpoint. Default nothing.
+   */
+  run(totalSteps: number, compute: StepFunction, carry?: (nextStep: number) => unknown): Promise<TrainResult>;
   dispose(): void;
 }
 
 /** Tokens of a completion in a preview, at most. */
 const PREVIEW_TOKENS = 512;
 
+/** Policy of the KL term; null for a run without one. */
+function referenceOf(config: SftConfig | GrpoConfig): Lineage["reference"] {
+  if (!("beta" in config) || config.beta === 0) return null;
+  return config.adapter === undefined ? "base" : (config.reference ?? "start");
+}
+
 /** Opens the run folder, attaches the adapter, and goes on from the newest whole checkpoint. */
-export async function openSession(kind: "sft" | "grpo", config: SftConfig | GrpoConfig, samples: readonly TrainingSample[], deps: TrainDeps): Promise<Session> {
+export async function openSession<S extends TrainingSample>(kind: "sft" | "grpo", config: SftConfig | GrpoConfig, given: readonly S[], deps: TrainDeps): Promise<Session<S>> {
   const { model, onProgress, onWarning, clock = () => performance.now() / 1000 } = deps;
-  if (samples.length === 0) throw new TrainerError("there are no samples", { code: "NO_SAMPLES", hint: "Check the exported data set." });
+  if (given.length === 0) throw new TrainerError("there are no samples", { code: "NO_SAMPLES", hint: "Check the exported data set." });
   const directory = new RunDirectory(config.runDir);
-  const inputs = { data: hashJson(samples), model: deps.modelHash ?? `weights:${model.info.parameters}` };
-  const manifest = await directory.open(kind, config, inputs);
+  const phases = new PhaseWatch({ clock, timeoutSeconds: config.phaseTimeoutSeconds, onWarning });
+  const manifest = await directory.open(
+    await makeRunManifest({
+      kind, config, samples: given, backend: deps.backend, reference: referenceOf(config),
+      modelHash: deps.modelHash ?? `weights:${model.info.parameters}`,
+      timeBase: deps.encoder.timeBase ?? "pinned",
+    }),
+    deps.onDrift ?? "refuse",
+  );
+  const samples = await preflight(given, {
+    directory, onProgress, onWarning,
+    measure: deps.encoder.measure?.bind(deps.encoder),
+    answerTokens: (sample) => (sample.kind === "sft" ? model.tokenizer.encode(sample.target).length + 1 : (config as GrpoConfig).maxCompletionLength),
+    maxLength: config.maxLength ?? model.config.text.maxPositionEmbeddings,
+    onBadRecord: config.onBadRecord,
+    isResumed: manifest.former.length === 0,
+    signal: deps.signal,
+  });
   const { r, alpha, rslora, dropout } = config.lora;
   const adapter = await model.attachLora(config.adapter ?? { r, alpha, rslora }, { name: `${kind}-policy`, trainable: true, seed: config.seed, dropout });
   model.setActiveAdapter(adapter.name);
   const trainable = model.trainable("lora");
   const optimizer = new AdamW({ beta1: config.beta1, beta2: config.beta2, eps: config.adamEps, weightDecay: config.weightDecay });
-  const progress: Progress = { step: 0, tokens: 0 };
+  const progress: Progress = { step: 0, tokens: 0, skipped: 0, rewardVersion: null, rewards: [], best: null };
+  let epoch = 0;
   let values = await trainable.readValues();
-  const saved = await directory.restore(trainable.names, (name, why) => onWarning?.(`${name} is damaged (${why}); an earlier one is used`));
+  const owner: CheckpointOwner = { kind, seed: config.seed, identity: manifest.identity, former: manifest.former, names: trainable.names };
+  const saved = await directory.restore(owner, (name, why) => onWarning?.(`${name} is damaged (${why}); an earlier one is used`));
   if (saved) {
     values = saved.values;
     trainable.assignAll(values);
-    optimizer.restore(saved.optimizer);
+    if (saved.optimizer) optimizer.restore(saved.optimizer);
     Object.assign(progress, saved.progress);
+    ({ epoch } = saved);
   }
   const log = await StepLog.open(directory, { step: progress.step, now: deps.wallClock ?? (() => Date.now() / 1000), onSign: (text) => onWarning?.(text) });
   const maxTokens = Math.min(PREVIEW_TOKENS, "maxCompletionLength" in config ? config.maxCompletionLength : PREVIEW_TOKENS);
@@ -92,56 +136,105 @@ export async function openSession(kind: "sft" | "grpo", config: SftConfig | Grpo
     const path = await preview?.(progress.step);
     if (path !== undefined) onWarning?.(`what the model says after ${progress.step} steps: ${path}`);
   };
-  const save = async (): Promise<void> => {
-    const state = optimizer.state();
-    if (state) await directory.save({ progress: { ...progress }, names: trainable.names, values, optimizer: state }, config.keepCheckpoints);
-  };
   const adapterFolder = join(config.runDir, "adapter");
 
-  const update = async (step: number, totalSteps: number, loss: number): Promise<{ gradNorm: number; rate: number }> => {
+  let savedStep = saved?.progress.step;
+  /** Writes a checkpoint of this step unless there is one; returns its folder. */
+  const save = async (carried: unknown): Promise<string> => {
+    const { step } = progress;
+    if (savedStep !== step) await write(carried);
+    savedStep = step;
+    return directory.checkpointAt(step);
+  };
+  const write = (carried: unknown): Promise<void> =>
+    phases.run("save", `step ${progress.step}`, async () => {
+      const { rewards, best } = progress;
+      const reward = rewards.reduce((a, b) => a + b, 0) / rewards.length;
+      if (rewards.length > 0 && (best === null || reward > best.reward)) progress.best = { step: progress.step, reward };
+      progress.rewards = [];
+      await directory.save(owner, { progress, epoch, optimizer: optimizer.state(), carried }, (folder) => model.saveLora(folder, adapter.name), config.keepCheckpoints);
+    });
+
+  const rateAt = (step: number, totalSteps: number): number =>
+    learningRateAt({ type: config.schedule, warmupSteps: config.warmupSteps, totalSteps, minLrRate: config.minLrRate }, config.learningRate, step);
+
+  /** Moves the adapter by the gradients; checks everything before anything moves. */
+  const update = async (step: number, loss: number, rate: number): Promise<number> => {
     const grads = await trainable.readGradients();
-    const gradNorm = clipGradNorm(grads, config.maxGradNorm);
-    if (!Number.isFinite(loss) || !Number.isFinite(gradNorm)) {
-      throw new TrainerError(`step ${step + 1}: loss ${loss}, gradient norm ${gradNorm}; nothing was updated`, { code: "NOT_FINITE", hint: `Lower the learning rate; the last checkpoint in ${config.runDir} is good.` });
-    }
-    const rate = learningRateAt({ type: config.schedule, warmupSteps: config.warmupSteps, totalSteps, minLrRate: config.minLrRate }, config.learningRate, step);
+    const norm = clipGradNorm(grads, config.maxGradNorm);
+    checkUpdate(step + 1, { loss, norm, grads, names: trainable.names });
     optimizer.step(values, grads, rate);
     trainable.assignAll(values);
-    return { gradNorm, rate };
+    return norm;
   };
 
-  const run = async (totalSteps: number, compute: StepFunction): Promise<TrainResult> => {
+  /** One step; undefined when it was left out because something was not finite. */
+  const advance = async (step: number, rate: number, compute: StepFunction): Promise<(StepOutcome & { gradNorm: number }) | undefined> => {
+    try {
+      trainable.zeroGradients();
+      const outcome = await compute(step);
+      return { ...outcome, gradNorm: await update(step, outcome.loss, rate) };
+    } catch (error) {
+      if (!(error instanceof NotFiniteError)) throw error;
+      await directory.write("nan-report.json", error.report);
+      if (config.nanPolicy === "stop" || progress.skipped >= config.maxSkips) throw error;
+      onWarning?.(`${error.message}; the step is left out`);
+      return undefined;
+    }
+  };
+
+  const wasStopped = (error: unknown): boolean => deps.signal?.aborted === true && (error === deps.signal.reason || (error instanceof Error && error.name === "AbortError"));
+
+  const run = async (totalSteps: number, compute: StepFunction, carry: (nextStep: number) => unknown = () => undefined): Promise<TrainResult> => {
     if (manifest.finished) return { adapter: adapterFolder, steps: totalSteps, finished: true };
+    let carried: unknown = saved?.carried;
+    const stop = async (): Promise<TrainResult> => {
+      await save(carried);
+      return { adapter: undefined, steps: progress.step, finished: false };
+    };
     while (progress.step < totalSteps) {
-      if (deps.signal?.aborted) {
-        await save();
-        return { adapter: undefined, steps: progress.step, finished: false };
-      }
+      if (deps.signal?.aborted) return stop();
       await look();
       const started = clock();
-      trainable.zeroGradients();
-      const { loss, tokens, metrics } = await compute(progress.step);
-      const { gradNorm, rate } = await update(progress.step, totalSteps, loss);
+      const rate = rateAt(progress.step, totalSteps);
+      let outcome: Awaited<ReturnType<typeof advance>>;
+      try {
+        outcome = await advance(progress.step, rate, compute);
+      } catch (error) {
+        if (wasStopped(error)) return stop();
+        throw error;
+      }
       progress.step++;
-      progress.tokens += tokens;
-      await log.add({ step: progress.step, loss, grad_norm: gradNorm, learning_rate: rate, num_tokens: progress.tokens, ...metrics, step_time: clock() - started, "dramascope/memory/peak": process.resourceUsage().maxRSS * 1024 });
-      const reward = metrics["reward"];
-      onProgress?.({ phase: kind, done: progress.step, total: totalSteps, note: typeof reward === "number" ? `reward ${reward.toFixed(3)}, format ${(metrics["rewards/format/mean"] ?? 0).toFixed(2)}, gradient ${gradNorm.toFixed(3)}` : `loss ${loss.toFixed(4)}` });
-      if (progress.step % config.saveSteps === 0 && progress.step < totalSteps) await save();
+      carried = carry(progress.step);
+      progress.skipped = outcome ? 0 : progress.skipped + 1;
+      progress.tokens += outcome?.tokens ?? 0;
+      const { loss = null, gradNorm = null, metrics = {} } = outcome ?? {};
+      epoch = metrics["epoch"] ?? epoch;
+      const { reward } = metrics;
+      if (typeof reward === "number") progress.rewards.push(reward);
+      await log.add({
+        step: progress.step, loss, grad_norm: gradNorm, learning_rate: rate, num_tokens: progress.tokens, ...metrics, step_time: clock() - started, "dramascope/memory/peak": process.resourceUsage().maxRSS * 1024,
+        ...Object.fromEntries([...phases.takeSeconds()].map(([name, seconds]) => [`dramascope/time/${name}`, seconds])),
+      });
+      if (outcome) onProgress?.({ phase: kind, done: progress.step, total: totalSteps, note: typeof reward === "number" ? `reward ${reward.toFixed(3)}, format ${(metrics["rewards/format/mean"] ?? 0).toFixed(2)}, gradient ${outcome.gradNorm.toFixed(3)}` : `loss ${outcome.loss.toFixed(4)}` });
+      if (progress.step % config.saveSteps === 0 && progress.step < totalSteps) await save(carried);
     }
     await look();
-    await save();
-    await model.saveLora(adapterFolder, adapter.name);
-    await directory.finish(manifest);
+    const { hasEffect } = await exportAdapter(await save(undefined), adapterFolder);
+    if (!hasEffect) onWarning?.("the adapter changes nothing: all its B matrices are zero; look at learning_rate and grad_norm in metrics.jsonl");
+    await directory.writeManifest({ ...manifest, lineage: { ...manifest.lineage, rewardVersion: progress.rewardVersion }, finished: true });
     return { adapter: adapterFolder, steps: progress.step, finished: true };
   };
 
   return {
     directory,
+    samples,
     manifest,
     adapter,
     trainable,
     progress,
+    phases,
+    carried: saved?.carried,
     run,
     dispose: () => {
       trainable.dispose();

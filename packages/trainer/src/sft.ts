@@ -3,6 +3,7 @@ import { createRandom, type SftSample } from "@dramascope/schema";
 import { parseSftConfig, type SftConfigInput } from "./config.ts";
 import { dropoutSeedAt } from "./dropout-seed.ts";
 import { TrainerError } from "./errors.ts";
+import { checkLogProbs } from "./not-finite.ts";
 import { openSession, type TrainDeps, type TrainResult } from "./session.ts";
 
 /** Positions of all samples in one epoch: a function of seed and epoch alone, so that a resumed run goes on where it was. */
@@ -16,12 +17,13 @@ function epochOrder(samples: number, seed: number, epoch: number): number[] {
  *
  * The same call again resumes the run in its folder; a finished run returns at once.
  */
-export async function trainSft(settings: SftConfigInput, samples: readonly SftSample[], deps: TrainDeps): Promise<TrainResult> {
+export async function trainSft(settings: SftConfigInput, given: readonly SftSample[], deps: TrainDeps): Promise<TrainResult> {
   const config = parseSftConfig(settings);
   const { model, encoder } = deps;
   const end = model.generationConfig.eosTokenIds[0];
   if (end === undefined) throw new TrainerError("the model names no end token", { code: "NO_END_TOKEN", hint: "Add eos_token_id to its configuration." });
-  const session = await openSession("sft", config, samples, deps);
+  const session = await openSession("sft", config, given, deps);
+  const { samples } = session;
   const stepsPerEpoch = Math.ceil(samples.length / config.batchSize);
   try {
     return await session.run(stepsPerEpoch * config.epochs, async (step) => {
@@ -31,19 +33,18 @@ export async function trainSft(settings: SftConfigInput, samples: readonly SftSa
       const targets = batch.map(({ target }) => [...model.tokenizer.encode(target), end]);
       const tokens = targets.reduce((sum, ids) => sum + ids.length, 0);
       const prompts: Prompt[] = [];
-      for (const sample of batch) prompts.push(await encoder.encode(sample));
+      for (const sample of batch) prompts.push(await session.phases.run("load", `sample ${sample.sampleId}`, () => encoder.encode(sample)));
       const weights = batch.map(({ weight = 1 }) => weight / tokens);
-      const { loss } = await model.groupLogProbsWithGradient(
-        prompts.map((prompt, i) => ({ prompt, completions: [targets[i]!] })),
-        {
+      const groups = prompts.map((prompt, i) => ({ prompt, completions: [targets[i]!] }));
+      const { loss } = await session.phases.run("gradient", `step ${step + 1}`, () =>
+        model.groupLogProbsWithGradient(groups, {
           dropoutSeed: dropoutSeedAt(config.seed, step),
           gradient: (logProbs) => {
+            for (const [i, rows] of logProbs.entries()) checkLogProbs(step + 1, batch[i]!.sampleId, rows);
             const losses = logProbs.map(([values], i) => -values!.reduce((sum, value) => sum + value, 0) * weights[i]!);
-            const bad = losses.findIndex((value) => !Number.isFinite(value));
-            if (bad >= 0) throw new TrainerError(`step ${step + 1}, sample ${batch[bad]!.sampleId}: the loss is ${losses[bad]!}`, { code: "NOT_FINITE", hint: "Look at the sample, or lower the learning rate." });
             return { loss: losses.reduce((a, b) => a + b, 0), dLogProbs: logProbs.map(([values], i) => [new Float64Array(values!.length).fill(-weights[i]!)]) };
           },
-        },
+        }),
       );
       return { loss, tokens, metrics: { epoch: (step + 1) / stepsPerEpoch } };
     });

@@ -47,7 +47,7 @@ async function grpo(run: string, settings: { adapter: string; dropout?: number; 
   });
   const { adapter, dropout, numIterations = 1 } = settings;
   const result = await trainGrpo(
-    { runDir: join(base, run), seed: 1, adapter, learningRate: 1e-2, steps: 1, promptsPerStep: 2, numGenerations: 2, numIterations, beta: 0, ...(dropout === undefined ? {} : { lora: { dropout } }) },
+    { runDir: join(base, run), seed: 1, adapter, learningRate: 1e-2, steps: 1, promptsPerStep: 2, numGenerations: 2, numIterations, maxCompletionLength: 8, beta: 0, ...(dropout === undefined ? {} : { lora: { dropout } }) },
     grpoSamples,
     {
       model: watched, encoder,
