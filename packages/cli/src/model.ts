@@ -43,11 +43,15 @@ export function weightIdentity(sha256: string, { dtype = "float32", products = "
   return dtype === "float32" ? sha256 : `${sha256} in bfloat16, products in ${products}`;
 }
 
+/** Loads TensorFlow with the threads that a checkpoint of this size wants. */
+export async function loadTensorFlowFor(folder: string): Promise<LoadedTensorFlow> {
+  const sizes = await Promise.all((await weightFiles(folder)).map((path) => stat(path)));
+  return loadTensorFlow(sizes.reduce((sum, { size }) => sum + size, 0) < SMALL_MODEL_BYTES ? { threads: 1 } : {});
+}
+
 /** Loads TensorFlow and a checkpoint, with progress. The hashes of its files are kept in the weight cache, whose folder loading has checked. */
 export async function loadModel(folder: string, { say, progress, signal }: Pick<CommandContext, "say" | "progress" | "signal">, weights: WeightSettings = {}): Promise<LoadedModel> {
-  const sizes = await Promise.all((await weightFiles(folder)).map((path) => stat(path)));
-  const bytes = sizes.reduce((sum, { size }) => sum + size, 0);
-  const tensorflow = await loadTensorFlow(bytes < SMALL_MODEL_BYTES ? { threads: 1 } : {});
+  const tensorflow = await loadTensorFlowFor(folder);
   say(`TensorFlow ${tensorflow.version} (${tensorflow.binding ?? "wasm"}, ${tensorflow.device}), model ${basename(folder)}`);
   const model = await loadQwenVl(folder, { tf: tensorflow.tf, ...weights, signal, onProgress: ({ loadedBytes, totalBytes }) => progress({ phase: "load the model", done: loadedBytes, total: totalBytes }) });
   try {

@@ -10,6 +10,7 @@ import { PhaseWatch } from "./phases.ts";
 import { preflight } from "./preflight.ts";
 import { createPreview } from "./preview.ts";
 import { RunDirectory } from "./run-directory.ts";
+import type { RunPlan } from "./run-plan.ts";
 import { makeRunManifest, type Lineage, type RunManifest } from "./run-manifest.ts";
 import { learningRateAt } from "./schedule.ts";
 import { StepLog } from "./step-log.ts";
@@ -35,6 +36,8 @@ export interface TrainDeps {
   clock?: () => number;
   /** Seconds since 1970; for TensorBoard. Default the system's clock. */
   wallClock?: () => number;
+  /** What was planned for the run, from `planRun`; after three steps `onWarning` hears how it fits. */
+  plan?: RunPlan;
   /** Writes contact sheets of what the model sees of a sample, returns their paths. Where it is given, previews are written to `preview/`. */
   sheets?: (sample: TrainingSample) => Promise<string[]>;
 }
@@ -129,7 +132,7 @@ export async function openSession<S extends TrainingSample>(kind: "sft" | "grpo"
     Object.assign(progress, saved.progress);
     ({ epoch } = saved);
   }
-  const log = await StepLog.open(directory, { step: progress.step, now: deps.wallClock ?? (() => Date.now() / 1000), onSign: (text) => onWarning?.(text) });
+  const log = await StepLog.open(directory, { step: progress.step, now: deps.wallClock ?? (() => Date.now() / 1000), onSign: (text) => onWarning?.(text), plan: deps.plan });
   const maxTokens = Math.min(PREVIEW_TOKENS, "maxCompletionLength" in config ? config.maxCompletionLength : PREVIEW_TOKENS);
   const preview = deps.sheets && createPreview({ folder: join(config.runDir, "preview"), model, encoder: deps.encoder, sample: samples[0]!, sheets: deps.sheets, everySteps: config.previewSteps, maxTokens, seed: config.seed, signal: deps.signal });
   const look = async (): Promise<void> => {

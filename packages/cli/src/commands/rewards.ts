@@ -7,6 +7,7 @@ import { defineCommand, parseCount, usageError, type CliIo, type SetExitCode } f
 import { CliError } from "../errors.ts";
 import { readConfig } from "../model.ts";
 import { rejectedPath } from "../rejected-list.ts";
+import { describeReweighting, reweightRewards } from "../reweight-rewards.ts";
 import { scoreRewards } from "../score-rewards.ts";
 import { serveRewards } from "../serve-rewards.ts";
 
@@ -150,10 +151,29 @@ function addServe(group: Command, io: CliIo, setExitCode: SetExitCode): void {
   });
 }
 
-/** `dramascope rewards score|serve` */
+/** `dramascope rewards reweight` */
+function addReweight(group: Command, io: CliIo, setExitCode: SetExitCode): void {
+  defineCommand<{ completions: string; weights: string; out?: string }>(group, io, setExitCode, {
+    name: "reweight",
+    summary: "what other weights would have made of a GRPO run's completions",
+    example: "dramascope rewards reweight --completions grpo/completions.jsonl --weights accuracy=0.7,format=0.05",
+    configure: (command) =>
+      command
+        .requiredOption("--completions <file>", "completions.jsonl of a run; its settings are read from run.json beside it")
+        .requiredOption("--weights <parts>", "parts with their new weights; the others stay")
+        .option("--out <file>", "the completions with their new totals and advantages"),
+    run: async (_context, options) => {
+      const result = await reweightRewards(options);
+      return { json: { ...result, ...(options.out !== undefined && { out: options.out }) }, text: describeReweighting(result) };
+    },
+  });
+}
+
+/** `dramascope rewards score|serve|reweight` */
 export function addRewards(program: Command, io: CliIo, setExitCode: SetExitCode): void {
   const group = new Command("rewards").description("caption, comments, accuracy and format rewards of completions");
   addScore(group, io, setExitCode);
   addServe(group, io, setExitCode);
+  addReweight(group, io, setExitCode);
   program.addCommand(group);
 }
