@@ -69,6 +69,8 @@ const sftConfig = z.strictObject({
   epochs: count.default(3),
   /** Samples of one optimiser step. */
   batchSize: count.default(8),
+  /** Tokens of a step computed at once, padding included; a longer sample is computed alone. Loss and gradient do not depend on it, what dropout drops does. */
+  maxBatchTokens: count.default(4096),
 });
 
 const grpoFields = z.strictObject({

@@ -5,6 +5,9 @@ import { dropoutSeedAt } from "./dropout-seed.ts";
 import { TrainerError } from "./errors.ts";
 import { checkLogProbs } from "./not-finite.ts";
 import { openSession, type TrainDeps, type TrainResult } from "./session.ts";
+import { cutByTokens } from "./token-batches.ts";
+
+const sum = (values: Float32Array): number => values.reduce((a, b) => a + b, 0);
 
 /** Positions of all samples in one epoch: a function of seed and epoch alone, so that a resumed run goes on where it was. */
 function epochOrder(samples: number, seed: number, epoch: number): number[] {
@@ -12,8 +15,8 @@ function epochOrder(samples: number, seed: number, epoch: number): number[] {
 }
 
 /**
- * LoRA SFT. The loss is the summed negative log-likelihood over the answer's tokens, divided by their number in the whole step, so
- * batches may be cut in any way.
+ * LoRA SFT. The loss is the summed negative log-likelihood over the answer's tokens, divided by their number in the whole step, so that it is the same
+ * however the step is cut to fit into memory.
  *
  * The same call again resumes the run in its folder; a finished run returns at once.
  */
@@ -35,18 +38,24 @@ export async function trainSft(settings: SftConfigInput, given: readonly SftSamp
       const prompts: Prompt[] = [];
       for (const sample of batch) prompts.push(await session.phases.run("load", `sample ${sample.sampleId}`, () => encoder.encode(sample)));
       const weights = batch.map(({ weight = 1 }) => weight / tokens);
-      const groups = prompts.map((prompt, i) => ({ prompt, completions: [targets[i]!] }));
-      const { loss } = await session.phases.run("gradient", `step ${step + 1}`, () =>
-        model.groupLogProbsWithGradient(groups, {
-          dropoutSeed: dropoutSeedAt(config.seed, step),
-          gradient: (logProbs) => {
-            for (const [i, rows] of logProbs.entries()) checkLogProbs(step + 1, batch[i]!.sampleId, rows);
-            const losses = logProbs.map(([values], i) => -values!.reduce((sum, value) => sum + value, 0) * weights[i]!);
-            return { loss: losses.reduce((a, b) => a + b, 0), dLogProbs: logProbs.map(([values], i) => [new Float64Array(values!.length).fill(-weights[i]!)]) };
-          },
-        }),
-      );
-      return { loss, tokens, metrics: { epoch: (step + 1) / stepsPerEpoch } };
+      const parts = cutByTokens(targets.map((ids, i) => ({ prompt: prompts[i]!.ids.length, answer: ids.length })), config.maxBatchTokens);
+      let [loss, entropy] = [0, 0];
+      for (const part of parts) {
+        const result = await session.phases.run("gradient", `step ${step + 1}`, () =>
+          model.groupLogProbsWithGradient(part.map((i) => ({ prompt: prompts[i]!, completions: [targets[i]!] })), {
+            dropoutSeed: dropoutSeedAt(config.seed, step, part[0]),
+            entropy: true,
+            gradient: (logProbs) => {
+              for (const [k, rows] of logProbs.entries()) checkLogProbs(step + 1, batch[part[k]!]!.sampleId, rows);
+              const losses = logProbs.map(([values], k) => -sum(values!) * weights[part[k]!]!);
+              return { loss: losses.reduce((x, y) => x + y, 0), dLogProbs: logProbs.map(([values], k) => [new Float64Array(values!.length).fill(-weights[part[k]!]!)]) };
+            },
+          }),
+        );
+        loss += result.loss;
+        entropy += result.entropy!.flat().reduce((total, values) => total + sum(values), 0);
+      }
+      return { loss, tokens, metrics: { epoch: (step + 1) / stepsPerEpoch, entropy: entropy / tokens } };
     });
   } finally {
     session.dispose();
