@@ -4,7 +4,7 @@ import { groupAdvantages } from "./advantages.ts";
 import { completionLines } from "./completion-log.ts";
 import { parseGrpoConfig, type GrpoConfigInput } from "./config.ts";
 import { generationMetrics, REWARD_PARTS } from "./metrics.ts";
-import { policyStep, scoreCompletions, stepsOfGeneration, type Generation } from "./policy-pass.ts";
+import { chunked, policyStep, scoreCompletions, stepsOfGeneration, type Generation } from "./policy-pass.ts";
 import { createRewardClient } from "./reward-client.ts";
 import { checkRewards, createRewardFn, type RewardFn } from "./reward-function.ts";
 import { openSession, type StepOutcome, type TrainDeps, type TrainResult } from "./session.ts";
@@ -90,7 +90,7 @@ export async function trainGrpo(settings: GrpoConfigInput, given: readonly GrpoS
     const step = index * steps + 1;
     await session.directory.append("completions.jsonl", completionLines({ step, samples: batch, groups: drawn, scores, advantages, withIds: config.logTokenIds }));
     const completions = drawn.map((group) => group.map(({ ids }) => ids));
-    const score = (adapter: string): Promise<Float32Array[][]> => session.phases.run("score", `generation ${index + 1}`, () => scoreCompletions(model, prompts, completions, { adapter, temperature: config.temperature }));
+    const score = (adapter: string): Promise<Float32Array[][]> => session.phases.run("score", `generation ${index + 1}`, () => scoreCompletions(model, prompts, completions, { adapter, temperature: config.temperature, ...chunked(config) }));
     return {
       sampleIds: batch.map(({ sampleId }) => sampleId),
       prompts,
@@ -119,7 +119,7 @@ export async function trainGrpo(settings: GrpoConfigInput, given: readonly GrpoS
     const isFresh = current?.index !== index;
     if (isFresh) current = { index, generation: await generate(index) };
     const { generation } = current!;
-    const { loss, metrics } = await session.phases.run("gradient", `step ${step + 1}`, () => policyStep(config, model, generation, step % steps, step));
+    const { loss, metrics } = await session.phases.run("gradient", `step ${step + 1}`, () => policyStep(config, model, generation, step % steps, step, session.phases.lap));
     return { loss, tokens: isFresh ? generation.tokens : 0, metrics: { ...(isFresh ? generation.metrics : {}), epoch: (step + 1) / (perEpoch * steps), ...metrics } };
   };
 

@@ -4,6 +4,9 @@ import { TrainerError } from "./errors.ts";
 /** What a run is doing. */
 export type PhaseName = "load" | "rollout" | "reward" | "score" | "gradient" | "save";
 
+/** What a gradient call does, one after the other. */
+export type GradientPart = "forward" | "backward";
+
 /** Options of {@link PhaseWatch}. */
 export interface PhaseWatchOptions {
   /** Seconds from any fixed start. */
@@ -43,7 +46,8 @@ export function explainMemory(error: unknown, phase: PhaseName, about: string): 
 /** Names what runs: reports phases that take too long, measures them, and says in which one memory ran out. */
 export class PhaseWatch {
   readonly #options: PhaseWatchOptions;
-  #seconds = new Map<PhaseName, number>();
+  #seconds = new Map<PhaseName | GradientPart, number>();
+  #lapStarted = 0;
 
   constructor(options: PhaseWatchOptions) {
     this.#options = options;
@@ -58,6 +62,7 @@ export class PhaseWatch {
   async run<T>(phase: PhaseName, about: string, work: () => Promise<T>): Promise<T> {
     const { clock, timeoutSeconds, onWarning } = this.#options;
     const started = clock();
+    this.#lapStarted = started;
     const timer = timeoutSeconds === 0 ? undefined : setInterval(() => onWarning?.(`${phase} (${about}) has taken ${Math.round(clock() - started)} s`), timeoutSeconds * 1000);
     timer?.unref();
     try {
@@ -66,12 +71,23 @@ export class PhaseWatch {
       throw explainMemory(error, phase, about);
     } finally {
       clearInterval(timer);
-      this.#seconds.set(phase, (this.#seconds.get(phase) ?? 0) + clock() - started);
+      this.#add(phase, clock() - started);
     }
   }
 
+  #add(phase: PhaseName | GradientPart, seconds: number): void {
+    this.#seconds.set(phase, (this.#seconds.get(phase) ?? 0) + seconds);
+  }
+
+  /** Counts the time since the last such call, or since the phase began, to a part of the phase `gradient`, beside its own. */
+  readonly lap = (part: GradientPart): void => {
+    const now = this.#options.clock();
+    this.#add(part, now - this.#lapStarted);
+    this.#lapStarted = now;
+  };
+
   /** Seconds of each phase since the last call. */
-  takeSeconds(): ReadonlyMap<PhaseName, number> {
+  takeSeconds(): ReadonlyMap<PhaseName | GradientPart, number> {
     const taken = this.#seconds;
     this.#seconds = new Map();
     return taken;

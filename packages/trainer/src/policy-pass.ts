@@ -2,6 +2,7 @@ import type { Prompt, QwenVl } from "@dramascope/qwen-vl";
 import type { GrpoConfig } from "./config.ts";
 import { dropoutSeedAt } from "./dropout-seed.ts";
 import { checkLogProbs } from "./not-finite.ts";
+import type { GradientPart } from "./phases.ts";
 import { policyLoss, tallyContents, type PolicyLossResult } from "./policy-loss.ts";
 import { addTallies, emptyTally, policyMetrics } from "./policy-metrics.ts";
 
@@ -20,6 +21,11 @@ export interface Generation {
   old: readonly (readonly Float32Array[])[] | null;
   /** Log-probabilities of the reference; null without a KL term. */
   reference: readonly (readonly Float32Array[])[] | null;
+}
+
+/** How many completions the model computes at once, as its option. */
+export function chunked({ completionChunk }: Pick<GrpoConfig, "completionChunk">): { completionChunk?: number } {
+  return completionChunk === undefined ? {} : { completionChunk };
 }
 
 /** Loss of one optimiser step, its gradient being in the trainable set's sums, and what to log. */
@@ -103,8 +109,9 @@ class SamplingDifference {
  *
  * @param local Step within the generation, from 0: every pass over it takes its micro-batches in order.
  * @param step  Step of the run, from 0.
+ * @param lap   Hears at the end of each forward and backward.
  */
-export async function policyStep(config: GrpoConfig, model: QwenVl, generation: Generation, local: number, step: number): Promise<PolicyStep> {
+export async function policyStep(config: GrpoConfig, model: QwenVl, generation: Generation, local: number, step: number, lap: (part: GradientPart) => void): Promise<PolicyStep> {
   const { windows } = windowsOf(config);
   const count = config.promptsPerStep / windows;
   const start = (local % windows) * count;
@@ -119,8 +126,10 @@ export async function policyStep(config: GrpoConfig, model: QwenVl, generation: 
     const result = await model.logProbsWithGradient(generation.prompts[p]!, generation.completions[p]!, {
       temperature: config.temperature,
       entropy: true,
+      ...chunked(config),
       dropoutSeed: dropoutSeedAt(config.seed, step, p),
       gradient: (logProbs, entropy) => {
+        lap("forward");
         checkLogProbs(step + 1, generation.sampleIds[p]!, logProbs);
         const part = lossOfPrompt(config, generation, p, logProbs, entropy!);
         tally = addTallies(tally, part.tally);
@@ -128,13 +137,14 @@ export async function policyStep(config: GrpoConfig, model: QwenVl, generation: 
         return part;
       },
     });
+    lap("backward");
     loss += result.loss;
   }
   return { loss, metrics: { ...policyMetrics(tally, tallyContents(config, true)), ...difference.metrics() } };
 }
 
 /** Log-probabilities of a generation's completions under an adapter, `none` being the base model; nothing is dropped. */
-export async function scoreCompletions(model: QwenVl, prompts: readonly Prompt[], completions: readonly (readonly Int32Array[])[], options: { adapter: string; temperature: number }): Promise<Float32Array[][]> {
+export async function scoreCompletions(model: QwenVl, prompts: readonly Prompt[], completions: readonly (readonly Int32Array[])[], options: { adapter: string; temperature: number; completionChunk?: number }): Promise<Float32Array[][]> {
   const out: Float32Array[][] = [];
   for (const [p, prompt] of prompts.entries()) out.push((await model.logProbs(prompt, completions[p]!, options)).logProbs);
   return out;
