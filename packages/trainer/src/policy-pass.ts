@@ -109,9 +109,9 @@ class SamplingDifference {
  *
  * @param local Step within the generation, from 0: every pass over it takes its micro-batches in order.
  * @param step  Step of the run, from 0.
- * @param lap   Hears at the end of each forward and backward.
+ * @param lap   Hears at the end of each forward and backward. Default nobody does.
  */
-export async function policyStep(config: GrpoConfig, model: QwenVl, generation: Generation, local: number, step: number, lap: (part: GradientPart) => void): Promise<PolicyStep> {
+export async function policyStep(config: GrpoConfig, model: QwenVl, generation: Generation, local: number, step: number, lap: (part: GradientPart) => void = () => undefined): Promise<PolicyStep> {
   const { windows } = windowsOf(config);
   const count = config.promptsPerStep / windows;
   const start = (local % windows) * count;
