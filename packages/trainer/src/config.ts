@@ -6,7 +6,18 @@ const count = z.int().min(1);
 
 /** Shape of a fresh adapter, and the share of adapter inputs that training drops. */
 const loraSettings = (dropout: number) =>
-  z.strictObject({ r: count.default(8), alpha: positive.default(32), rslora: z.boolean().default(false), dropout: z.number().min(0).lt(1).default(dropout) }).prefault({});
+  z
+    .strictObject({
+      /** Rank (arXiv:2106.09685). */
+      r: count.default(8),
+      /** The adapter's product is scaled by alpha / r. */
+      alpha: positive.default(32),
+      /** Scale alpha / √r instead (arXiv:2312.03732). */
+      rslora: z.boolean().default(false),
+      /** Share of the adapter's inputs that a gradient pass drops, below 1. */
+      dropout: z.number().min(0).lt(1).default(dropout),
+    })
+    .prefault({});
 
 const common = {
   /** Folder of the run; the same folder again resumes it. */
@@ -15,16 +26,23 @@ const common = {
   seed: z.int().min(0).default(0),
   /** Adapter folder to go on from, with its rank and alpha; without one a fresh adapter is made. Dropout is the run's in any case. */
   adapter: z.string().optional(),
+  /** Rate at the schedule's top. */
   learningRate: positive,
+  /** Course of the rate over the run's optimiser steps, as in transformers. */
   schedule: z.enum(["linear", "cosine", "constant", "constant_with_warmup", "cosine_with_min_lr"]),
+  /** Steps over which the rate rises from 0, which is the first step's; `constant` has none. */
   warmupSteps: z.int().min(0).default(0),
   /** End of `cosine_with_min_lr` as a share of the rate. */
   minLrRate: z.number().min(0).max(1).default(0),
-  beta1: z.number().min(0).max(1).default(0.9),
-  beta2: z.number().min(0).max(1).default(0.999),
+  /** Decay of AdamW's first moments, below 1 (arXiv:1711.05101). */
+  beta1: z.number().min(0).lt(1).default(0.9),
+  /** Decay of its second moments, below 1. */
+  beta2: z.number().min(0).lt(1).default(0.999),
+  /** Added to the root of the second moments. */
   adamEps: positive.default(1e-8),
+  /** Share of each value taken off in a step, times the rate; decoupled. */
   weightDecay: z.number().min(0).default(0),
-  /** 0 is off. */
+  /** Global norm that gradients are scaled down to before a step; 0 is off. */
   maxGradNorm: z.number().min(0).default(1),
   /** Steps between checkpoints. */
   saveSteps: count.default(10),
@@ -66,6 +84,9 @@ const sftConfig = z.strictObject({
   lora: loraSettings(0.05),
   learningRate: positive.default(1e-4),
   schedule: common.schedule.default("cosine"),
+  /** As above. Default 3 % of all steps, rounded up. */
+  warmupSteps: z.int().min(0).optional(),
+  /** Passes over all samples, each in an order of its own. */
   epochs: count.default(3),
   /** Samples of one optimiser step. */
   batchSize: count.default(8),
@@ -91,22 +112,33 @@ const grpoFields = z.strictObject({
   gradientAccumulationSteps: count.default(1),
   /** Micro-batches of one generation, each of equally many whole prompts; a multiple of `gradientAccumulationSteps` that divides `promptsPerStep`. Default `gradientAccumulationSteps`. */
   stepsPerGeneration: count.optional(),
+  /** Divides the logits, in sampling and in training alike. */
   temperature: positive.default(1),
+  /** Tokens at which a completion is cut; also the divisor of `dr_grpo`. */
   maxCompletionLength: count.default(2048),
+  /** How token losses are averaged and bounded; see `policyLoss`. */
   lossType: z.enum(["grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo"]).default("grpo"),
+  /** Ratio of each token, or of each completion (GSPO, arXiv:2507.18071). */
   importanceSamplingLevel: z.enum(["token", "sequence"]).default("token"),
+  /** Lower clip, 1 − epsilon (arXiv:2402.03300). */
   epsilon: positive.default(0.2),
   /** Upper clip, 1 + epsilonHigh; for `cispo` the largest ratio itself. */
   epsilonHigh: positive.default(0.2),
+  /** Cap of the unclipped ratio (arXiv:2505.07291); null is none. */
   delta: positive.nullable().default(null),
+  /** Weight of the KL term; with 0 no reference is computed. */
   beta: z.number().min(0).default(0.04),
+  /** Multiplies the KL term by the ratio, whose gradient counts. TRL 1.13 does by default. */
   biasCorrectionKl: z.boolean().default(false),
   /** Bounds of ref − logp and of the KL estimate of a token, both above 0; [20, 10] is what some engines do. */
   klClamp: z.tuple([positive, positive]).nullable().default(null),
   /** Policy of the KL term: adapter off, or the adapter the run starts from. Default the latter when there is one. */
   reference: z.enum(["base", "start"]).optional(),
+  /** What the distance from the group's mean is divided by: the deviation of the group, of the generation, or nothing. */
   scaleRewards: z.enum(["group", "batch", "none"]).default("group"),
+  /** `trl` adds 1e-4 to the sample deviation, `paper` divides by the plain one. */
   advantageConvention: z.enum(["trl", "paper"]).default("trl"),
+  /** Deviation of `paper`, which does not say which it means. */
   advantageStd: z.enum(["population", "sample"]).default("population"),
   /** Normalises the weighted sum of the rewards, or each reward in its group and then their weighted sum. */
   advantageAggregation: z.enum(["sum_then_normalize", "normalize_then_sum"]).default("sum_then_normalize"),
@@ -116,8 +148,11 @@ const grpoFields = z.strictObject({
   skipZeroStd: z.boolean().default(true),
   /** Scores over HTTP by `dramascope rewards serve`. Default in this process. */
   rewardServer: rewardServer.optional(),
+  /** Completions of a prompt that are computed at once: fewer take less memory and a little more time, and give the same gradients to rounding. Default all. */
+  completionChunk: count.optional(),
   /** Keeps token ids in `completions.jsonl`. */
   logTokenIds: z.boolean().default(false),
+  /** Weights of the four rewards in their sum; the default is the paper's. */
   rewardWeights: z.strictObject({ caption: z.number(), comments: z.number(), accuracy: z.number(), format: z.number() }).default({ caption: 0.2, comments: 0.2, accuracy: 0.5, format: 0.1 }),
 });
 

@@ -1,10 +1,16 @@
 /** Shape of the learning rate over a run. */
 export type ScheduleType = "linear" | "cosine" | "constant" | "constant_with_warmup" | "cosine_with_min_lr";
 
+/** Share of all steps that SFT warms up over when no number of steps is set. */
+export const WARMUP_SHARE = 0.03;
+
 /** A learning-rate schedule. */
 export interface Schedule {
+  /** Named as in transformers. */
   type: ScheduleType;
+  /** Steps of the linear rise from 0. */
   warmupSteps: number;
+  /** Steps of the run, warm-up included; after them the rate stays at its end. */
   totalSteps: number;
   /** End rate as a share of the base, for `cosine_with_min_lr`. Default 0. */
   minLrRate?: number;

@@ -12,7 +12,7 @@ import { createPreview } from "./preview.ts";
 import { RunDirectory } from "./run-directory.ts";
 import type { RunPlan } from "./run-plan.ts";
 import { makeRunManifest, type Lineage, type RunManifest } from "./run-manifest.ts";
-import { learningRateAt } from "./schedule.ts";
+import { learningRateAt, WARMUP_SHARE } from "./schedule.ts";
 import { StepLog } from "./step-log.ts";
 import type { GrpoConfig, SftConfig } from "./config.ts";
 import type { SampleEncoder } from "./encoder.ts";
@@ -159,7 +159,7 @@ export async function openSession<S extends TrainingSample>(kind: "sft" | "grpo"
     });
 
   const rateAt = (step: number, totalSteps: number): number =>
-    learningRateAt({ type: config.schedule, warmupSteps: config.warmupSteps, totalSteps, minLrRate: config.minLrRate }, config.learningRate, step);
+    learningRateAt({ type: config.schedule, warmupSteps: config.warmupSteps ?? Math.ceil(WARMUP_SHARE * totalSteps), totalSteps, minLrRate: config.minLrRate }, config.learningRate, step);
 
   /** Moves the adapter by the gradients; checks everything before anything moves. */
   const update = async (step: number, loss: number, rate: number): Promise<number> => {

@@ -1,0 +1,35 @@
+import { parseGrpoConfig, parseSftConfig } from "@dramascope/trainer";
+import { describe, expect, it } from "vitest";
+
+describe("settings", () => {
+  it("that are unknown are refused with the nearest name", () => {
+    expect(() => parseGrpoConfig({ runDir: "x", learningrate: 1 })).toThrow("learningrate is no setting; did you mean learningRate?");
+    expect(() => parseSftConfig({ runDir: "x", maxBatchToken: 1 })).toThrow("maxBatchToken is no setting; did you mean maxBatchTokens?");
+  });
+
+  it.each([
+    [{ promptsPerStep: 6, gradientAccumulationSteps: 4 }, "promptsPerStep: 6 prompts cannot be cut into 4 equal micro-batches"],
+    [{ promptsPerStep: 6, stepsPerGeneration: 3, gradientAccumulationSteps: 2 }, "stepsPerGeneration: 3 is no multiple of gradientAccumulationSteps 2"],
+    [{ lossType: "cispo" }, "epsilonHigh: 0.2 would scale every token down, for with cispo it is a cap of the ratio itself; 5 is usual"],
+    [{ beta1: 1 }, "beta1:"],
+    [{ klClamp: [20] }, "klClamp:"],
+    [{ temperature: 0 }, "temperature:"],
+    [{ numGenerations: 1 }, "numGenerations:"],
+  ])("%j are refused", (given, message) => {
+    expect(() => parseGrpoConfig({ runDir: "x", ...given })).toThrow(message);
+  });
+
+  it.each([
+    { promptsPerStep: 6, stepsPerGeneration: 3 },
+    { promptsPerStep: 8, stepsPerGeneration: 4, gradientAccumulationSteps: 2 },
+    { lossType: "cispo", epsilonHigh: 5 },
+    { klClamp: [20, 10] },
+  ])("%j are taken", (given) => {
+    expect(parseGrpoConfig({ runDir: "x", ...given })).toMatchObject(given);
+  });
+
+  it("have the documented defaults", () => {
+    expect(parseGrpoConfig({ runDir: "x" })).toMatchObject({ learningRate: 1e-5, schedule: "linear", weightDecay: 0, maxGradNorm: 1, beta: 0.04, epsilon: 0.2, epsilonHigh: 0.2, numIterations: 1, numGenerations: 16, lossType: "grpo", temperature: 1, maxCompletionLength: 2048, skipZeroStd: true, maskTruncated: false });
+    expect(parseSftConfig({ runDir: "x" })).toMatchObject({ learningRate: 1e-4, schedule: "cosine", weightDecay: 0, maxGradNorm: 1, epochs: 3, batchSize: 8, lora: { r: 8, alpha: 32, dropout: 0.05 } });
+  });
+});
