@@ -24,7 +24,7 @@ export class NotFiniteError extends TrainerError {
 
   constructor(report: NotFiniteReport) {
     const where = [report.sampleId === null ? "" : `, sample ${report.sampleId}`, report.completion === null ? "" : `, completion ${report.completion}`, report.parameter === null ? "" : `, ${report.parameter}`].join("");
-    super(`step ${report.step}${where}: the ${report.what} is not finite; nothing was updated`, { code: "NOT_FINITE", hint: "Look at nan-report.json in the run folder and at the sample; lower the learning rate, or go on with nanPolicy skip." });
+    super(`step ${report.step}${where}: NaN or infinity in the ${report.what}; nothing was updated`, { code: "NOT_FINITE", hint: "Look at nan-report.json in the run folder and at the sample; lower the learning rate, or go on with nanPolicy skip." });
     this.report = report;
   }
 }

@@ -28,7 +28,7 @@ const json = async (...path: string[]): Promise<Record<string, unknown>> => JSON
 /** A signal that stops after a number of steps. */
 const after = (steps: number): Pick<TrainDeps, "signal" | "onProgress"> => {
   const controller = new AbortController();
-  return { signal: controller.signal, onProgress: ({ done }) => { if (done === steps) controller.abort(); } };
+  return { signal: controller.signal, onProgress: ({ phase, done }) => { if (phase === "sft" && done === steps) controller.abort(); } };
 };
 
 describe("a checkpoint", () => {

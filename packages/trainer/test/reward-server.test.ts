@@ -1,9 +1,14 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { createServer, type RequestListener, type Server } from "node:http";
+import { mkdtemp, readFile } from "node:fs/promises";
 import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { loadQwenVl, type Sample } from "@dramascope/qwen-vl";
 import type { GrpoSample } from "@dramascope/schema";
-import { createRewardClient, createRewardFn, type RewardClientOptions, type RewardItem } from "@dramascope/trainer";
+import { loadTensorFlow } from "@dramascope/tensorflow";
+import { createRewardClient, createRewardFn, createSampleEncoder, trainGrpo, type GrpoConfigInput, type GrpoDeps, type RewardClientOptions, type RewardItem } from "@dramascope/trainer";
 import { afterEach, describe, expect, it } from "vitest";
 
 const sample = (sampleId: string, quality: 1 | 4): GrpoSample => ({ kind: "grpo", sampleId, messages: [{ role: "user", content: "x" }], videos: [], quality, caption: "a poor girl marries a secret heir", comments: ["great plot twist"] });
@@ -18,7 +23,7 @@ afterEach(() => ends.splice(0).forEach((end) => { end(); }));
 /** A server of the product in its own process; resolves to its address. */
 async function startServer(port = 0, ...options: string[]): Promise<{ url: string; child: ChildProcess }> {
   const bin = fileURLToPath(new URL("../../cli/src/bin.ts", import.meta.url));
-  const child = spawn(process.execPath, ["--conditions=@dramascope/source", bin, "rewards", "serve", "--port", String(port), "--workers", "1", "--json", ...options], { stdio: ["ignore", "pipe", "inherit"], env: { ...process.env, REWARD_TOKEN: "secret-canary" } });
+  const child = spawn(process.execPath, ["--conditions=@dramascope/source", bin, "rewards", "serve", "--port", String(port), "--workers", "1", "--json", ...options], { stdio: ["ignore", "pipe", "ignore"], env: { ...process.env, REWARD_TOKEN: "secret-canary" } });
   ends.push(() => child.kill("SIGKILL"));
   for await (const chunk of child.stdout as AsyncIterable<Buffer>) return { url: (JSON.parse(chunk.toString()) as { address: string }).address, child };
   throw new Error("the server did not start");
@@ -134,6 +139,37 @@ describe("an answer that cannot be used ends the run", () => {
     };
     await expect(twice()).rejects.toMatchObject({ code });
   });
+});
+
+it("a run waits for a server that dies on the way, and ends as one without that", async () => {
+  const { tf } = await loadTensorFlow({ threads: 1 });
+  const model = await loadQwenVl(fileURLToPath(new URL("../../../test-fixtures/models/demo-base", import.meta.url)), { tf });
+  const encoder = createSampleEncoder({ model, loadFrames: () => Promise.reject(new Error("there are no videos")) });
+  const base = await mkdtemp(join(tmpdir(), "dramascope-reward-server-"));
+  const run = (name: string, rewardServer: RewardClientOptions | undefined, deps: Partial<GrpoDeps> = {}): ReturnType<typeof trainGrpo> =>
+    trainGrpo({ runDir: join(base, name), lora: { r: 2 }, learningRate: 1e-2, steps: 4, promptsPerStep: 2, numGenerations: 3, maxCompletionLength: 8, beta: 0, ...(rewardServer && { rewardServer }) } as GrpoConfigInput, samples, {
+      model, encoder,
+      rollout: (prompts) => Promise.resolve(prompts.map(() => [4, 1, 4].map((score): Sample => ({ ids: Int32Array.of(5 + score, 6), text: answer(score), logProbs: new Float32Array(2), finishReason: "stop" })))),
+      ...deps,
+    });
+  const warnings: string[] = [];
+  const { url, child } = await startServer();
+  let restarted: Promise<unknown> | undefined;
+  const result = await run("server", { url, ...quick }, {
+    onWarning: (text) => {
+      warnings.push(text);
+      if (text.includes("waits for it")) restarted = startServer(Number(new URL(url).port));
+    },
+    onProgress: ({ phase, done }) => { if (phase === "grpo" && done === 2) child.kill("SIGKILL"); },
+  });
+  await restarted;
+  expect(result).toMatchObject({ finished: true, steps: 4 });
+  expect(warnings.join()).toMatch(/cannot be reached .*is back after/su);
+  const { adapter } = await run("process", undefined);
+  const bytes = (folder: string): Promise<Buffer> => readFile(join(folder, "adapter_model.safetensors"));
+  expect((await bytes(result.adapter!)).equals(await bytes(adapter!))).toBe(true);
+  await expect(run("nowhere", { url: "http://127.0.0.1:1", ...quick, onError: "stop" })).rejects.toMatchObject({ code: "REWARD_SERVER_AWAY" });
+  model.dispose();
 });
 
 it("keeps null parts under the policy null", async () => {
