@@ -31,7 +31,7 @@ import { runTower } from "./vision/tower.ts";
 import type { Weights } from "./weights.ts";
 
 function scoring(options: ScoreOptions): Omit<ScoreGroupsOptions, "training"> {
-  return { temperature: options.temperature ?? 1, entropy: options.entropy ?? false, signal: options.signal };
+  return { temperature: options.temperature ?? 1, entropy: options.entropy ?? false, completionChunk: options.completionChunk ?? Number.POSITIVE_INFINITY, signal: options.signal };
 }
 
 function firstGroup({ logProbs, entropy }: Scores): { logProbs: Float32Array[]; entropy?: Float32Array[] } {

@@ -183,6 +183,11 @@ export interface ScoreOptions {
   adapter?: AdapterChoice;
   /** Also entropies. Default false. */
   entropy?: boolean;
+  /**
+   * Completions of each prompt that are computed at once, an integer from 1: fewer take less memory. The prompt is computed once in any case, and the results are the same to
+   * rounding; in a gradient call the completions, but for the last so many, are computed twice. Default all.
+   */
+  completionChunk?: number;
   /** Rejects the call with its reason. In the backward of a gradient call it leaves sums that ask for `zeroGradients()`, with `PARTIAL_GRADIENT`. */
   signal?: AbortSignal;
 }

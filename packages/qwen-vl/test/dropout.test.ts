@@ -6,7 +6,7 @@ import { compile, loadTensorFlow, type Body } from "@dramascope/tensorflow";
 import { loadQwenVl, parseAdapterConfig, readAdapter } from "@dramascope/qwen-vl";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { linear, linearVjp } from "../src/ops/linear.ts";
+import { linear, linearsVjp } from "../src/ops/linear.ts";
 import { dropoutMask } from "../src/train/dropout.ts";
 import { golden } from "./goldens.ts";
 import { difference } from "./support.ts";
@@ -92,8 +92,8 @@ it("is PEFT's y = x Wᵀ + b + s (drop(x) Aᵀ) Bᵀ with drop(x) = x · mask / 
   const specs = Object.fromEntries(Object.entries(tensors).map(([name, { shape }]) => [name, { shape, dtype: name === "kept" ? ("bool" as const) : ("float32" as const) }]));
   const body: Body = (ops, v) => {
     const values = { weight: v["weight"]!, bias: v["bias"]!, lora: { a: v["a"]!, b: v["b"]!, scale: scale / (1 - share), kept: v["kept"]! } };
-    const { x, a, b } = linearVjp(ops, v["x"]!, values, v["dy"]!, { x: true, weight: false, bias: false, lora: true });
-    return { y: linear(ops, v["x"]!, values), x: x!, a: a!, b: b! };
+    const { x, parts } = linearsVjp(ops, v["x"]!, [{ values, dy: v["dy"]!, wants: { weight: false, bias: false, lora: true } }], true);
+    return { y: linear(ops, v["x"]!, values), x: x!, a: parts[0]!.a!, b: parts[0]!.b! };
   };
   const run = compile(tf, "dropped", specs, body);
   const out = run(tensors);

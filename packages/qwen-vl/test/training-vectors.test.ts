@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { rmsNorm, rmsNormVjp, rotate, swiglu, swigluVjp } from "../src/ops/elementwise.ts";
-import { linear, linearVjp } from "../src/ops/linear.ts";
+import { linear, linearsVjp } from "../src/ops/linear.ts";
 import { entropyOf, headLogits, headLogitsVjp, logProbVjp, logSoftmaxAt, pick } from "../src/ops/log-prob.ts";
 import { sharedPrefixAttention, sharedPrefixAttentionVjp } from "../src/text/shared-prefix.ts";
 import { doubleOps as ops, doubles, type Doubles } from "./double-ops.ts";
@@ -55,7 +55,7 @@ describe("operations and their backward passes", () => {
     const layout = { prompts: 1, promptRows: prefix, completions, completionRows: completionLength };
     const flat = (x: unknown, width: number): Doubles => ({ ...doubles(x), shape: [rows, width] });
     const scale = ops.scalar(1 / Math.sqrt(headDim));
-    const { output, saved } = sharedPrefixAttention(ops, ops.mul(flat(q, heads * headDim), scale), flat(k, kvHeads * headDim), flat(v, kvHeads * headDim), undefined, shape, layout, queryChunk);
+    const { output, saved } = sharedPrefixAttention(ops, { q: ops.mul(flat(q, heads * headDim), scale), k: flat(k, kvHeads * headDim), v: flat(v, kvHeads * headDim) }, shape, layout, queryChunk);
     // Rows of padding are not compared; their gradient is 0 in the reference.
     const real = (x: Doubles): Doubles => ({ ...x, values: x.values.map((value, i) => {
       const row = Math.floor(i / (x.values.length / rows)) - prefix;
@@ -63,7 +63,7 @@ describe("operations and their backward passes", () => {
     }) });
     const shaped = (x: Doubles, n: number): Doubles => ({ ...x, shape: [rows, n, headDim] });
     same(shaped(real(output), heads), realOf(out), "out");
-    const gradients = sharedPrefixAttentionVjp(ops, saved, real(flat(dOut, heads * headDim)), shape, layout);
+    const gradients = sharedPrefixAttentionVjp(ops, saved, output, real(flat(dOut, heads * headDim)), shape, layout);
     same(shaped(ops.mul(gradients.q, scale), heads), dq, "dq");
     same(shaped(gradients.k, kvHeads), dk, "dk");
     same(shaped(gradients.v, kvHeads), dv, "dv");
@@ -80,10 +80,10 @@ describe("operations and their backward passes", () => {
     const weight = ops.transpose(doubles(W), [1, 0]);
     const layer = { weight, bias: doubles(bias), lora: { a: doubles(A), b: doubles(B), scale } };
     same(linear(ops, doubles(x), layer), y, "y");
-    const gradients = linearVjp(ops, doubles(x), layer, doubles(dy), { x: true, weight: false, bias: false, lora: true });
+    const gradients = linearsVjp(ops, doubles(x), [{ values: layer, dy: doubles(dy), wants: { weight: false, bias: false, lora: true } }], true);
     same(gradients.x!, dx, "dx");
-    same(gradients.a!, dA, "dA");
-    same(gradients.b!, dB, "dB");
+    same(gradients.parts[0]!.a!, dA, "dA");
+    same(gradients.parts[0]!.b!, dB, "dB");
     const update = ops.matmul(layer.lora.a, layer.lora.b, { transposeA: true, transposeB: true });
     same(ops.transpose(ops.add(weight, ops.mul(update, ops.scalar(scale))), [1, 0]), mergedWeight, "merged");
   });

@@ -181,8 +181,8 @@ async function prefillSome(core: Core, arena: Arena, view: ParameterView, prompt
   let x = embedRows(core, arena, view, ids, placed.features, placed.rows);
   const prefixes: { keys: Tensor; values: Tensor }[] = [];
   for (let i = 0; i < config.text.layers; i++) {
-    const out = await runLayer(core, arena, view, i, i === config.text.layers - 1 ? lastRowsLive(rows) : rows, x, "cache", pace);
-    prefixes.push({ keys: out.keys!, values: out.values! });
+    const out = await runLayer(core, arena, view, i, i === config.text.layers - 1 ? lastRowsLive(rows) : rows, x, ["cache"], pace);
+    prefixes.push(out.prefix!);
     arena.free(x);
     x = out.y;
   }

@@ -35,36 +35,45 @@ export interface AttendedGradients<V> {
  */
 export function attend<V>(ops: Ops<V>, queries: V, sources: readonly KeySource<V>[]): Attended<V> {
   const [g, m, d] = ops.shape(queries) as [number, number, number];
-  const widths = sources.map((s) => ops.shape(s.keys)[1]!);
-  const parts = sources.map((source) => {
-    const scores = scoresOf(ops, regroup(ops, queries, source), source);
-    return ops.reshape(source.bias === undefined ? scores : ops.add(scores, source.bias), [g, m, ops.shape(source.keys)[1]!]);
-  });
-  const joined = ops.softmax(parts.length === 1 ? parts[0]! : ops.concat(parts, 2));
-  const probabilities = parts.length === 1 ? [joined] : ops.split(joined, widths, 2);
+  const probabilities = attentionProbabilities(ops, queries, sources);
   const outputs = sources.map((source, i) => {
-    const groups = ops.shape(source.keys)[0]!;
-    const p = ops.reshape(probabilities[i]!, [groups, (g * m) / groups, widths[i]!]);
+    const [groups, k] = ops.shape(source.keys) as [number, number, number];
+    const p = ops.reshape(probabilities[i]!, [groups, (g * m) / groups, k]);
     return ops.reshape(ops.batchMatmul(p, source.values), [g, m, d]);
   });
   return { output: outputs.reduce((a, b) => ops.add(a, b)), probabilities };
 }
 
-/** Adjoint of {@link attend}. */
-export function attendVjp<V>(ops: Ops<V>, queries: V, sources: readonly KeySource<V>[], saved: Attended<V>, dOutput: V): AttendedGradients<V> {
+/** The probabilities of {@link attend} alone, by source [g, m, k]. */
+export function attentionProbabilities<V>(ops: Ops<V>, queries: V, sources: readonly KeySource<V>[]): V[] {
+  const [g, m] = ops.shape(queries) as [number, number, number];
+  const widths = sources.map((s) => ops.shape(s.keys)[1]!);
+  const parts = sources.map((source, i) => {
+    const scores = scoresOf(ops, regroup(ops, queries, source), source);
+    return ops.reshape(source.bias === undefined ? scores : ops.add(scores, source.bias), [g, m, widths[i]!]);
+  });
+  const joined = ops.softmax(parts.length === 1 ? parts[0]! : ops.concat(parts, 2));
+  return parts.length === 1 ? [joined] : ops.split(joined, widths, 2);
+}
+
+/** Σ dOutput · output of every query row, which the gradient of a softmax subtracts: [g, m, d] -> [g, m, 1]. */
+export function softmaxPull<V>(ops: Ops<V>, output: V, dOutput: V): V {
+  return ops.sum(ops.mul(dOutput, output), [2], true);
+}
+
+/** Adjoint of {@link attend}; `pull` [g, m, 1] is {@link softmaxPull}. */
+export function attendVjp<V>(ops: Ops<V>, queries: V, sources: readonly KeySource<V>[], probabilities: readonly V[], pull: V, dOutput: V): AttendedGradients<V> {
   const [g, m, d] = ops.shape(queries) as [number, number, number];
-  const delta = ops.sum(ops.mul(dOutput, saved.output), [2], true);
   const keys: V[] = [];
   const values: V[] = [];
   let dQueries: V | undefined;
   sources.forEach((source, i) => {
-    const groups = ops.shape(source.keys)[0]!;
-    const k = ops.shape(source.keys)[1]!;
+    const [groups, k] = ops.shape(source.keys) as [number, number, number];
     const rows = (g * m) / groups;
     const grouped = ops.reshape(dOutput, [groups, rows, d]);
-    const p = ops.reshape(saved.probabilities[i]!, [groups, rows, k]);
+    const p = ops.reshape(probabilities[i]!, [groups, rows, k]);
     const dP = ops.batchMatmul(grouped, source.values, { transposeB: true });
-    const dS = ops.mul(p, ops.sub(dP, ops.reshape(delta, [groups, rows, 1])));
+    const dS = ops.mul(p, ops.sub(dP, ops.reshape(pull, [groups, rows, 1])));
     values.push(ops.batchMatmul(p, grouped, { transposeA: true }));
     keys.push(ops.batchMatmul(dS, regroup(ops, queries, source), { transposeA: true }));
     const dq = ops.reshape(ops.batchMatmul(dS, source.keys), [g, m, d]);

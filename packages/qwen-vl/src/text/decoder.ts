@@ -1,10 +1,10 @@
 import type { Inputs, Ops } from "@dramascope/tensorflow";
 import { rmsNorm, rmsNormVjp, rotate, swiglu, swigluVjp } from "../ops/elementwise.ts";
-import { linear, linearVjp } from "../ops/linear.ts";
+import { linear, linearsVjp } from "../ops/linear.ts";
 import type { LinearValues } from "../ops/linear.ts";
 import { completionRows, liveInputs, liveRows, spreadRows } from "./live-rows.ts";
 import { sharedPrefixAttention, sharedPrefixAttentionVjp } from "./shared-prefix.ts";
-import type { HeadShape, RowLayout } from "./shared-prefix.ts";
+import type { HeadShape, PrefixValues, RowLayout } from "./shared-prefix.ts";
 
 /** What is fixed in a decoder body. */
 export interface DecoderShape extends HeadShape {
@@ -27,17 +27,26 @@ export function linearInputs<V>(inputs: Inputs<V>, name: string, loraScales: Rea
   };
 }
 
-/** Gradients of linear `name` under the names of {@link linearInputs}, for the wanted names only. */
-export function collectLinearVjp<V>(
-  ops: Ops<V>, x: V, name: string, l: LinearValues<V>, dy: V, wants: ReadonlySet<string>, wantsX: boolean, out: Record<string, V>,
-): V | undefined {
-  const grads = linearVjp(ops, x, l, dy, {
-    x: wantsX, weight: wants.has(`${name}.weight`), bias: wants.has(`${name}.bias`), lora: wants.has(`${name}.lora_A`),
+/** A linear of a block in its backward. */
+export interface NamedLinear<V> {
+  name: string;
+  values: LinearValues<V>;
+  /** Gradient of its result. */
+  dy: V;
+}
+
+/** Gradients of linears that read the same rows `x`, under the names of {@link linearInputs} and for the wanted names only; the result is the gradient of `x`. */
+export function collectLinearsVjp<V>(ops: Ops<V>, x: V, linears: readonly NamedLinear<V>[], wants: ReadonlySet<string>, wantsX: boolean, out: Record<string, V>): V | undefined {
+  const grads = linearsVjp(ops, x, linears.map(({ name, values, dy }) => ({
+    values, dy, wants: { weight: wants.has(`${name}.weight`), bias: wants.has(`${name}.bias`), lora: wants.has(`${name}.lora_A`) },
+  })), wantsX);
+  grads.parts.forEach(({ weight, bias, a, b }, i) => {
+    const { name } = linears[i]!;
+    if (weight !== undefined) out[`${name}.weight`] = weight;
+    if (bias !== undefined) out[`${name}.bias`] = bias;
+    if (a !== undefined) out[`${name}.lora_A`] = a;
+    if (b !== undefined) out[`${name}.lora_B`] = b;
   });
-  if (grads.weight !== undefined) out[`${name}.weight`] = grads.weight;
-  if (grads.bias !== undefined) out[`${name}.bias`] = grads.bias;
-  if (grads.a !== undefined) out[`${name}.lora_A`] = grads.a;
-  if (grads.b !== undefined) out[`${name}.lora_B`] = grads.b;
   return grads.x;
 }
 
@@ -49,37 +58,57 @@ export function rotateRows<V>(ops: Ops<V>, x: V, heads: number, cos: V, sin: V, 
   return ops.reshape(rotate(ops, ops.reshape(x, [rows, heads, d]), angle(cos), angle(sin), inverse), [rows, width]);
 }
 
-/** The part of a layer that follows attention, for input rows `x` [n, hidden] and `attended` [n, heads·d]: its output and what the backward needs. */
-export function feedForward<V>(ops: Ops<V>, inputs: Inputs<V>, { eps, loraScales }: Pick<DecoderShape, "eps" | "loraScales">, x: V, attended: V) {
-  const project = (name: string, value: V): V => linear(ops.scope(name), value, linearInputs(inputs, name, loraScales));
-  const middle = ops.add(x, project("o_proj", attended));
-  const norm2 = rmsNorm(ops, middle, inputs["post_attention_layernorm.weight"]!, eps);
-  const gate = project("gate_proj", norm2);
-  const up = project("up_proj", norm2);
-  const activated = swiglu(ops, gate, up);
-  return { y: ops.add(middle, project("down_proj", activated)), middle, norm2, gate, up, activated };
+/** Inner results of a layer that its backward need not compute again where they are kept, in this order. */
+export const KEPT = ["q", "k", "v", "attended", "middle", "gate", "up"] as const;
+/** Values of {@link KEPT}: queries rotated and scaled, keys rotated, the result of attention, the rows before the second norm, and both results of the first linears behind it. */
+export type Kept<V> = Record<(typeof KEPT)[number], V>;
+
+/** Values of {@link KEPT} in floats a row. */
+export function keptWidth({ heads, kvHeads, headDim }: HeadShape, hidden: number, intermediate: number): number {
+  return (2 * heads + 2 * kvHeads) * headDim + hidden + 2 * intermediate;
 }
 
 /**
- * One decoder layer over the rows of a layout. Inputs: `x` [rows, hidden], `cos` and `sin` [rows, d/2], `prefixBias` when the
- * layout has completions or only last rows live, `last` (int32 [prompts]) in the latter case, the linears, `input_layernorm.weight`,
- * `post_attention_layernorm.weight`. Its output has the live rows.
+ * The part of a layer that follows attention, for input rows `x` [n, hidden] and `attended` [n, heads·d]: what its backward needs, and its output, which is computed when it is
+ * asked for.
  */
-export function decoderBlock<V>(ops: Ops<V>, inputs: Inputs<V>, shape: DecoderShape, layout: RowLayout) {
+export function feedForward<V>(ops: Ops<V>, inputs: Inputs<V>, { eps, loraScales }: Pick<DecoderShape, "eps" | "loraScales">, x: V, attended: V, known?: Kept<V>) {
+  const project = (name: string, value: V): V => linear(ops.scope(name), value, linearInputs(inputs, name, loraScales));
+  const middle = known?.middle ?? ops.add(x, project("o_proj", attended));
+  const norm2 = rmsNorm(ops, middle, inputs["post_attention_layernorm.weight"]!, eps);
+  const gate = known?.gate ?? project("gate_proj", norm2);
+  const up = known?.up ?? project("up_proj", norm2);
+  const activated = swiglu(ops, gate, up);
+  return { y: (): V => ops.add(middle, project("down_proj", activated)), middle, norm2, gate, up, activated };
+}
+
+/** A layer but for its output: what that and its backward need. */
+function innerResults<V>(ops: Ops<V>, inputs: Inputs<V>, shape: DecoderShape, layout: RowLayout, known: Kept<V> | undefined) {
   const { heads, kvHeads, headDim, eps, loraScales } = shape;
-  const of = (name: string): LinearValues<V> => linearInputs(inputs, name, loraScales);
   const live = (rows: V): V => liveRows(ops, rows, inputs["last"], layout);
   const own = liveInputs(ops, inputs, layout);
   const x = inputs["x"]!;
   const cos = inputs["cos"]!;
   const sin = inputs["sin"]!;
+  const project = (name: string, value: V, from: Inputs<V>): V => linear(ops.scope(name), value, linearInputs(from, name, loraScales));
   const norm1 = rmsNorm(ops, x, inputs["input_layernorm.weight"]!, eps);
-  const scale = ops.scalar(1 / Math.sqrt(headDim));
-  const q = ops.mul(rotateRows(ops, linear(ops.scope("q_proj"), live(norm1), linearInputs(own, "q_proj", loraScales)), heads, live(cos), live(sin)), scale);
-  const k = rotateRows(ops, linear(ops.scope("k_proj"), norm1, of("k_proj")), kvHeads, cos, sin);
-  const v = linear(ops.scope("v_proj"), norm1, of("v_proj"));
-  const attention = sharedPrefixAttention(ops.scope("attention"), q, k, v, inputs["prefixBias"], shape, layout, shape.queryChunk);
-  return { attention, norm1, ...feedForward(ops, own, shape, live(x), attention.output) };
+  const q = known?.q ?? ops.mul(rotateRows(ops, project("q_proj", live(norm1), own), heads, live(cos), live(sin)), ops.scalar(1 / Math.sqrt(headDim)));
+  const k = known?.k ?? rotateRows(ops, project("k_proj", norm1, inputs), kvHeads, cos, sin);
+  const v = known?.v ?? project("v_proj", norm1, inputs);
+  const prefix = layout.prefix === "given" ? { keys: inputs["prefixKeys"]!, values: inputs["prefixValues"]! } : undefined;
+  const attention = sharedPrefixAttention(ops.scope("attention"), { q, k, v, prefixBias: inputs["prefixBias"], prefix, output: known?.attended }, shape, layout, shape.queryChunk);
+  const { y, norm2, activated, middle, gate, up } = feedForward(ops, own, shape, live(x), attention.output, known);
+  return { y, attention, norm1, norm2, activated, kept: { q, k, v, attended: attention.output, middle, gate, up } };
+}
+
+/**
+ * One decoder layer over the rows of a layout. Inputs: `x` [rows, hidden], `cos` and `sin` [rows, d/2], `prefixBias` when the
+ * layout has completions or only last rows live, `last` (int32 [prompts]) in the latter case, `prefixKeys` and `prefixValues` where these are given, the linears,
+ * `input_layernorm.weight`, `post_attention_layernorm.weight`. Its output has the live rows.
+ */
+export function decoderBlock<V>(ops: Ops<V>, inputs: Inputs<V>, shape: DecoderShape, layout: RowLayout): { y: V; prefix: PrefixValues<V>; kept: Kept<V> } {
+  const { y, attention, kept } = innerResults(ops, inputs, shape, layout, undefined);
+  return { y: y(), prefix: attention.prefix, kept };
 }
 
 /** What the backward of a layer is asked for. */
@@ -93,22 +122,31 @@ export interface BlockWants {
 /** Whether gradients flow into the prompts' keys and values, or take these as constants; the latter only where of the prompts the last rows alone are live. */
 export type PrefixGradient = "flowing" | "constant";
 
+/** How {@link decoderBlockVjp} goes back. */
+export interface BlockVjpOptions<V> {
+  /** Default `flowing`. */
+  prefix?: PrefixGradient;
+  /** Inner results that were kept; default none: all is computed again. */
+  kept?: Kept<V> | undefined;
+}
+
 /**
- * Recomputes one layer, with `forwardOps`, and gives the gradients for `dy`: `x` and the wanted parameters under their local names, weights in PyTorch's
- * shapes. Inputs as in {@link decoderBlock}, and `dy` [live rows, hidden]; `x` has all rows, or with a constant prefix the live ones.
+ * Gradients of one layer for `dy`: `x` and the wanted parameters under their local names, weights in PyTorch's shapes, and `prefixKeys` and `prefixValues` where these are
+ * given. Inputs as in {@link decoderBlock}, `dy` [live rows, hidden], and `dPrefixKeys` and `dPrefixValues` where completions elsewhere add to the prompts' keys and values;
+ * `x` has all rows, or with a constant prefix the live ones.
  */
 export function decoderBlockVjp<V>(
-  ops: Ops<V>, inputs: Inputs<V>, shape: DecoderShape, layout: RowLayout, wants: BlockWants, { prefix = "flowing", forwardOps = ops }: { prefix?: PrefixGradient; forwardOps?: Ops<V> } = {},
+  ops: Ops<V>, inputs: Inputs<V>, shape: DecoderShape, layout: RowLayout, wants: BlockWants, { prefix = "flowing", kept: known }: BlockVjpOptions<V> = {},
 ): Record<string, V> {
   const { heads, kvHeads, headDim, eps, loraScales } = shape;
-  const forward = decoderBlock(forwardOps.scope("forward"), inputs, shape, layout);
+  const forward = innerResults(ops.scope("forward"), inputs, shape, layout, known);
   const out: Record<string, V> = {};
   const cos = inputs["cos"]!;
   const sin = inputs["sin"]!;
   const live = (rows: V): V => liveRows(ops, rows, inputs["last"], layout);
   const own = liveInputs(ops, inputs, layout);
-  const back = (name: string, x: V, dy: V): V =>
-    collectLinearVjp(ops.scope(name), x, name, linearInputs(own, name, loraScales), dy, wants.parameters, true, out)!;
+  const back = (x: V, linears: Readonly<Record<string, V>>): V =>
+    collectLinearsVjp(ops, x, Object.entries(linears).map(([name, dy]) => ({ name, values: linearInputs(own, name, loraScales), dy })), wants.parameters, true, out)!;
   const norm = (name: string, x: V, dy: V): V => {
     const grads = rmsNormVjp(ops.scope(name), x, inputs[`${name}.weight`]!, eps, dy, wants.parameters.has(`${name}.weight`));
     if (grads.weight !== undefined) out[`${name}.weight`] = grads.weight;
@@ -116,31 +154,36 @@ export function decoderBlockVjp<V>(
   };
 
   const dy = inputs["dy"]!;
-  const dActivated = back("down_proj", forward.activated, dy);
-  const gates = swigluVjp(ops, forward.gate, forward.up, dActivated);
-  const dNorm2 = ops.add(back("gate_proj", forward.norm2, gates.gate), back("up_proj", forward.norm2, gates.up));
-  const dMiddle = ops.add(dy, norm("post_attention_layernorm", forward.middle, dNorm2));
-  const dAttention = back("o_proj", forward.attention.output, dMiddle);
-  const heads3 = sharedPrefixAttentionVjp(ops.scope("attention_vjp"), forward.attention.saved, dAttention, shape, layout);
+  const { gate, up, middle, attended } = forward.kept;
+  const gates = swigluVjp(ops, gate, up, back(forward.activated, { down_proj: dy }));
+  const dNorm2 = back(forward.norm2, { gate_proj: gates.gate, up_proj: gates.up });
+  const dMiddle = ops.add(dy, norm("post_attention_layernorm", middle, dNorm2));
+  const dAttention = back(attended, { o_proj: dMiddle });
+  const more = inputs["dPrefixKeys"] === undefined ? undefined : { keys: inputs["dPrefixKeys"], values: inputs["dPrefixValues"]! };
+  const heads3 = sharedPrefixAttentionVjp(ops.scope("attention_vjp"), forward.attention.saved, attended, dAttention, shape, layout, more);
+  if (heads3.prefix !== undefined && prefix === "flowing") Object.assign(out, { prefixKeys: heads3.prefix.keys, prefixValues: heads3.prefix.values });
   const scale = ops.scalar(1 / Math.sqrt(headDim));
   const dq = rotateRows(ops, ops.mul(heads3.q, scale), heads, live(cos), live(sin), true);
   const dk = rotateRows(ops, heads3.k, kvHeads, cos, sin, true);
   const needsNorm1 = wants.x || wants.parameters.has("input_layernorm.weight");
   // Rows whose keys and values take gradients, and how gradients of live rows come among them.
-  const isConstant = prefix === "constant";
+  const isConstant = prefix === "constant" && layout.prefix !== "given";
   const reached = (rows: V): V => (isConstant ? completionRows(ops, rows, layout) : rows);
-  const project = (name: string, x: V, values: LinearValues<V>, d: V): V | undefined =>
-    collectLinearVjp(ops.scope(name), x, name, values, d, wants.parameters, needsNorm1, out);
   const keyed = (name: string): LinearValues<V> => {
     const values = linearInputs(inputs, name, loraScales);
     return values.lora?.kept === undefined ? values : { ...values, lora: { ...values.lora, kept: reached(values.lora.kept) } };
   };
-  const fromQueries = project("q_proj", live(forward.norm1), linearInputs(own, "q_proj", loraScales), dq);
-  const fromKeys = project("k_proj", reached(forward.norm1), keyed("k_proj"), reached(dk));
-  const fromValues = project("v_proj", reached(forward.norm1), keyed("v_proj"), reached(heads3.v));
-  if (needsNorm1) {
-    const fromBoth = ops.add(fromKeys!, fromValues!);
-    const dNorm1 = isConstant ? ops.add(fromQueries!, ops.pad(fromBoth, [[layout.prompts, 0], [0, 0]])) : ops.add(spreadRows(ops, fromQueries!, inputs["last"], layout), fromBoth);
+  const project = (x: V, linears: readonly NamedLinear<V>[]): V | undefined => collectLinearsVjp(ops, x, linears, wants.parameters, needsNorm1, out);
+  const ofKeys = (): NamedLinear<V>[] => [{ name: "k_proj", values: keyed("k_proj"), dy: reached(dk) }, { name: "v_proj", values: keyed("v_proj"), dy: reached(heads3.v) }];
+  const ofQueries = { name: "q_proj", values: linearInputs(own, "q_proj", loraScales), dy: dq };
+  let dNorm1: V | undefined;
+  if (layout.live === "last") {
+    const fromQueries = project(live(forward.norm1), [ofQueries]);
+    const fromBoth = isConstant && layout.completions === 0 ? undefined : project(reached(forward.norm1), ofKeys());
+    if (fromBoth === undefined) dNorm1 = fromQueries;
+    else dNorm1 = isConstant ? ops.add(fromQueries!, ops.pad(fromBoth, [[layout.prompts, 0], [0, 0]])) : ops.add(spreadRows(ops, fromQueries!, inputs["last"], layout), fromBoth);
+  } else dNorm1 = project(forward.norm1, [ofQueries, ...ofKeys()]);
+  if (dNorm1 !== undefined) {
     const x = isConstant ? live(inputs["x"]!) : inputs["x"]!;
     const dx = ops.add(isConstant ? dMiddle : spreadRows(ops, dMiddle, inputs["last"], layout), norm("input_layernorm", x, dNorm1));
     if (wants.x) out["x"] = dx;

@@ -6,16 +6,15 @@ import type { ParameterView } from "../parameters.ts";
 import type { Pace } from "../pace.ts";
 import { rmsNorm } from "../ops/elementwise.ts";
 import { embed } from "../ops/embed.ts";
-import { keepingOps } from "../ops/kept.ts";
 import { headLogits } from "../ops/log-prob.ts";
 import type { HeadValues } from "../ops/log-prob.ts";
 import type { Tensor } from "../types.ts";
-import { decoderBlock } from "./decoder.ts";
+import { decoderBlock, KEPT } from "./decoder.ts";
 import type { DecoderShape } from "./decoder.ts";
 import { bucketLength } from "./packing.ts";
 import type { PackedRows } from "./packing.ts";
 import { decoderRope, ropeAngles } from "./rope.ts";
-import type { RowLayout } from "./shared-prefix.ts";
+import type { PrefixValues, RowLayout } from "./shared-prefix.ts";
 
 /** Constant parts of a decoder body. */
 export function decoderShape(core: Core, loraScales: Readonly<Record<string, number>>): DecoderShape {
@@ -25,7 +24,7 @@ export function decoderShape(core: Core, loraScales: Readonly<Record<string, num
 
 /** Text of a layout for keys of bodies. */
 export function layoutKey(core: Core, layout: RowLayout): string {
-  return `${layout.prompts},${layout.promptRows},${layout.completions},${layout.completionRows},${layout.live ?? "all"},${core.queryChunk}`;
+  return `${layout.prompts},${layout.promptRows},${layout.completions},${layout.completionRows},${layout.live ?? "all"},${layout.prefix ?? "computed"},${core.queryChunk}`;
 }
 
 /** Decoder inputs of a call besides `x` and the parameters. */
@@ -37,6 +36,8 @@ export interface RowTensors {
   prefixBias: Tensor;
   /** int32 [prompts]. */
   last: Tensor;
+  /** The prompts' keys and values in the layer, where the layout says that they are given. */
+  prefix?: PrefixValues<Tensor>;
 }
 
 /** The same rows where of each prompt only the last one goes on after attention, as in the last layer when nothing is asked of the others. */
@@ -59,9 +60,12 @@ export function rowTensors(core: Core, arena: Arena, packed: PackedRows): RowTen
 }
 
 /** Inputs of a decoder layer besides its parameters. */
-export function layerRowInputs({ layout, cos, sin, prefixBias, last }: RowTensors, x: Tensor): Record<string, Tensor> {
+export function layerRowInputs({ layout, cos, sin, prefixBias, last, prefix }: RowTensors, x: Tensor): Record<string, Tensor> {
   const isLast = layout.live === "last";
-  return { x, cos, sin, ...(isLast || layout.completions > 0 ? { prefixBias } : {}), ...(isLast ? { last } : {}) };
+  return {
+    x, cos, sin, ...(isLast || layout.completions > 0 ? { prefixBias } : {}), ...(isLast ? { last } : {}),
+    ...(prefix === undefined ? {} : { prefixKeys: prefix.keys, prefixValues: prefix.values }),
+  };
 }
 
 /** Embedded rows [rows, hidden]; `features` [n, hidden] replace the rows `visionRows`. */
@@ -75,32 +79,32 @@ export function embedRows(core: Core, arena: Arena, view: ParameterView, ids: Te
   return arena.add(core.runtime.run("embed", inputs, body)["x"]!);
 }
 
-/** What a layer gives besides its output. */
-export type LayerExtras = "none" | "cache" | "kept";
+/** What a layer gives besides its output: the prompts' keys and values, and inner results for its backward. */
+export type LayerExtra = "cache" | "kept";
 
 /** Results of {@link runLayer}. */
 export interface LayerResult {
   y: Tensor;
-  /** The prompts' keys and values, with `cache`. */
-  keys?: Tensor;
-  values?: Tensor;
-  /** Products and softmax results for the backward, with `kept`. */
+  /** With `cache`. */
+  prefix: PrefixValues<Tensor> | undefined;
+  /** With `kept`, else empty: values in the order of {@link KEPT}. */
   kept: Tensor[];
 }
 
 /** One decoder layer; it starts before this returns. */
-export async function runLayer(core: Core, arena: Arena, view: ParameterView, index: number, rows: RowTensors, x: Tensor, extras: LayerExtras, pace: Pace): Promise<LayerResult> {
+export async function runLayer(core: Core, arena: Arena, view: ParameterView, index: number, rows: RowTensors, x: Tensor, extras: readonly LayerExtra[], pace: Pace): Promise<LayerResult> {
   const { tensors, loraScales } = blockInputs(view, decoderLayerNames(index));
   const shape = decoderShape(core, loraScales);
   const body: Body = (ops, v) => {
-    const values: (typeof v)[string][] = [];
-    const out = decoderBlock(extras === "kept" ? keepingOps(ops, values) : ops, v, shape, rows.layout);
-    if (extras === "cache") return { y: out.y, keys: out.attention.keys, values: out.attention.values };
-    return { y: out.y, ...Object.fromEntries(values.map((value, i) => [`kept${i}`, value])) };
+    const { y, prefix, kept } = decoderBlock(ops, v, shape, rows.layout);
+    return {
+      y, ...(extras.includes("cache") ? prefix : {}),
+      ...(extras.includes("kept") ? Object.fromEntries(KEPT.map((name, i) => [`kept${i}`, kept[name]])) : {}),
+    };
   };
-  const key = `decoder_block:${layoutKey(core, rows.layout)}:${extras}:${JSON.stringify(loraScales)}`;
+  const key = `decoder_block:${layoutKey(core, rows.layout)}:${extras.join("+")}:${JSON.stringify(loraScales)}`;
   const { y, keys, values, ...rest } = arena.addAll(await core.runtime.runPaced(pace, key, { ...layerRowInputs(rows, x), ...tensors }, body));
-  return { y: y!, ...(extras === "cache" ? { keys: keys!, values: values! } : {}), kept: Object.values(rest) };
+  return { y: y!, prefix: keys === undefined ? undefined : { keys, values: values! }, kept: Object.values(rest) };
 }
 
 /** Inputs of the head: `norm` and the blocks of `head`. */

@@ -64,7 +64,7 @@ export async function forwardLogits(core: Core, view: ParameterView, prompt: Pro
     const { layers } = core.config.text;
     const onlyLast = rows === "last";
     for (let i = 0; i < layers; i++) {
-      const { y } = await runLayer(core, arena, view, i, onlyLast && i === layers - 1 ? lastRowsLive(inputs) : inputs, x, "none", pace);
+      const { y } = await runLayer(core, arena, view, i, onlyLast && i === layers - 1 ? lastRowsLive(inputs) : inputs, x, [], pace);
       arena.free(x);
       x = y;
     }

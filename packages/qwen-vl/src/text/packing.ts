@@ -47,10 +47,10 @@ export function promptStart(layout: RowLayout, index: number): number {
   return index * layout.promptRows;
 }
 
-/** The rows of a layout by prompt and completion. */
-export function rowParts({ prompts, promptRows, completions, completionRows }: RowLayout): RowPart[] {
-  const all = Array.from({ length: prompts }, (_, b): RowPart => ({ name: `prompt ${b}`, rows: promptRows }));
-  for (let b = 0; b < prompts; b++) for (let n = 0; n < completions; n++) all.push({ name: `prompt ${b} completion ${n}`, rows: completionRows });
+/** The rows of a layout by prompt and completion; `first` is the number of the first completion. */
+export function rowParts({ prompts, promptRows, completions, completionRows, prefix }: RowLayout, first = 0): RowPart[] {
+  const all = prefix === "given" ? [] : Array.from({ length: prompts }, (_, b): RowPart => ({ name: `prompt ${b}`, rows: promptRows }));
+  for (let b = 0; b < prompts; b++) for (let n = 0; n < completions; n++) all.push({ name: `prompt ${b} completion ${first + n}`, rows: completionRows });
   return all;
 }
 
@@ -94,6 +94,15 @@ export function packRows(groups: readonly PromptGroup[], promptRows = bucketLeng
     targets: Int32Array.from(targets),
     lengths: groups.map((g) => g.completions.map((c) => c.length)),
   };
+}
+
+/** The rows of the completions alone, after prompts whose keys and values are given. */
+export function completionsAlone(packed: PackedRows): PackedRows {
+  const rows = packed.ids.length;
+  const before = packed.layout.prompts * packed.layout.promptRows;
+  const positions = new Int32Array(3 * (rows - before));
+  for (let axis = 0; axis < 3; axis++) positions.set(packed.positions.subarray(axis * rows + before, (axis + 1) * rows), axis * (rows - before));
+  return { ...packed, layout: { ...packed.layout, prefix: "given" }, ids: packed.ids.slice(before), positions };
 }
 
 /** Splits one value per completion token into arrays by group and completion. */

@@ -1,6 +1,6 @@
 import type { Ops } from "@dramascope/tensorflow";
-import { attend, attendVjp, causalBias, sequenced, sliceRows } from "../ops/attention.ts";
-import type { Attended, KeySource } from "../ops/attention.ts";
+import { attend, attendVjp, attentionProbabilities, causalBias, sequenced, sliceRows, softmaxPull } from "../ops/attention.ts";
+import type { AttendedGradients, KeySource } from "../ops/attention.ts";
 
 /**
  * Rows of one call: first `prompts` · `promptRows` prompt rows, then `prompts` · `completions` · `completionRows` completion rows.
@@ -16,6 +16,8 @@ export interface RowLayout {
   completionRows: number;
   /** Prompt rows that go on after attention: all, or of each prompt the last. All give keys and values. Default all. */
   live?: "all" | "last";
+  /** Whether the prompts' rows are among the rows, or their keys and values are given and the rows are those of the completions alone. Default `computed`. */
+  prefix?: "computed" | "given";
 }
 
 /** Heads of the decoder. */
@@ -27,13 +29,14 @@ export interface HeadShape {
 
 /** Number of rows of a layout. */
 export function rowCount(layout: RowLayout): number {
-  return layout.prompts * (layout.promptRows + layout.completions * layout.completionRows);
+  return layout.prompts * ((layout.prefix === "given" ? 0 : layout.promptRows) + layout.completions * layout.completionRows);
 }
 
 interface Piece<V> {
   queries: V;
   sources: KeySource<V>[];
-  attended: Attended<V> | undefined;
+  /** Computed again where they are many. */
+  probabilities: V[] | undefined;
 }
 
 interface Span {
@@ -42,8 +45,15 @@ interface Span {
 }
 
 /** Rows of every prompt that go on after attention. */
-function livePromptRows({ live, promptRows }: RowLayout): number {
+function livePromptRows({ live, prefix, promptRows }: RowLayout): number {
+  if (prefix === "given") return 0;
   return live === "last" ? 1 : promptRows;
+}
+
+/** Keys and values of prompts, or their gradients, [prompts·kvHeads, promptRows, d] each. */
+export interface PrefixValues<V> {
+  keys: V;
+  values: V;
 }
 
 /** Forward values that {@link sharedPrefixAttentionVjp} needs. */
@@ -89,33 +99,43 @@ export function fromHeads<V>(ops: Ops<V>, x: V, batch: number, rows: number, n: 
   return ops.reshape(ops.transpose(ops.reshape(x, [batch, n, rows, width]), [0, 2, 1, 3]), [batch * rows, n * width]);
 }
 
+/** What {@link sharedPrefixAttention} reads. */
+export interface AttentionValues<V> {
+  /** [live rows, heads·d], rotated and scaled. */
+  q: V;
+  /** [rows, kvHeads·d], rotated. */
+  k: V;
+  /** [rows, kvHeads·d]. */
+  v: V;
+  /** [prompts, promptRows]: hides padding of the prompts from completions and live last rows. */
+  prefixBias?: V | undefined;
+  /** The prompts' keys and values where the layout says that they are given. */
+  prefix?: PrefixValues<V> | undefined;
+  /** The result [live rows, heads·d], when it is known and only the backward is wanted. */
+  output?: V | undefined;
+}
+
 /** Result of {@link sharedPrefixAttention}. */
 export interface SharedPrefixResult<V> {
-  /** [rows, heads·d]. */
+  /** [live rows, heads·d]. */
   output: V;
-  /** Prompt keys [prompts·kvHeads, promptRows, d]. */
-  keys: V;
-  /** Prompt values, shaped as the keys. */
-  values: V;
+  prefix: PrefixValues<V>;
   saved: SharedPrefixSaved<V>;
 }
 
-/**
- * Exact attention over a layout. `q` [live rows, heads·d] is rotated and scaled, `k` [rows, kvHeads·d] rotated; `prefixBias`
- * [prompts, promptRows] hides padding of the prompts from completions and live last rows. Scores exist for at most about `queryChunk` rows of one head.
- */
-export function sharedPrefixAttention<V>(
-  ops: Ops<V>, q: V, k: V, v: V, prefixBias: V | undefined, shape: HeadShape, layout: RowLayout, queryChunk: number,
-): SharedPrefixResult<V> {
+/** Exact attention over a layout. Scores exist for at most about `queryChunk` rows of one head. */
+export function sharedPrefixAttention<V>(ops: Ops<V>, given: AttentionValues<V>, shape: HeadShape, layout: RowLayout, queryChunk: number): SharedPrefixResult<V> {
   const { prompts, promptRows, completions, completionRows } = layout;
   const { kvHeads, headDim: d } = shape;
+  const { prefixBias, output } = given;
   const group = shape.heads / kvHeads;
   const g = prompts * kvHeads;
   const ownRows = completions * completionRows;
   const liveRows = livePromptRows(layout);
-  const [qp, qc] = partHeads(ops, q, prompts, liveRows, kvHeads);
-  const [kp, kc] = partHeads(ops, k, prompts, promptRows, kvHeads);
-  const [vp, vc] = partHeads(ops, v, prompts, promptRows, kvHeads);
+  const keyRows = given.prefix === undefined ? promptRows : 0;
+  const [qp, qc] = partHeads(ops, given.q, prompts, liveRows, kvHeads);
+  const [kp = given.prefix!.keys, kc] = partHeads(ops, given.k, prompts, keyRows, kvHeads);
+  const [vp = given.prefix!.values, vc] = partHeads(ops, given.v, prompts, keyRows, kvHeads);
   const bias =
     prefixBias === undefined
       ? undefined
@@ -132,51 +152,68 @@ export function sharedPrefixAttention<V>(
     diagonals.set(rows, known);
     return known;
   };
+  const outputs: V[] = [];
   let last: V | undefined;
-  const run = (queries: V, sources: KeySource<V>[]): { piece: Piece<V>; output: V } => {
+  /** A piece, and its output unless the whole is known. */
+  const run = (queries: V, sources: KeySource<V>[]): { piece: Piece<V>; output: V | undefined } => {
+    if (output !== undefined) return { piece: { queries, sources, probabilities: undefined }, output: undefined };
     const attended = attend(ops, keep ? queries : sequenced(ops, queries, last), sources);
     last = attended.output;
-    return { piece: { queries, sources, attended: keep ? attended : undefined }, output: attended.output };
+    return { piece: { queries, sources, probabilities: keep ? attended.probabilities : undefined }, output: attended.output };
   };
 
-  const [queryParts, keyParts, valueParts] = [ops.reshape(qp, [g, liveRows * group, d]), kp, vp].map((x) => byHead(ops, x, promptSpans)) as [V[], V[], V[]];
-  const promptPieces = queryParts.map((queries, h) =>
-    promptSpans.map(({ from, to }) =>
-      run(sliceRows(ops, queries, from * group, to * group), [
-        layout.live === "last"
-          ? { keys: keyParts[h]!, values: valueParts[h]!, bias }
-          : { keys: sliceRows(ops, keyParts[h]!, 0, to), values: sliceRows(ops, valueParts[h]!, 0, to), diagonal: diagonal(to - from) },
-      ]),
-    ),
-  );
-  const promptOut = fromHeads(ops, joinedHeads(ops, promptPieces.map((pieces) => pieces.map((p) => p.output))), prompts, liveRows, kvHeads);
-  const saved: SharedPrefixSaved<V> = { prompt: promptPieces.map((pieces) => pieces.map((p) => p.piece)), completion: [], promptSpans, completionSpans };
-  if (ownRows === 0) return { output: promptOut, keys: kp, values: vp, saved };
-
-  const qcRows = ops.reshape(qc!, [g, completions, completionRows * group, d]);
-  const kcRows = ops.reshape(kc!, [g, completions, completionRows, d]);
-  const vcRows = ops.reshape(vc!, [g, completions, completionRows, d]);
-  const outputs: V[] = [];
-  for (const { first, count } of completionGroups(layout, chunk)) {
-    const own = (x: V, from: number, to: number): V =>
-      ops.reshape(ops.slice(x, [0, first, from, 0], [g, count, to - from, d]), [g * count, to - from, d]);
-    const pieces = completionSpans.map(({ from, to }) =>
-      run(own(qcRows, from * group, to * group), [
-        { keys: kp, values: vp, bias },
-        { keys: own(kcRows, 0, to), values: own(vcRows, 0, to), diagonal: diagonal(to - from) },
-      ]),
+  const saved: SharedPrefixSaved<V> = { prompt: [], completion: [], promptSpans, completionSpans };
+  if (qp !== undefined) {
+    const [queryParts, keyParts, valueParts] = [ops.reshape(qp, [g, liveRows * group, d]), kp, vp].map((x) => byHead(ops, x, promptSpans)) as [V[], V[], V[]];
+    const pieces = queryParts.map((queries, h) =>
+      promptSpans.map(({ from, to }) =>
+        run(sliceRows(ops, queries, from * group, to * group), [
+          layout.live === "last"
+            ? { keys: keyParts[h]!, values: valueParts[h]!, bias }
+            : { keys: sliceRows(ops, keyParts[h]!, 0, to), values: sliceRows(ops, valueParts[h]!, 0, to), diagonal: diagonal(to - from) },
+        ]),
+      ),
     );
-    saved.completion.push({ first, count, pieces: pieces.map((p) => p.piece) });
-    outputs.push(ops.reshape(joined(ops, pieces.map((p) => p.output), 1), [g, count, completionRows * group, d]));
+    saved.prompt = pieces.map((parts) => parts.map((p) => p.piece));
+    if (output === undefined) outputs.push(fromHeads(ops, joinedHeads(ops, pieces.map((parts) => parts.map((p) => p.output!))), prompts, liveRows, kvHeads));
   }
-  const completionOut = fromHeads(ops, joined(ops, outputs, 1), prompts, ownRows, kvHeads);
-  return { output: ops.concat([promptOut, completionOut], 0), keys: kp, values: vp, saved };
+  if (ownRows > 0) {
+    const qcRows = ops.reshape(qc!, [g, completions, completionRows * group, d]);
+    const kcRows = ops.reshape(kc!, [g, completions, completionRows, d]);
+    const vcRows = ops.reshape(vc!, [g, completions, completionRows, d]);
+    const parts: V[] = [];
+    for (const { first, count } of completionGroups(layout, chunk)) {
+      const own = (x: V, from: number, to: number): V =>
+        ops.reshape(ops.slice(x, [0, first, from, 0], [g, count, to - from, d]), [g * count, to - from, d]);
+      const pieces = completionSpans.map(({ from, to }) =>
+        run(own(qcRows, from * group, to * group), [
+          { keys: kp, values: vp, bias },
+          { keys: own(kcRows, 0, to), values: own(vcRows, 0, to), diagonal: diagonal(to - from) },
+        ]),
+      );
+      saved.completion.push({ first, count, pieces: pieces.map((p) => p.piece) });
+      if (output === undefined) parts.push(ops.reshape(joined(ops, pieces.map((p) => p.output!), 1), [g, count, completionRows * group, d]));
+    }
+    if (output === undefined) outputs.push(fromHeads(ops, joined(ops, parts, 1), prompts, ownRows, kvHeads));
+  }
+  return { output: output ?? joined(ops, outputs, 0), prefix: { keys: kp, values: vp }, saved };
 }
 
-/** Adjoint of {@link sharedPrefixAttention} for q, k and v; the prefix receives the sum over its completions. */
+/** Gradients of {@link sharedPrefixAttention}. */
+export interface SharedPrefixGradients<V> {
+  q: V;
+  k: V;
+  v: V;
+  /** Of keys and values that were given. */
+  prefix?: PrefixValues<V>;
+}
+
+/**
+ * Adjoint of {@link sharedPrefixAttention} for its result `output`: the prefix receives the sum over its completions, and `more`, what completions elsewhere add to it.
+ */
 export function sharedPrefixAttentionVjp<V>(
-  ops: Ops<V>, saved: SharedPrefixSaved<V>, dOutput: V, shape: HeadShape, layout: RowLayout,
-): { q: V; k: V; v: V } {
+  ops: Ops<V>, saved: SharedPrefixSaved<V>, output: V, dOutput: V, shape: HeadShape, layout: RowLayout, more?: PrefixValues<V>,
+): SharedPrefixGradients<V> {
   const { prompts, promptRows, completions, completionRows } = layout;
   const { kvHeads, headDim: d } = shape;
   const group = shape.heads / kvHeads;
@@ -184,50 +221,64 @@ export function sharedPrefixAttentionVjp<V>(
   const ownRows = completions * completionRows;
   const liveRows = livePromptRows(layout);
   const [dp, dc] = partHeads(ops, dOutput, prompts, liveRows, kvHeads);
+  const rows = ops.shape(dOutput)[0]!;
+  const byRow = (x: V): V => ops.reshape(x, [rows, shape.heads, d]);
+  const [pullP, pullC] = partHeads(ops, ops.reshape(softmaxPull(ops, byRow(output), byRow(dOutput)), [rows, shape.heads]), prompts, liveRows, kvHeads);
   let last: V | undefined;
-  const back = (piece: Piece<V>, dPiece: V) => {
-    const attended = piece.attended ?? attend(ops, sequenced(ops, piece.queries, last), piece.sources);
-    const out = attendVjp(ops, piece.queries, piece.sources, attended, dPiece);
+  const back = (piece: Piece<V>, pull: V, dPiece: V): AttendedGradients<V> => {
+    const probabilities = piece.probabilities ?? attentionProbabilities(ops, sequenced(ops, piece.queries, last), piece.sources);
+    const out = attendVjp(ops, piece.queries, piece.sources, probabilities, pull, dPiece);
     last = out.queries;
     return out;
   };
 
-  const dpRows = ops.reshape(dp, [g, liveRows * group, d]);
-  const promptParts = byHead(ops, dpRows, saved.promptSpans).map((dRows, h) =>
-    saved.prompt[h]!.map((piece, i) => {
-      const { from, to } = saved.promptSpans[i]!;
-      return back(piece, sliceRows(ops, dRows, from * group, to * group));
-    }),
-  );
-  let dKeys = joined(ops, promptParts.map((parts) => growingSum(ops, parts.map((p) => p.keys[0]!))), 0);
-  let dValues = joined(ops, promptParts.map((parts) => growingSum(ops, parts.map((p) => p.values[0]!))), 0);
-  const dqPrompt = fromHeads(ops, joinedHeads(ops, promptParts.map((parts) => parts.map((p) => p.queries))), prompts, liveRows, kvHeads);
-  const promptRowsOf = (x: V): V => fromHeads(ops, x, prompts, promptRows, kvHeads);
-  if (ownRows === 0) return { q: dqPrompt, k: promptRowsOf(dKeys), v: promptRowsOf(dValues) };
-
-  const dcRows = ops.reshape(dc!, [g, completions, completionRows * group, d]);
-  const parts = saved.completion.map(({ first, count, pieces }) => {
-    const outs = pieces.map((piece, i) => {
-      const { from, to } = saved.completionSpans[i]!;
-      const slice = ops.slice(dcRows, [0, first, from * group, 0], [g, count, (to - from) * group, d]);
-      const out = back(piece, ops.reshape(slice, [g * count, (to - from) * group, d]));
-      dKeys = ops.add(dKeys, out.keys[0]!);
-      dValues = ops.add(dValues, out.values[0]!);
-      return { q: out.queries, k: out.keys[1]!, v: out.values[1]! };
+  const { keys, values } = { keys: [] as V[], values: [] as V[], ...(more && { keys: [more.keys], values: [more.values] }) };
+  const queries: V[] = [];
+  if (dp !== undefined) {
+    const [dParts, pullParts] = [ops.reshape(dp, [g, liveRows * group, d]), ops.reshape(pullP!, [g, liveRows * group, 1])].map((x) => byHead(ops, x, saved.promptSpans)) as [V[], V[]];
+    const parts = dParts.map((dRows, h) =>
+      saved.prompt[h]!.map((piece, i) => {
+        const { from, to } = saved.promptSpans[i]!;
+        return back(piece, sliceRows(ops, pullParts[h]!, from * group, to * group), sliceRows(ops, dRows, from * group, to * group));
+      }),
+    );
+    keys.push(joined(ops, parts.map((pieces) => growingSum(ops, pieces.map((p) => p.keys[0]!))), 0));
+    values.push(joined(ops, parts.map((pieces) => growingSum(ops, pieces.map((p) => p.values[0]!))), 0));
+    queries.push(fromHeads(ops, joinedHeads(ops, parts.map((pieces) => pieces.map((p) => p.queries))), prompts, liveRows, kvHeads));
+  }
+  const own: { k: V; v: V }[] = [];
+  if (ownRows > 0) {
+    const dcRows = ops.reshape(dc!, [g, completions, completionRows * group, d]);
+    const pullRows = ops.reshape(pullC!, [g, completions, completionRows * group, 1]);
+    const parts = saved.completion.map(({ first, count, pieces }) => {
+      const outs = pieces.map((piece, i) => {
+        const { from, to } = saved.completionSpans[i]!;
+        const part = (x: V, width: number): V => ops.reshape(ops.slice(x, [0, first, from * group, 0], [g, count, (to - from) * group, width]), [g * count, (to - from) * group, width]);
+        const out = back(piece, part(pullRows, 1), part(dcRows, d));
+        keys.push(out.keys[0]!);
+        values.push(out.values[0]!);
+        return { q: out.queries, k: out.keys[1]!, v: out.values[1]! };
+      });
+      const shaped = (x: V, count2: number): V => ops.reshape(x, [g, count, count2, d]);
+      return {
+        q: shaped(joined(ops, outs.map((o) => o.q), 1), completionRows * group),
+        k: shaped(growingSum(ops, outs.map((o) => o.k)), completionRows),
+        v: shaped(growingSum(ops, outs.map((o) => o.v)), completionRows),
+      };
     });
-    const shaped = (x: V, rows: number): V => ops.reshape(x, [g, count, rows, d]);
-    return {
-      q: shaped(joined(ops, outs.map((o) => o.q), 1), completionRows * group),
-      k: shaped(growingSum(ops, outs.map((o) => o.k)), completionRows),
-      v: shaped(growingSum(ops, outs.map((o) => o.v)), completionRows),
-    };
-  });
-  const own = (values: V[]): V => fromHeads(ops, joined(ops, values, 1), prompts, ownRows, kvHeads);
-  return {
-    q: ops.concat([dqPrompt, own(parts.map((p) => p.q))], 0),
-    k: ops.concat([promptRowsOf(dKeys), own(parts.map((p) => p.k))], 0),
-    v: ops.concat([promptRowsOf(dValues), own(parts.map((p) => p.v))], 0),
-  };
+    const together = (all: V[]): V => fromHeads(ops, joined(ops, all, 1), prompts, ownRows, kvHeads);
+    queries.push(together(parts.map((p) => p.q)));
+    own.push({ k: together(parts.map((p) => p.k)), v: together(parts.map((p) => p.v)) });
+  }
+  const prefix = { keys: sum(ops, keys), values: sum(ops, values) };
+  const q = joined(ops, queries, 0);
+  if (layout.prefix === "given") return { q, k: own[0]!.k, v: own[0]!.v, prefix };
+  const promptRowsOf = (x: V): V => fromHeads(ops, x, prompts, promptRows, kvHeads);
+  return { q, k: joined(ops, [promptRowsOf(prefix.keys), ...own.map(({ k }) => k)], 0), v: joined(ops, [promptRowsOf(prefix.values), ...own.map(({ v }) => v)], 0) };
+}
+
+function sum<V>(ops: Ops<V>, values: readonly V[]): V {
+  return values.reduce((a, b) => ops.add(a, b));
 }
 
 /** Completions attended together, so that one piece has about `chunk` rows. */
@@ -236,9 +287,11 @@ function completionGroups(layout: RowLayout, chunk: number): { first: number; co
   return spans(layout.completions, size).map(({ from, to }) => ({ first: from, count: to - from }));
 }
 
-function partHeads<V>(ops: Ops<V>, x: V, prompts: number, promptRows: number, n: number): [prompts: V, completions: V | undefined] {
+/** Rows of the prompts and of the completions by head; undefined where there are none. */
+function partHeads<V>(ops: Ops<V>, x: V, prompts: number, promptRows: number, n: number): [prompts: V | undefined, completions: V | undefined] {
   const rows = ops.shape(x)[0]!;
   const before = prompts * promptRows;
+  if (before === 0) return [undefined, toHeads(ops, x, prompts, n)];
   if (rows === before) return [toHeads(ops, x, prompts, n), undefined];
   const [first, second] = ops.split(x, [before, rows - before], 0) as [V, V];
   return [toHeads(ops, first, prompts, n), toHeads(ops, second, prompts, n)];

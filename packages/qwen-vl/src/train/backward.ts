@@ -3,12 +3,11 @@ import type { Arena } from "../arena.ts";
 import type { Core } from "../core.ts";
 import type { Pace } from "../pace.ts";
 import { rmsNorm, rmsNormVjp } from "../ops/elementwise.ts";
-import { replayingOps } from "../ops/kept.ts";
 import { headLogits, headLogitsVjp, logProbVjp, logSoftmaxAt } from "../ops/log-prob.ts";
 import { decoderLayerNames, EMBEDDING, FINAL_NORM, LM_HEAD } from "../parameters.ts";
 import type { ParameterView } from "../parameters.ts";
-import { decoderBlockVjp } from "../text/decoder.ts";
-import type { PrefixGradient } from "../text/decoder.ts";
+import { decoderBlockVjp, KEPT } from "../text/decoder.ts";
+import type { Kept, PrefixGradient } from "../text/decoder.ts";
 import { decoderShape, headInputs, headValues, lastRowsLive, layerRowInputs, layoutKey } from "../text/forward.ts";
 import type { Tensor } from "../types.ts";
 import { towerBackward } from "../vision/tower.ts";
@@ -16,38 +15,63 @@ import { runBackward } from "./gradients.ts";
 import type { GradientSink } from "./gradients.ts";
 import type { ForwardState, HeadChunk } from "./forward-state.ts";
 
-/**
- * Gradient of Σ dLogProbs · logp for every parameter of the sink, added to its accumulators. With a constant prefix only the prompts' last rows, which
- * predict first tokens, and the completions' are gone back through.
- */
-export async function backward(
-  core: Core, arena: Arena, view: ParameterView, state: ForwardState, dLogProbs: Float32Array, temperature: number, sink: GradientSink, prefix: PrefixGradient, pace: Pace,
-): Promise<void> {
-  const { runtime, config } = core;
-  const { hidden, rows } = state;
+/** What every part of a backward works with. */
+export interface BackwardPass {
+  core: Core;
+  arena: Arena;
+  view: ParameterView;
+  sink: GradientSink;
+  /** With a constant prefix only the prompts' last rows, which predict first tokens, and the completions' are gone back through. */
+  prefix: PrefixGradient;
+  temperature: number;
+  pace: Pace;
+}
+
+/** Gradient of Σ dLogProbs · logp for every parameter of the sink, added to its accumulators. */
+export async function backward(pass: BackwardPass, state: ForwardState, dLogProbs: Float32Array): Promise<void> {
+  await layersBackward(pass, state, await headBackward(pass, state, dLogProbs));
+}
+
+/** Gradient [live rows, hidden] of the last layer's output. */
+export async function headBackward(pass: BackwardPass, state: ForwardState, dLogProbs: Float32Array): Promise<Tensor> {
   let dx: Tensor | undefined;
-  for (const chunk of state.chunks) dx = await headBackward(core, arena, view, state, chunk, dLogProbs, temperature, sink, dx, pace);
-  const reachesTower = prefix === "flowing" && sink.touches("model.visual.");
-  const belowLayers = sink.has(EMBEDDING) || reachesTower;
+  for (const chunk of state.chunks) dx = await chunkBackward(pass, state, chunk, dLogProbs, dx);
+  return dx!;
+}
+
+/** Goes back through the layers, and through what is below them, from the gradient `dy` of the last layer's output. Where keys and values are given, `dPrefixes` gets their gradients. */
+export async function layersBackward(pass: BackwardPass, state: ForwardState, dy: Tensor): Promise<void> {
+  const { core, arena, view, sink, prefix, pace } = pass;
+  const { runtime, config } = core;
+  const { hidden, rows, prefixes, dPrefixes } = state;
+  const isGiven = prefixes !== undefined;
+  let dx: Tensor | undefined = dy;
+  const reachesTower = !isGiven && prefix === "flowing" && sink.touches("model.visual.");
+  const belowLayers = sink.has(EMBEDDING) || reachesTower || (isGiven && sink.touches("model.visual."));
   let lowest = config.text.layers;
   for (let i = config.text.layers - 1; i >= 0; i--) if (sink.touches(`${decoderLayerNames(i).prefix}.`)) lowest = i;
   if (belowLayers) lowest = 0;
   for (let i = config.text.layers - 1; i >= lowest; i--) {
-    const before = dx!;
-    const own = prefix === "constant" || i === config.text.layers - 1 ? lastRowsLive(rows) : rows;
+    const before: Tensor = dx!;
+    const live = !isGiven && (prefix === "constant" || i === config.text.layers - 1) ? lastRowsLive(rows) : rows;
+    const own = isGiven ? { ...live, prefix: prefixes[i]! } : live;
     const kept = state.kept[i] ?? [];
-    const wantsX = i > lowest || belowLayers;
-    dx = await runBackward(runtime, arena, pace, {
+    const more = prefix === "flowing" ? dPrefixes?.[i] : undefined;
+    const { x, prefixKeys, prefixValues } = await runBackward(runtime, arena, pace, {
       key: `decoder_block_vjp:${layoutKey(core, own.layout)}:${prefix}:${kept.length}`,
-      names: decoderLayerNames(i), view, sink, wantsX, dropout: state.dropout,
-      inputs: { ...layerRowInputs(own, hidden[i]!), dy: before, ...Object.fromEntries(kept.map((tensor, k) => [`kept${k}`, tensor])) },
+      names: decoderLayerNames(i), view, sink, wantsX: i > lowest || belowLayers, dropout: state.dropout,
+      inputs: {
+        ...layerRowInputs(own, hidden[i]!), dy: before, ...Object.fromEntries(kept.map((tensor, k) => [`kept${k}`, tensor])),
+        ...(more === undefined ? {} : { dPrefixKeys: more.keys, dPrefixValues: more.values }),
+      },
       vjp: (ops, v, loraScales, wants) => {
-        const known = kept.map((_, k) => v[`kept${k}`]!);
-        const forwardOps = known.length === 0 ? ops : replayingOps(ops, known.values());
-        return decoderBlockVjp(ops, v, decoderShape(core, loraScales), own.layout, wants, { prefix, forwardOps });
+        const known = kept.length === 0 ? undefined : (Object.fromEntries(KEPT.map((name, k) => [name, v[`kept${k}`]!])) as Kept<(typeof v)[string]>);
+        return decoderBlockVjp(ops, v, decoderShape(core, loraScales), own.layout, wants, { prefix, kept: known });
       },
     });
-    arena.free(before, hidden[i + 1], ...kept);
+    dx = x;
+    arena.free(before, hidden[i + 1], ...kept, more?.keys, more?.values);
+    if (prefixKeys !== undefined) dPrefixes![i] = { keys: prefixKeys, values: prefixValues! };
   }
   if (!belowLayers || dx === undefined) return;
   if (sink.has(EMBEDDING)) embeddingBackward(core, arena, state, prefix, dx, sink);
@@ -61,10 +85,7 @@ export async function backward(
   await towerBackward(core, arena, view, state.placed.saved, state.placed.tokens.map((_, i) => out[`item${i}`]!), sink, pace);
 }
 
-async function headBackward(
-  core: Core, arena: Arena, view: ParameterView, state: ForwardState, chunk: HeadChunk, dLogProbs: Float32Array, temperature: number, sink: GradientSink,
-  dx: Tensor | undefined, pace: Pace,
-): Promise<Tensor> {
+async function chunkBackward({ core, arena, view, sink, temperature, pace }: BackwardPass, state: ForwardState, chunk: HeadChunk, dLogProbs: Float32Array, dx: Tensor | undefined): Promise<Tensor> {
   const { runtime, config } = core;
   const n = chunk.rows.length;
   const g = new Float32Array(n);
@@ -108,7 +129,7 @@ function embeddingBackward(core: Core, arena: Arena, state: ForwardState, prefix
   const { layout, last } = state.packed;
   const all = state.packed.ids.slice();
   for (const row of state.placed.hostRows) all[row] = vocab;
-  const ids = prefix === "flowing" ? all : Int32Array.of(...last.map((row) => all[row]!), ...all.subarray(layout.prompts * layout.promptRows));
+  const ids = prefix === "flowing" || layout.prefix === "given" ? all : Int32Array.of(...last.map((row) => all[row]!), ...all.subarray(layout.prompts * layout.promptRows));
   const segments = arena.add(runtime.ints(ids, [ids.length]));
   const body: Body = (ops, v) => {
     const width = ops.shape(v["dx"]!)[1]!;

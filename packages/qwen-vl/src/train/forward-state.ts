@@ -1,6 +1,7 @@
 import type { RowTensors } from "../text/forward.ts";
 import type { PackedRows } from "../text/packing.ts";
 import type { PlacedFeatures } from "../text/vision-rows.ts";
+import type { PrefixValues } from "../text/shared-prefix.ts";
 import type { Tensor } from "../types.ts";
 import type { RowDropout } from "./dropout.ts";
 
@@ -25,6 +26,10 @@ export interface ForwardState {
   chunks: HeadChunk[];
   /** What the layers dropped. */
   dropout: RowDropout | undefined;
-  /** Results inside every layer that its backward need not compute again; empty lists when memory forbids. */
+  /** Results inside every layer that its backward need not compute again; empty lists where memory forbids. */
   kept: Tensor[][];
+  /** Gradients of the prompts' keys and values by layer, from completions of other chunks; absent where all completions are among the rows. */
+  dPrefixes?: PrefixValues<Tensor>[];
+  /** The prompts' keys and values by layer, where they are given. */
+  prefixes?: PrefixValues<Tensor>[];
 }

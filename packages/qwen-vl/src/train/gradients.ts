@@ -44,32 +44,41 @@ function wantedParameters(names: BlockNames, tensors: Readonly<Record<string, Te
   return Object.keys(tensors).filter((local) => sink.has(fullName(names, local)));
 }
 
-/** Runs a block's backward, adds its parameter gradients to the sink and returns the gradient of the block's input when wanted. */
-export async function runBackward(runtime: Runtime, arena: Arena, pace: Pace, block: BlockBackward): Promise<Tensor | undefined> {
+/** Gradients of a block's inputs that are not parameters: `x` when wanted, `prefixKeys` and `prefixValues` where these are inputs. */
+export type InputGradients = Record<string, Tensor | undefined>;
+
+/** Runs a block's backward, adds its parameter gradients to the sink and returns those of its other inputs. */
+export async function runBackward(runtime: Runtime, arena: Arena, pace: Pace, block: BlockBackward): Promise<InputGradients> {
   return withDropout(runtime, block.view, block.dropout, (view) => runBlock(runtime, arena, pace, { ...block, view }));
 }
 
-async function runBlock(runtime: Runtime, arena: Arena, pace: Pace, block: BlockBackward): Promise<Tensor | undefined> {
+async function runBlock(runtime: Runtime, arena: Arena, pace: Pace, block: BlockBackward): Promise<InputGradients> {
   const { names, sink, wantsX } = block;
   const { tensors, loraScales } = blockInputs(block.view, names);
   const wanted = wantedParameters(names, tensors, sink);
-  if (wanted.length === 0 && !wantsX) return undefined;
+  if (wanted.length === 0 && !wantsX) return {};
   const inputs: Record<string, TensorLike> = { ...block.inputs, ...tensors };
   for (const local of wanted) inputs[`sum:${local}`] = sink.accumulator(fullName(names, local));
   const key = `${block.key}:${JSON.stringify(loraScales)}:${String(wantsX)}`;
   const wants: BlockWants = { x: wantsX, parameters: new Set(wanted) };
   const body: Body = (ops, values) => {
     const grads = block.vjp(ops, values, loraScales, wants);
-    return summed(ops, values, grads, wanted, wantsX);
+    return summed(ops, values, grads, wanted);
   };
-  const out = arena.addAll(await runtime.runPaced(pace, key, inputs, body));
-  for (const local of wanted) sink.replace(fullName(names, local), arena.release(out[local]!));
-  return out["x"];
+  const { ...out } = arena.addAll(await runtime.runPaced(pace, key, inputs, body));
+  for (const local of wanted) {
+    const sum = out[local];
+    if (sum !== undefined) sink.replace(fullName(names, local), arena.release(sum));
+    delete out[local];
+  }
+  return out;
 }
 
-function summed<V>(ops: Ops<V>, values: Inputs<V>, grads: Record<string, V>, wanted: readonly string[], wantsX: boolean): Record<string, V> {
-  const out: Record<string, V> = {};
-  for (const local of wanted) out[local] = ops.add(values[`sum:${local}`]!, ops.reshape(grads[local]!, ops.shape(values[`sum:${local}`]!)));
-  if (wantsX) out["x"] = grads["x"]!;
-  return out;
+/** The gradients of wanted parameters added to their sums, and all others as they are; a parameter that the block's rows do not reach has none. */
+function summed<V>(ops: Ops<V>, values: Inputs<V>, grads: Record<string, V>, wanted: readonly string[]): Record<string, V> {
+  const sums = wanted.filter((local) => grads[local] !== undefined).map((local): [string, V] => {
+    const sum = values[`sum:${local}`]!;
+    return [local, ops.add(sum, ops.reshape(grads[local]!, ops.shape(sum)))];
+  });
+  return { ...grads, ...Object.fromEntries(sums) };
 }

@@ -6,20 +6,21 @@ import { Pace } from "../pace.ts";
 import { rmsNorm } from "../ops/elementwise.ts";
 import { entropyOf, headLogits, logSoftmaxAt, pick } from "../ops/log-prob.ts";
 import { isTemperature, LEAST_TEMPERATURE } from "../generate/sampler.ts";
-import { badOption } from "../options.ts";
+import { badOption, checkInteger } from "../options.ts";
 import type { ParameterView } from "../parameters.ts";
 import { checkIds, checkPrompt } from "../text/check-prompt.ts";
-import { embedRows, headInputs, headValues, lastRowsLive, rowTensors, runLayer } from "../text/forward.ts";
 import type { PrefixGradient } from "../text/decoder.ts";
-import { bucketLength, packRows, promptStart, rowParts, unpackTokens } from "../text/packing.ts";
+import { headInputs, headValues } from "../text/forward.ts";
+import { completionsAlone, packRows, promptStart, rowParts, unpackTokens } from "../text/packing.ts";
 import type { PackedRows, PromptGroup } from "../text/packing.ts";
-import { rowCount } from "../text/shared-prefix.ts";
-import type { RowLayout } from "../text/shared-prefix.ts";
 import { placeFeatures } from "../text/vision-rows.ts";
+import type { PlacedFeatures } from "../text/vision-rows.ts";
 import type { Prompt, Tensor } from "../types.ts";
-import { backward } from "./backward.ts";
-import { withDropout } from "./dropout.ts";
-import type { Dropout } from "./dropout.ts";
+import { backward, headBackward, layersBackward } from "./backward.ts";
+import type { BackwardPass } from "./backward.ts";
+import type { Dropout, RowDropout, RowPart } from "./dropout.ts";
+import { forwardLayers, freeState } from "./forward-pass.ts";
+import type { ForwardPass } from "./forward-pass.ts";
 import type { ForwardState, HeadChunk } from "./forward-state.ts";
 import type { GradientSink } from "./gradients.ts";
 
@@ -36,36 +37,22 @@ interface LossGradient {
   dLogProbs: readonly (readonly ArrayLike<number>[])[];
 }
 
+/** Back-propagates the callback's loss into the sink. */
+interface Training {
+  sink: GradientSink;
+  dropout: Dropout | undefined;
+  prefix: PrefixGradient;
+  gradient(scores: Scores): LossGradient;
+}
+
 /** Options of {@link scoreGroups}. */
 export interface ScoreGroupsOptions {
   temperature: number;
   entropy: boolean;
   signal?: AbortSignal | undefined;
-  /** Back-propagates the callback's loss into the sink. */
-  training?: { sink: GradientSink; dropout: Dropout | undefined; prefix: PrefixGradient; gradient(scores: Scores): LossGradient } | undefined;
-}
-
-/** Whether the products and probabilities of all layers may be kept. */
-function keepsResults(core: Core, layout: RowLayout): boolean {
-  const { layers, heads, kvHeads, headDim, hiddenSize, intermediateSize } = core.config.text;
-  const { prompts, promptRows, completions, completionRows } = layout;
-  const linears = rowCount(layout) * ((heads + 2 * kvHeads) * headDim + 2 * hiddenSize + 2 * intermediateSize);
-  const scores = prompts * heads * (promptRows ** 2 + completions * completionRows * (promptRows + completionRows));
-  return 4 * layers * (linears + scores) <= core.keepBytes;
-}
-
-function headChunks(packed: PackedRows, size: number): HeadChunk[] {
-  const out: HeadChunk[] = [];
-  for (let at = 0; at < packed.targets.length; at += size) {
-    const count = Math.min(size, packed.targets.length - at);
-    const padded = Math.min(size, bucketLength(count));
-    const rows = new Int32Array(padded);
-    const targets = new Int32Array(padded);
-    rows.set(packed.predictors.subarray(at, at + count));
-    targets.set(packed.targets.subarray(at, at + count));
-    out.push({ at, count, rows, targets });
-  }
-  return out;
+  /** Completions of every prompt that are computed at once. */
+  completionChunk: number;
+  training?: Training | undefined;
 }
 
 /** Positions `row · vocab + id` of a chunk's targets. */
@@ -73,7 +60,7 @@ function flatTargets(targets: Int32Array, vocab: number): Int32Array {
   return targets.map((id, i) => i * vocab + id);
 }
 
-async function readScores(core: Core, arena: Arena, view: ParameterView, state: ForwardState, options: ScoreGroupsOptions, pace: Pace): Promise<Scores> {
+async function readScores({ core, arena, view, pace }: ForwardPass, state: ForwardState, options: ScoreGroupsOptions): Promise<Scores> {
   const { runtime, config } = core;
   const x = state.hidden.at(-1)!;
   const { temperature, entropy } = options;
@@ -131,66 +118,134 @@ export async function scoreGroups(
   core: Core, view: ParameterView, groups: readonly PromptGroup<Prompt>[], options: ScoreGroupsOptions,
 ): Promise<{ scores: Scores; loss?: number }> {
   if (!isTemperature(options.temperature)) badOption("temperature", options.temperature, `a finite number from ${LEAST_TEMPERATURE}`);
+  if (options.completionChunk !== Number.POSITIVE_INFINITY) checkInteger("completionChunk", options.completionChunk, 1);
   checkCompletions(core, groups);
   if (groups.length === 0 || groups.every((g) => g.completions.every((c) => c.length === 0))) {
     const empty: Scores = { logProbs: groups.map((g) => g.completions.map(() => new Float32Array())) };
     return { scores: options.entropy ? { ...empty, entropy: empty.logProbs } : empty };
   }
-  const pace = new Pace(options.signal);
   const arena = new Arena();
+  const pass: ForwardPass = { core, arena, view, pace: new Pace(options.signal) };
   try {
-    await pace.breathe();
-    const { runtime, config } = core;
-    const { training } = options;
-    const packed = packRows(groups);
-    const starts = groups.map((_, i) => promptStart(packed.layout, i));
-    const trainsTower = training !== undefined && training.prefix === "flowing" && training.sink.touches("model.visual.");
-    const placed = await placeFeatures(core, arena, view, groups.map((g) => g.prompt), starts, { train: trainsTower, dropout: training?.dropout, pace });
-    const ids = arena.add(runtime.ints(packed.ids, [packed.ids.length]));
-    const rows = rowTensors(core, arena, packed);
-    const hidden = [embedRows(core, arena, view, ids, placed.features, placed.rows)];
-    const keeps = training?.prefix === "flowing" && keepsResults(core, packed.layout);
-    const kept: Tensor[][] = [];
-    const dropout = training?.dropout && { ...training.dropout, parts: rowParts(packed.layout) };
-    for (let i = 0; i < config.text.layers; i++) {
-      const x = hidden.at(-1)!;
-      const { y, kept: inner } = await withDropout(runtime, view, dropout, (own) => runLayer(core, arena, own, i, i === config.text.layers - 1 ? lastRowsLive(rows) : rows, x, keeps ? "kept" : "none", pace));
-      kept.push(inner);
-      if (training === undefined) {
-        arena.free(x);
-        hidden.length = 0;
-      }
-      hidden.push(y);
-    }
-    const state: ForwardState = { packed, rows, placed, ids, hidden, chunks: headChunks(packed, core.logitsChunk), dropout, kept };
-    const scores = await readScores(core, arena, view, state, options, pace);
-    if (training === undefined) return { scores };
-    const { loss, dLogProbs } = training.gradient(scores);
-    if (!Number.isFinite(loss)) throw new QwenVlError(`the loss is ${loss}`, { code: "NOT_FINITE", hint: "Look at the log-probabilities and advantages that went into it." });
-    options.signal?.throwIfAborted();
-    const flat = flatten(packed, dLogProbs);
-    await training.sink.collect(() => backward(core, arena, view, state, flat, options.temperature, training.sink, training.prefix, pace));
-    return { scores, loss };
+    await pass.pace.breathe();
+    const most = Math.max(...groups.map(({ completions }) => completions.length));
+    return await (options.completionChunk < most ? inChunks(pass, groups, options) : atOnce(pass, groups, options));
   } finally {
     arena.dispose();
   }
 }
 
-function flatten(packed: PackedRows, dLogProbs: LossGradient["dLogProbs"]): Float32Array {
-  const out = new Float32Array(packed.targets.length);
-  let at = 0;
-  packed.lengths.forEach((group, g) => {
+/** Vision features of the prompts where packed rows have them. */
+function features({ core, arena, view, pace }: ForwardPass, groups: readonly PromptGroup<Prompt>[], packed: PackedRows, { training }: ScoreGroupsOptions): Promise<PlacedFeatures> {
+  const trainsTower = training !== undefined && training.prefix === "flowing" && training.sink.touches("model.visual.");
+  const starts = groups.map((_, i) => promptStart(packed.layout, i));
+  return placeFeatures(core, arena, view, groups.map((g) => g.prompt), starts, { train: trainsTower, dropout: training?.dropout, pace });
+}
+
+/** Loss and its derivative by every completion token, in the order of the rows. */
+function lossOf(training: Training, scores: Scores, signal: AbortSignal | undefined): LossGradient {
+  const result = training.gradient(scores);
+  if (!Number.isFinite(result.loss)) throw new QwenVlError(`the loss is ${result.loss}`, { code: "NOT_FINITE", hint: "Look at the log-probabilities and advantages that went into it." });
+  signal?.throwIfAborted();
+  return result;
+}
+
+async function atOnce(pass: ForwardPass, groups: readonly PromptGroup<Prompt>[], options: ScoreGroupsOptions): Promise<{ scores: Scores; loss?: number }> {
+  const { core } = pass;
+  const { training, temperature } = options;
+  const packed = packRows(groups);
+  const placed = await features(pass, groups, packed, options);
+  const dropout = training?.dropout && { ...training.dropout, parts: rowParts(packed.layout) };
+  const keepBytes = training?.prefix === "flowing" ? core.keepBytes : 0;
+  const state = await forwardLayers(pass, packed, { placed, dropout, keepBytes, holds: training === undefined ? "nothing" : "inputs" });
+  const scores = await readScores(pass, state, options);
+  if (training === undefined) return { scores };
+  const { loss, dLogProbs } = lossOf(training, scores, options.signal);
+  const flat = flatten(packed, dLogProbs);
+  await training.sink.collect(() => backward({ ...pass, sink: training.sink, prefix: training.prefix, temperature }, state, flat));
+  return { scores, loss };
+}
+
+/**
+ * The same for so few completions at a time. The prompts' keys and values stay, and so do the sums of their gradients, from which the prompts' backward runs once at the
+ * end; completions whose gradients are wanted are computed twice, those of the last chunk once.
+ */
+async function inChunks(pass: ForwardPass, groups: readonly PromptGroup<Prompt>[], options: ScoreGroupsOptions): Promise<{ scores: Scores; loss?: number }> {
+  const { core, arena } = pass;
+  const { training, temperature } = options;
+  const size = options.completionChunk;
+  const most = Math.max(...groups.map(({ completions }) => completions.length));
+  const firsts = Array.from({ length: Math.ceil(most / size) }, (_, i) => i * size);
+  const promptGroups = groups.map(({ prompt }) => ({ prompt, completions: [] }));
+  const packed = packRows(promptGroups);
+  const dropoutOver = (parts: RowPart[]): RowDropout | undefined => training?.dropout && { ...training.dropout, parts };
+  const prompts = await forwardLayers(pass, packed, {
+    placed: await features(pass, groups, packed, options), dropout: dropoutOver(rowParts(packed.layout)), keepBytes: 0, holds: training === undefined ? "nothing" : "inputs", cache: true,
+  });
+  const prefixes = prompts.caches;
+  const last = prompts.hidden.at(-1)!;
+  const forward = (first: number, holds: "inputs" | "nothing"): Promise<ForwardState> => {
+    const own = completionsAlone(packRows(groups.map(({ prompt, completions }) => ({ prompt, completions: completions.slice(first, first + size) })), packed.layout.promptRows));
+    return forwardLayers(pass, own, { dropout: dropoutOver(rowParts(own.layout, first)), keepBytes: holds === "inputs" ? core.keepBytes : 0, holds, prefixes, last });
+  };
+  const parts: Scores[] = [];
+  let kept: ForwardState | undefined;
+  for (const first of firsts) {
+    const isLast = first === firsts.at(-1);
+    const state = await forward(first, isLast && training !== undefined ? "inputs" : "nothing");
+    parts.push(await readScores(pass, state, options));
+    if (isLast) kept = state;
+    else freeState(arena, state);
+  }
+  const joined = (pick: (scores: Scores) => Float32Array[][]): Float32Array[][] => groups.map((_, g) => parts.flatMap((part) => pick(part)[g]!));
+  const scores: Scores = { logProbs: joined(({ logProbs }) => logProbs), ...(options.entropy ? { entropy: joined(({ entropy }) => entropy!) } : {}) };
+  if (training === undefined) return { scores };
+  const { loss, dLogProbs } = lossOf(training, scores, options.signal);
+  checkGradient(groups.map(({ completions }) => completions.map(({ length }) => length)), dLogProbs);
+  const back: BackwardPass = { ...pass, sink: training.sink, prefix: training.prefix, temperature };
+  await training.sink.collect(async () => {
+    const dPrefixes = prefixes.map(({ keys, values }) => ({ keys: arena.add(core.runtime.tf.zerosLike(keys)), values: arena.add(core.runtime.tf.zerosLike(values)) }));
+    let dLast = arena.add(core.runtime.tf.zerosLike(last));
+    for (const first of [...firsts].reverse()) {
+      const state = kept ?? (await forward(first, "inputs"));
+      kept = undefined;
+      state.dPrefixes = dPrefixes;
+      const dx = await headBackward(back, state, flatten(state.packed, dLogProbs.map((group) => group.slice(first, first + size))));
+      const [ofLast, ofOwn] = core.runtime.tf.split(dx, [groups.length, dx.shape[0]! - groups.length]).map((part) => arena.add(part)) as [Tensor, Tensor];
+      const before = dLast;
+      dLast = arena.add(before.add(ofLast));
+      arena.free(before, ofLast, dx);
+      await layersBackward(back, state, ofOwn);
+      freeState(arena, state);
+    }
+    for (const { keys, values } of prefixes) arena.free(keys, values);
+    await layersBackward(back, { ...prompts, dPrefixes }, dLast);
+  });
+  return { scores, loss };
+}
+
+/** Refuses a gradient that does not fit the completions. */
+function checkGradient(lengths: readonly (readonly number[])[], dLogProbs: LossGradient["dLogProbs"]): void {
+  lengths.forEach((group, g) => {
     group.forEach((length, i) => {
       const given = dLogProbs[g]?.[i];
       if (given?.length !== length) {
         throw new QwenVlError(`gradient of completion ${i} of prompt ${g} has ${given?.length ?? "no"} entries, expected ${length}`, { code: "BAD_GRADIENT" });
       }
-      for (let j = 0; j < length; j++) {
-        const value = given[j]!;
-        if (!Number.isFinite(value)) throw new QwenVlError(`gradient of token ${j} of completion ${i} is ${value}`, { code: "NOT_FINITE" });
-        out[at++] = value;
-      }
+      const bad = Array.from(given).findIndex((value) => !Number.isFinite(value));
+      if (bad >= 0) throw new QwenVlError(`gradient of token ${bad} of completion ${i} is ${given[bad]!}`, { code: "NOT_FINITE" });
     });
   });
+}
+
+/** A gradient that fits as one value per token. */
+function flatten({ targets, lengths }: PackedRows, dLogProbs: LossGradient["dLogProbs"]): Float32Array {
+  checkGradient(lengths, dLogProbs);
+  const out = new Float32Array(targets.length);
+  let at = 0;
+  for (const one of dLogProbs.flat()) {
+    out.set(one, at);
+    at += one.length;
+  }
   return out;
 }

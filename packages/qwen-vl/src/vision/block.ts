@@ -1,10 +1,10 @@
 import type { Inputs, Ops } from "@dramascope/tensorflow";
-import { attend, attendVjp, sequenced } from "../ops/attention.ts";
-import type { Attended, KeySource } from "../ops/attention.ts";
+import { attend, attendVjp, attentionProbabilities, sequenced, softmaxPull } from "../ops/attention.ts";
+import type { KeySource } from "../ops/attention.ts";
 import { gelu, geluVjp, rmsNorm, rmsNormVjp, rotate, swiglu, swigluVjp } from "../ops/elementwise.ts";
 import { linear } from "../ops/linear.ts";
 import type { LinearValues } from "../ops/linear.ts";
-import { collectLinearVjp, linearInputs } from "../text/decoder.ts";
+import { collectLinearsVjp, linearInputs } from "../text/decoder.ts";
 import type { BlockWants } from "../text/decoder.ts";
 import { fromHeads, toHeads } from "../text/shared-prefix.ts";
 
@@ -33,7 +33,9 @@ export interface VisionShape {
 interface SegmentPiece<V> {
   queries: V;
   source: KeySource<V>;
-  attended: Attended<V> | undefined;
+  output: V;
+  /** Computed again where they are many. */
+  probabilities: V[] | undefined;
 }
 
 interface SegmentSaved<V> {
@@ -75,7 +77,7 @@ function segmentAttention<V>(ops: Ops<V>, q: V, k: V, v: V, shape: VisionShape):
       const some = rows === run.size ? queries : ops.slice(queries, [0, from, 0], [batch * heads, rows, d]);
       const attended = attend(ops, keep ? some : sequenced(ops, some, last), [{ keys, values }]);
       last = attended.output;
-      pieces.push({ queries: some, source: { keys, values }, attended: keep ? attended : undefined });
+      pieces.push({ queries: some, source: { keys, values }, output: attended.output, probabilities: keep ? attended.probabilities : undefined });
       chunks.push(attended.output);
     }
     const all = chunks.length === 1 ? chunks[0]! : ops.concat(chunks, 1);
@@ -95,8 +97,8 @@ function segmentAttentionVjp<V>(ops: Ops<V>, saved: readonly SegmentSaved<V>[], 
       const rows = ops.shape(piece.queries)[1]!;
       const some = rows === run.size ? dRows : ops.slice(dRows, [0, from, 0], [batch * heads, rows, d]);
       from += rows;
-      const attended = piece.attended ?? attend(ops, sequenced(ops, piece.queries, last), [piece.source]);
-      const out = attendVjp(ops, piece.queries, [piece.source], attended, some);
+      const probabilities = piece.probabilities ?? attentionProbabilities(ops, sequenced(ops, piece.queries, last), [piece.source]);
+      const out = attendVjp(ops, piece.queries, [piece.source], probabilities, softmaxPull(ops, piece.output, some), some);
       last = out.queries;
       return out;
     });
@@ -144,7 +146,7 @@ export function visionBlockVjp<V>(ops: Ops<V>, inputs: Inputs<V>, shape: VisionS
   const forward = visionBlock(ops.scope("forward"), inputs, shape);
   const out: Record<string, V> = {};
   const back = (name: string, x: V, dy: V): V =>
-    collectLinearVjp(ops, x, name, linearInputs(inputs, name, shape.loraScales), dy, wants.parameters, true, out)!;
+    collectLinearsVjp(ops, x, [{ name, values: linearInputs(inputs, name, shape.loraScales), dy }], wants.parameters, true, out)!;
   const norm = (name: string, x: V, dy: V): V => {
     const grads = rmsNormVjp(ops, x, inputs[`${name}.weight`]!, EPS, dy, wants.parameters.has(`${name}.weight`));
     if (grads.weight !== undefined) out[`${name}.weight`] = grads.weight;
@@ -183,7 +185,7 @@ export function mergerVjp<V>(ops: Ops<V>, inputs: Inputs<V>, unit: number, loraS
   const x = inputs["x"]!;
   const out: Record<string, V> = {};
   const back = (name: string, input: V, dy: V): V =>
-    collectLinearVjp(ops, input, name, linearInputs(inputs, name, loraScales), dy, wants.parameters, true, out)!;
+    collectLinearsVjp(ops, input, [{ name, values: linearInputs(inputs, name, loraScales), dy }], wants.parameters, true, out)!;
   const dActivated = back("mlp.2", forward.activated, ops.gather(inputs["dy"]!, inputs["inverse"]!));
   const dMerged = back("mlp.0", forward.merged, geluVjp(ops, forward.inner, dActivated));
   const grads = rmsNormVjp(ops, x, inputs["ln_q.weight"]!, EPS, ops.reshape(dMerged, ops.shape(x)), wants.parameters.has("ln_q.weight"));

@@ -228,19 +228,19 @@ export async function towerBackward(
   for (const { call, patches, inputs } of saved) {
     const parts = call.batch.items.map((place) => dFeatures[place]!);
     const dy = parts.length === 1 ? parts[0]! : arena.add(runtime.tf.concat(parts, 0));
-    let dx = (await runBackward(runtime, arena, pace, {
+    let { x: dx } = await runBackward(runtime, arena, pace, {
       key: "merger_vjp", names: MERGER_NAMES, view, sink, wantsX: true, dropout: call.dropout?.merger,
       inputs: { x: inputs[config.vision.depth]!, order: call.order, inverse: call.inverse, dy },
       vjp: (ops, v, scales, wants) => mergerVjp(ops, v, unit, scales, wants),
-    }))!;
+    });
     for (let i = config.vision.depth - 1; i >= 0; i--) {
       const shape = blockShape(core, call, i);
-      const before = dx;
-      dx = (await runBackward(runtime, arena, pace, {
+      const before = dx!;
+      ({ x: dx } = await runBackward(runtime, arena, pace, {
         key: `vision_block_vjp:${shapeKey(shape)}`, names: visionBlockNames(i), view, sink, wantsX: true, dropout: call.dropout?.blocks,
-        inputs: { x: inputs[i]!, cos: call.cos, sin: call.sin, dy: dx },
+        inputs: { x: inputs[i]!, cos: call.cos, sin: call.sin, dy: before },
         vjp: (ops, v, loraScales, wants) => visionBlockVjp(ops, v, { ...shape, loraScales }, wants),
-      }))!;
+      }));
       arena.free(before);
     }
     const name = `${PATCH_EMBED}.weight`;
@@ -250,7 +250,7 @@ export async function towerBackward(
         y: ops.add(v["sum"]!, ops.reshape(ops.matmul(v["dy"]!, v["x"]!, { transposeA: true }), ops.shape(v["sum"]!))),
       });
       const flat = arena.add(sum.reshape([config.vision.hiddenSize, sum.size / config.vision.hiddenSize]));
-      const out = await runtime.runPaced(pace, "patch_embed_vjp", { x: patches, dy: dx, sum: flat }, body);
+      const out = await runtime.runPaced(pace, "patch_embed_vjp", { x: patches, dy: dx!, sum: flat }, body);
       sink.replace(name, arena.add(out["y"]!).reshape(sum.shape));
     }
   }

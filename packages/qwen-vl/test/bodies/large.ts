@@ -100,7 +100,7 @@ function constantPrefix(): Case {
       const rows = (all: string, from: number, count: number) => ops.slice(v[all]!, [from, 0], [count, ops.shape(v[all]!)[1]!]);
       const copies = Object.fromEntries(Object.entries(v).flatMap(([name, value]) => (name.startsWith("constant/") ? [[name.slice("constant/".length), value]] : [])));
       const prompt = { ...copies, x: rows("x", 0, promptRows), cos: rows("cos", 0, promptRows), sin: rows("sin", 0, promptRows) };
-      const { keys, values } = decoderBlock(ops, prompt, shape, { prompts: 1, promptRows, completions: 0, completionRows: 0 }).attention;
+      const { keys, values } = decoderBlock(ops, prompt, shape, { prompts: 1, promptRows, completions: 0, completionRows: 0 }).prefix;
       const norm = rmsNorm(ops, v["live"]!, v["input_layernorm.weight"]!, shape.eps);
       const completion = ops.slice(norm, [1, 0], [own, 8]);
       const project = (name: string, of: typeof norm) => linear(ops, of, linearInputs(v, name, {}));
@@ -110,7 +110,7 @@ function constantPrefix(): Case {
       const scores = ops.batchMatmul(ops.reshape(toHeads(ops, q, 1, 2), [2, live * 2, 4]), k, { transposeB: true });
       const p = ops.softmax(ops.add(scores, ops.constant(mask, [1, live * 2, promptRows + own])));
       const attended = ops.batchMatmul(p, ops.concat([values, toHeads(ops, project("v_proj", completion), 1, 2)], 1));
-      return feedForward(ops, v, shape, v["live"]!, fromHeads(ops, ops.reshape(attended, [2, live, 8]), 1, live, 2)).y;
+      return feedForward(ops, v, shape, v["live"]!, fromHeads(ops, ops.reshape(attended, [2, live, 8]), 1, live, 2)).y();
     },
     backward: (ops, v) => {
       const { x: dLive, ...rest } = decoderBlockVjp(ops, v, shape, layout, { x: true, parameters: new Set(["q_proj.bias", "k_proj.bias", "v_proj.bias", "input_layernorm.weight"]) }, { prefix: "constant" });
