@@ -12,6 +12,7 @@ const benches = new Map<string, () => Promise<Bench>>([
   ["evaluation", async () => (await import("./evaluation.ts")).bench],
   ["experiment", async () => (await import("./experiment.ts")).bench],
   ["model", async () => (await import("./model.ts")).bench],
+  ["grpo", async () => (await import("./grpo.ts")).bench],
   ["compiled", async () => (await import("./compiled.ts")).bench],
   ["video", async () => (await import("./video.ts")).bench],
 ]);

@@ -33,6 +33,17 @@ function configOf(name: ModelName): Record<string, unknown> {
   };
 }
 
+/** The seven linears of every layer of the decoder under their new-style module names. */
+export function decoderLinears(name: ModelName): { module: string; out: number; input: number }[] {
+  const { hidden, layers, kvHeads, intermediate } = MODELS[name];
+  const kv = kvHeads * HEAD;
+  const sizes: readonly [string, number, number][] = [
+    ["self_attn.q_proj", hidden, hidden], ["self_attn.k_proj", kv, hidden], ["self_attn.v_proj", kv, hidden], ["self_attn.o_proj", hidden, hidden],
+    ["mlp.gate_proj", intermediate, hidden], ["mlp.up_proj", intermediate, hidden], ["mlp.down_proj", hidden, intermediate],
+  ];
+  return Array.from({ length: layers }, (_, i) => sizes.map(([part, out, input]) => ({ module: `model.language_model.layers.${i}.${part}`, out, input }))).flat();
+}
+
 function linear(name: string, out: number, input: number, bias: boolean): [string, number[]][] {
   return [[`${name}.weight`, [out, input]], ...(bias ? [[`${name}.bias`, [out]] satisfies [string, number[]]] : [])];
 }

@@ -2,11 +2,11 @@
  * Our side in a process of its own: `model-run.ts FOLDER THREADS DTYPE`. Answers each line of standard input, a request of `model-side.ts`, with a line of JSON, like
  * `peers/model/torch_peer.py`.
  */
-import { readFileSync, writeFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { loadQwenVl, type Prompt } from "@dramascope/qwen-vl";
 import { loadTensorFlow } from "@dramascope/tensorflow";
 import type { Dtype, Request } from "./model-side.ts";
+import { peakMiB, resetPeak } from "./peak-memory.ts";
 
 const [, , folder, threads, dtype] = process.argv;
 const { tf, backend, version } = await loadTensorFlow({ threads: Number(threads) });
@@ -32,9 +32,6 @@ async function work(request: Request): Promise<number[]> {
 }
 
 const answer = (line: object): void => void process.stdout.write(`${JSON.stringify(line)}\n`);
-/** Forgets the highest resident memory so far; Linux. */
-const resetPeak = (): void => writeFileSync("/proc/self/clear_refs", "5");
-const peakMiB = (): number => Number(/^VmHWM:\s+(\d+)/mu.exec(readFileSync("/proc/self/status", "latin1"))![1]) / 1024;
 answer({ ready: `@dramascope/qwen-vl on ${backend} ${version}` });
 for await (const line of createInterface({ input: process.stdin })) {
   const request = JSON.parse(line) as Request;

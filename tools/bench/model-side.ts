@@ -27,14 +27,14 @@ export interface Answer {
 }
 
 /** A process that holds a model. */
-export interface Side {
+export interface Side<Q = Request, A = Answer> {
   name: string;
-  ask: (request: Request) => Promise<Answer>;
+  ask: (request: Q) => Promise<A>;
   end: () => void;
 }
 
 /** Starts a process that answers lines; it has loaded its model when this resolves. */
-async function start(program: string, args: readonly string[], threads: number): Promise<Side> {
+export async function startSide<Q, A>(program: string, args: readonly string[], threads: number): Promise<Side<Q, A>> {
   const child = spawn(program, args, { stdio: ["pipe", "pipe", "inherit"], env: { ...process.env, OMP_NUM_THREADS: String(threads), HF_HUB_OFFLINE: "1", TOKENIZERS_PARALLELISM: "false" } });
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
   const next = async (): Promise<unknown> => {
@@ -47,7 +47,7 @@ async function start(program: string, args: readonly string[], threads: number):
     name: ready,
     ask: async (request) => {
       child.stdin.write(`${JSON.stringify(request)}\n`);
-      return (await next()) as Answer;
+      return (await next()) as A;
     },
     end: () => void child.stdin.end(),
   };
@@ -55,10 +55,10 @@ async function start(program: string, args: readonly string[], threads: number):
 
 /** Our side. */
 export function startOurs(folder: string, threads: number, dtype: Dtype): Promise<Side> {
-  return start(process.execPath, ["--conditions=@dramascope/source", fileURLToPath(new URL("model-run.ts", import.meta.url)), folder, String(threads), dtype], threads);
+  return startSide(process.execPath, ["--conditions=@dramascope/source", fileURLToPath(new URL("model-run.ts", import.meta.url)), folder, String(threads), dtype], threads);
 }
 
 /** The peer: transformers in a Python. */
 export function startPeer(python: string, folder: string, threads: number, dtype: Dtype): Promise<Side> {
-  return start(python, [fileURLToPath(new URL("peers/model/torch_peer.py", import.meta.url)), folder, String(threads), dtype], threads);
+  return startSide(python, [fileURLToPath(new URL("peers/model/torch_peer.py", import.meta.url)), folder, String(threads), dtype], threads);
 }
