@@ -89,7 +89,7 @@ function same(actual: Outcome, expected: Outcome, tolerance: number): void {
 /** The model with every completion beside a copy of the prompt, in one pass or one by one. */
 const unshared = (way: "one pass" | "one by one"): QwenVl =>
   overlay(model, {
-    logProbsWithGradient: async (prompt, completions, { gradient, ...options }) => {
+    logProbsWithGradient: async (prompt, completions, { gradient, completionChunk: _, ...options }) => {
       const groups = completions.map((completion) => ({ prompt, completions: [completion] }));
       const forward = await model.groupLogProbs(groups, { entropy: true });
       const given = gradient(forward.logProbs.flat(), forward.entropy!.flat());
@@ -115,6 +115,13 @@ describe.each(["text", "five videos"])("a prompt of %s", (kind) => {
     same(shared, copies, 1e-5);
     shared.logProbs[0]!.forEach((row, i) => row.forEach((value, t) => expect(Math.abs(value - copies.logProbs[0]![i]![t]!)).toBeLessThan(1e-5)));
     expect([...shared.gradients.values()].every((values) => values.some((value) => value !== 0))).toBe(true);
+  });
+
+  it.each([1, 3, 4])("shared with %d completions computed at once gives what copies of it give", async (completionChunk) => {
+    const generation = generationOf([make()], LENGTHS);
+    const [chunked, copies] = [await run(configOf({ completionChunk }), generation), await run(configOf(), generation, { model: unshared("one pass") })];
+    same(chunked, copies, 1e-5);
+    chunked.logProbs[0]!.forEach((row, i) => row.forEach((value, t) => expect(Math.abs(value - copies.logProbs[0]![i]![t]!)).toBeLessThan(1e-5)));
   });
 
   it("does not mind the order of its completions", async () => {
