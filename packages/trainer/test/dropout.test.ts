@@ -28,7 +28,7 @@ const valuesOf = async (folder: string): Promise<Float32Array[]> => (await readA
 const linesOf = async (run: string): Promise<Record<string, number>[]> => (await readFile(join(base, run, "metrics.jsonl"), "utf8")).trim().split("\n").map((line) => JSON.parse(line) as Record<string, number>);
 
 const sft = async (run: string, lora: { dropout?: number; r?: number }, seed = 1): Promise<string> =>
-  (await trainSft({ runDir: join(base, run), seed, lora: { r: 2, ...lora }, learningRate: 1e-2, epochs: 2, batchSize: 2 }, sftSamples, { model, encoder })).adapter!;
+  (await trainSft({ runDir: join(base, run), seed, lora: { r: 2, ...lora }, learningRate: 1e-2, warmupSteps: 0, epochs: 2, batchSize: 2 }, sftSamples, { model, encoder })).adapter!;
 
 /** One generation with given completions; the first of each group is the better one. */
 async function grpo(run: string, settings: { adapter: string; dropout?: number; numIterations?: number }): Promise<{ adapter: string; seeds: (number | undefined)[] }> {
