@@ -4,6 +4,7 @@ import { rmsNorm, rmsNormVjp, rotate, swiglu, swigluVjp } from "../src/ops/eleme
 import { linear, linearsVjp } from "../src/ops/linear.ts";
 import { entropyOf, headLogits, headLogitsVjp, logProbVjp, logSoftmaxAt, pick } from "../src/ops/log-prob.ts";
 import { sharedPrefixAttention, sharedPrefixAttentionVjp } from "../src/text/shared-prefix.ts";
+import { startValues } from "../src/train/lora.ts";
 import { doubleOps as ops, doubles, type Doubles } from "./double-ops.ts";
 
 const golden = <T>(name: string): T => JSON.parse(readFileSync(new URL(`../../../test-fixtures/goldens/trainer/${name}`, import.meta.url), "utf8")) as T;
@@ -86,6 +87,21 @@ describe("operations and their backward passes", () => {
     same(gradients.parts[0]!.b!, dB, "dB");
     const update = ops.matmul(layer.lora.a, layer.lora.b, { transposeA: true, transposeB: true });
     same(ops.transpose(ops.add(weight, ops.mul(update, ops.scalar(scale))), [1, 0]), mergedWeight, "merged");
+  });
+});
+
+describe("a fresh adapter", () => {
+  interface Start { inFeatures: number; r: number; accept: { maxAbs: number; minMaxAbs: number; meanAbsMax: number; stdRel: number }; theoreticalStd: number }
+  it.each(golden<{ init: Start[] }>("lora.json").init)("of rank $r over $inFeatures inputs is spread as PEFT's", ({ inFeatures, r, accept, theoreticalStd }) => {
+    const values = startValues("model.language_model.layers.0.self_attn.q_proj", r, inFeatures, 1);
+    expect(values).toHaveLength(r * inFeatures);
+    const largest = values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+    const mean = values.reduce((a, b) => a + b, 0) / values.length;
+    const std = Math.sqrt(values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / values.length);
+    expect(largest).toBeLessThanOrEqual(accept.maxAbs);
+    expect(largest).toBeGreaterThanOrEqual(accept.minMaxAbs);
+    expect(Math.abs(mean)).toBeLessThanOrEqual(accept.meanAbsMax);
+    expect(Math.abs(std / theoreticalStd - 1)).toBeLessThanOrEqual(accept.stdRel);
   });
 });
 

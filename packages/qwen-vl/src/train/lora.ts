@@ -43,6 +43,13 @@ function uploadPairs(runtime: Runtime, modules: Iterable<AdapterModule>, scale: 
   }
 }
 
+/** A fresh A [r, input] of a module: uniform in ±1/√input, from a stream of the module's own name. */
+export function startValues(module: string, r: number, input: number, seed: number): Float32Array {
+  const random = createRandom(seed, { stream: Number.parseInt(sha256(module).slice(0, 8), 16) });
+  const bound = 1 / Math.sqrt(input);
+  return Float32Array.from({ length: r * input }, () => (2 * random.uniform() - 1) * bound);
+}
+
 /**
  * A new adapter: A uniform in ±1/√in, B zero. Each module draws from a stream of its own name, so that the values do not depend
  * on which other modules carry an adapter.
@@ -57,10 +64,7 @@ export function freshLora(runtime: Runtime, weights: Weights, name: string, conf
     for (const module of targets) {
       const [out, input] = weights.shape(`${module}.weight`) as [number, number];
       const r = rank(module);
-      const random = createRandom(seed, { stream: Number.parseInt(sha256(module).slice(0, 8), 16) });
-      const bound = 1 / Math.sqrt(input);
-      const values = Float32Array.from({ length: r * input }, () => (2 * random.uniform() - 1) * bound);
-      yield { module, a: { shape: [r, input], values }, b: { shape: [out, r], values: new Float32Array(out * r) } };
+      yield { module, a: { shape: [r, input], values: startValues(module, r, input, seed) }, b: { shape: [out, r], values: new Float32Array(out * r) } };
     }
   };
   return { name, config, trainable, modules: uploadPairs(runtime, drawn(), scale) };
