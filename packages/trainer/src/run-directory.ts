@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { writeFileAtomically, writeJsonl } from "@dramascope/schema";
 import { readCheckpoint, writeCheckpoint, type Checkpoint, type CheckpointOwner } from "./checkpoint.ts";
 import { TrainerError } from "./errors.ts";
+import { lockRun } from "./run-lock.ts";
 import type { RunManifest } from "./run-manifest.ts";
 
 const LOGS = ["metrics.jsonl", "completions.jsonl"] as const;
@@ -19,20 +20,36 @@ function differences(a: Readonly<Record<string, unknown>>, b: Readonly<Record<st
 /** A run's folder: its manifest, logs and checkpoints, each whole or absent. */
 export class RunDirectory {
   readonly path: string;
+  #unlock: (() => void) | undefined;
 
   constructor(path: string) {
     this.path = path;
   }
 
   /**
-   * Opens or makes the folder.
+   * Makes the folder where there is none, and takes it for this process.
+   *
+   * @throws TrainerError `RUN_BUSY` while another process has it.
+   */
+  async lock(): Promise<void> {
+    await mkdir(this.path, { recursive: true });
+    this.#unlock = await lockRun(this.path);
+  }
+
+  /** Gives the folder back. */
+  unlock(): void {
+    this.#unlock?.();
+    this.#unlock = undefined;
+  }
+
+  /**
+   * Opens the folder, which must be locked, and removes what a killed run left half done.
    *
    * @param onDrift `refuse`, or `allow` to go on with other settings, inputs or another back end; what differs is written in the manifest.
    * @returns       The manifest of the run that stands there.
    * @throws TrainerError `RUN_MISMATCH` when another run stands there, `RUN_DAMAGED`.
    */
   async open(manifest: RunManifest, onDrift: "refuse" | "allow"): Promise<RunManifest> {
-    await mkdir(this.path, { recursive: true });
     for (const entry of await readdir(this.path)) if (/\.(?:tmp|old)-/u.test(entry)) await rm(join(this.path, entry), { recursive: true, force: true });
     const known = await this.#readManifest();
     if (known === undefined) {

@@ -94,9 +94,19 @@ function referenceOf(config: SftConfig | GrpoConfig): Lineage["reference"] {
 
 /** Opens the run folder, attaches the adapter, and goes on from the newest whole checkpoint. */
 export async function openSession<S extends TrainingSample>(kind: "sft" | "grpo", config: SftConfig | GrpoConfig, given: readonly S[], deps: TrainDeps): Promise<Session<S>> {
-  const { model, onProgress, onWarning, clock = () => performance.now() / 1000 } = deps;
   if (given.length === 0) throw new TrainerError("there are no samples", { code: "NO_SAMPLES", hint: "Check the exported data set." });
   const directory = new RunDirectory(config.runDir);
+  await directory.lock();
+  try {
+    return await startSession(directory, kind, config, given, deps);
+  } catch (error) {
+    directory.unlock();
+    throw error;
+  }
+}
+
+async function startSession<S extends TrainingSample>(directory: RunDirectory, kind: "sft" | "grpo", config: SftConfig | GrpoConfig, given: readonly S[], deps: TrainDeps): Promise<Session<S>> {
+  const { model, onProgress, onWarning, clock = () => performance.now() / 1000 } = deps;
   const phases = new PhaseWatch({ clock, timeoutSeconds: config.phaseTimeoutSeconds, onWarning });
   const manifest = await directory.open(
     await makeRunManifest({
@@ -242,6 +252,7 @@ export async function openSession<S extends TrainingSample>(kind: "sft" | "grpo"
     dispose: () => {
       trainable.dispose();
       adapter.dispose();
+      directory.unlock();
     },
   };
 }

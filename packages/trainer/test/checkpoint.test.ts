@@ -1,5 +1,5 @@
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { loadQwenVl, readAdapter, type QwenVl } from "@dramascope/qwen-vl";
@@ -93,6 +93,17 @@ describe("a run folder", () => {
     await expect(train({}, {}, samples.slice(1))).rejects.toThrow(/data differ/u);
     await expect(train({}, { backend: "wasm" })).rejects.toMatchObject({ code: "RUN_MISMATCH" });
     await expect(train({ saveSteps: 2, keepCheckpoints: 1, phaseTimeoutSeconds: 5 }, after(2))).resolves.toMatchObject({ steps: 2 });
+  });
+
+  it("is used by one process at a time; a lock of a process that is gone counts for nothing", async () => {
+    await train({}, after(1));
+    expect(await readdir(join(base, "run"))).not.toContain("run.lock");
+    await writeFile(join(base, "run", "run.lock"), `${process.ppid} ${hostname()}`);
+    await expect(train()).rejects.toMatchObject({ code: "RUN_BUSY", message: expect.stringContaining(`process ${process.ppid}`) as string });
+    for (const [i, stale] of [`${2 ** 22 + 1} ${hostname()}`, `${process.ppid} another-machine`, "", `0 ${hostname()}`].entries()) {
+      await writeFile(join(base, "run", "run.lock"), stale);
+      await expect(train({}, after(2 + i))).resolves.toMatchObject({ steps: 2 + i, finished: false });
+    }
   });
 
   it("goes on with other settings where that is allowed, and tells so", async () => {

@@ -4,7 +4,7 @@ import { explainMemory, PhaseWatch } from "../src/phases.ts";
 
 describe("an allocation that fails", () => {
   it.each([
-    ["OOM when allocating tensor with shape[16,4096,151936] and type float", "gradient", /out of memory in phase gradient \(step 3\); it asked for 37984 MiB at once/u, /keepBytes 0, .*The last checkpoint is good/u],
+    ["OOM when allocating tensor with shape[16,4096,151936] and type float", "gradient", /out of memory in phase gradient \(step 3\); it asked for 37984 MiB at once/u, /completionChunk .*keepBytes 0, .*The last checkpoint is good/u],
     ["Array buffer allocation failed", "rollout", /out of memory in phase rollout \(step 3\)$/u, /promptsPerStep/u],
     ["memory access out of bounds", "score", /phase score/u, /maxCompletionLength/u],
   ] as const)("is told with phase, size and remedy: %s", (message, phase, sentence, hint) => {
