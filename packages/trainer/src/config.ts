@@ -71,7 +71,7 @@ const rewardServer = z.strictObject({
   timeoutSeconds: positive.default(60),
   /** Repeats of a request without an answer, before `onError` decides. */
   retries: z.int().min(0).default(3),
-  /** Seconds before the first repeat; pauses double up to 30. */
+  /** Seconds before the first repeat; pauses double up to 10. */
   backoffSeconds: positive.default(1),
   /** What a server that stays away, or parts that stay null, do. */
   onError: z.enum(["wait", "stop", "null"]).default("wait"),

@@ -32,11 +32,11 @@ function probe(): Prompt {
 }
 
 async function logitsOf(model: QwenVl): Promise<Float32Array> {
-  const { logits, dispose } = await model.forward(probe(), { rows: "all" });
+  const result = await model.forward(probe(), { rows: "all" });
   try {
-    return (await logits.data()) as Float32Array;
+    return (await result.logits.data()) as Float32Array;
   } finally {
-    dispose();
+    result.dispose();
   }
 }
 

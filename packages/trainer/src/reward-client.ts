@@ -15,7 +15,7 @@ export interface RewardClientOptions {
   timeoutSeconds?: number;
   /** Repeats of a request that got no answer, before `onError` decides. Default 3. */
   retries?: number;
-  /** Seconds before the first repeat; each next pause is twice as long, at most 30. Default 1. */
+  /** Seconds before the first repeat; each next pause is twice as long, at most 10. Default 1. */
   backoffSeconds?: number;
   /**
    * What a server that stays away or parts that stay null do. `wait`: go on asking for `maxWaitSeconds`; parts that stay null end the run.
@@ -37,14 +37,14 @@ export interface RewardClient {
    *
    * @returns The version of its rewards.
    */
-  check(signal?: AbortSignal): Promise<string>;
+  check: (signal?: AbortSignal) => Promise<string>;
 }
 
 /** Most items of one request; the server's own limit is 4096. */
 const MAX_ITEMS = 1024;
 /** Most UTF-16 units of one request's texts; the server takes 32 MiB. */
 const MAX_UNITS = 4 * 2 ** 20;
-const MAX_PAUSE_SECONDS = 30;
+const MAX_PAUSE_SECONDS = 10;
 /** Most bytes of an answer. */
 const MAX_REPLY_BYTES = 64 * 2 ** 20;
 

@@ -32,8 +32,15 @@ export async function lockRun(folder: string): Promise<() => void> {
   await writeFile(own, `${process.pid} ${hostname()}`);
   try {
     for (;;) {
-      // A link comes with its contents, or not at all.
-      if (await link(own, path).then(() => true, (error: NodeJS.ErrnoException) => { if (error.code !== "EEXIST") throw error; return false; })) return () => { rmSync(path, { force: true }); };
+      try {
+        // A link comes with its contents, or not at all.
+        await link(own, path);
+        return () => {
+          rmSync(path, { force: true });
+        };
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+      }
       const holder = await holderOf(path);
       if (holder !== undefined) throw new TrainerError(`${folder} is in use by process ${holder}`, { code: "RUN_BUSY", hint: `Wait for it, or give a new run folder. If that process is no training run, remove ${path}.` });
       await rm(path, { force: true });

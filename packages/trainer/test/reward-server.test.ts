@@ -146,8 +146,8 @@ it("a run waits for a server that dies on the way, and ends as one without that"
   const model = await loadQwenVl(fileURLToPath(new URL("../../../test-fixtures/models/demo-base", import.meta.url)), { tf });
   const encoder = createSampleEncoder({ model, loadFrames: () => Promise.reject(new Error("there are no videos")) });
   const base = await mkdtemp(join(tmpdir(), "dramascope-reward-server-"));
-  const run = (name: string, rewardServer: RewardClientOptions | undefined, deps: Partial<GrpoDeps> = {}): ReturnType<typeof trainGrpo> =>
-    trainGrpo({ runDir: join(base, name), lora: { r: 2 }, learningRate: 1e-2, steps: 4, promptsPerStep: 2, numGenerations: 3, maxCompletionLength: 8, beta: 0, ...(rewardServer && { rewardServer }) } as GrpoConfigInput, samples, {
+  const run = (name: string, rewardServer: GrpoConfigInput["rewardServer"], deps: Partial<GrpoDeps> = {}): ReturnType<typeof trainGrpo> =>
+    trainGrpo({ runDir: join(base, name), lora: { r: 2 }, learningRate: 1e-2, steps: 4, promptsPerStep: 2, numGenerations: 3, maxCompletionLength: 8, beta: 0, ...(rewardServer && { rewardServer }) }, samples, {
       model, encoder,
       rollout: (prompts) => Promise.resolve(prompts.map(() => [4, 1, 4].map((score): Sample => ({ ids: Int32Array.of(5 + score, 6), text: answer(score), logProbs: new Float32Array(2), finishReason: "stop" })))),
       ...deps,
