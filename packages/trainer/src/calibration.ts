@@ -1,6 +1,8 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { loadQwenVl, type LoadOptions, type Prompt, type QwenVl, type Tf } from "@dramascope/qwen-vl";
 import { withModelShell } from "./model-shell.ts";
+import { AdamW } from "./optimizer.ts";
+import { chunked } from "./policy-pass.ts";
 import type { CallShape } from "./run-plan.ts";
 
 /** What {@link calibrate} measures. */
@@ -16,8 +18,12 @@ export interface CalibrationOptions {
   lora: { r: number; alpha: number; rslora: boolean; dropout: number };
   /** Rows of one forward and backward. */
   gradient: CallShape;
+  /** Completions of one piece of a call; default all. */
+  completionChunk: number | undefined;
   /** Rows that are drawn at once; undefined for SFT. */
   rollout: CallShape | undefined;
+  /** Seconds from any fixed start. */
+  clock: () => number;
   signal?: AbortSignal | undefined;
 }
 
@@ -25,6 +31,8 @@ export interface CalibrationOptions {
 interface PartSeconds {
   /** One call of the gradient's shape. */
   gradient: number;
+  /** One step of the optimiser. */
+  update: number;
   /** One scoring call of that shape. */
   score: number;
   /** Prefill of all prompts of the rollout. */
@@ -46,6 +54,9 @@ export const SHELLS = [1, 2] as const;
 /** Tokens over which the cost of drawing one is measured. */
 const DRAWN = 12;
 
+/** Calls of which the middle counts; an odd number. */
+const REPEATS = 3;
+
 /** Peak of the process since {@link forgetPeak}; where the system cannot forget, since its start. Bytes. */
 async function peakBytes(): Promise<number> {
   const status = await readFile("/proc/self/status", "utf8").catch(() => "");
@@ -63,34 +74,45 @@ function blankPrompt(tokens: number): Prompt {
   return { ids: new Int32Array(tokens).fill(1), positionIds: Int32Array.from([...places, ...places, ...places]), nextPosition: tokens, segments: [{ text: tokens }], vision: [], text: "" };
 }
 
-/** Seconds of the second of two calls: the first compiles. */
-async function secondsOf(call: () => Promise<unknown>): Promise<number> {
+/** Middle of the seconds of calls after the first, which compiles. */
+async function secondsOf(clock: () => number, call: () => Promise<unknown>): Promise<number> {
   await call();
-  const started = performance.now();
-  await call();
-  return (performance.now() - started) / 1000;
+  const seconds: number[] = [];
+  while (seconds.length < REPEATS) {
+    const started = clock();
+    await call();
+    seconds.push(clock() - started);
+  }
+  return seconds.sort((a, b) => a - b)[(REPEATS - 1) / 2]!;
 }
 
 /** Measures the calls of a step on a model with few layers. */
-async function measure(model: QwenVl, { lora, gradient, rollout, signal }: CalibrationOptions): Promise<PartSeconds> {
+async function measure(model: QwenVl, { lora, gradient, completionChunk, rollout, clock, signal }: CalibrationOptions): Promise<PartSeconds> {
   const adapter = await model.attachLora({ r: lora.r, alpha: lora.alpha, rslora: lora.rslora }, { name: "calibration", trainable: true, dropout: lora.dropout });
   const trainable = model.trainable("lora");
   try {
     const prompt = blankPrompt(gradient.promptTokens);
     const completions = Array.from({ length: gradient.completions }, () => new Int32Array(gradient.completionTokens).fill(1));
-    const given = signal && { signal };
+    const given = { ...(signal && { signal }), ...chunked({ completionChunk }) };
+    const optimizer = new AdamW({ beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: 0 });
+    const values = await trainable.readValues();
+    const update = async (): Promise<void> => {
+      optimizer.step(values, await trainable.readGradients(), 0);
+      trainable.assignAll(values);
+    };
     const falling = (rows: readonly Float32Array[]): Float64Array[] => rows.map((row) => new Float64Array(row.length).fill(1e-3));
     if (!rollout) {
       const groups = Array.from({ length: gradient.prompts }, () => ({ prompt, completions }));
-      const step = (): Promise<unknown> => model.groupLogProbsWithGradient(groups, { ...given, dropoutSeed: 0, gradient: (rows) => ({ loss: 0, dLogProbs: rows.map(falling) }) });
-      return { gradient: await secondsOf(step), score: 0, prefill: 0, token: 0 };
+      const step = (): Promise<unknown> => model.groupLogProbsWithGradient(groups, { ...given, entropy: true, dropoutSeed: 0, gradient: (rows) => ({ loss: 0, dLogProbs: rows.map(falling) }) });
+      return { gradient: await secondsOf(clock, step), update: await secondsOf(clock, update), score: 0, prefill: 0, token: 0 };
     }
     const pass = {
-      gradient: await secondsOf(() => model.logProbsWithGradient(prompt, completions, { ...given, entropy: true, dropoutSeed: 0, gradient: (rows) => ({ loss: 0, dLogProbs: falling(rows) }) })),
-      score: await secondsOf(() => model.logProbs(prompt, completions, { ...given })),
+      gradient: await secondsOf(clock, () => model.logProbsWithGradient(prompt, completions, { ...given, entropy: true, dropoutSeed: 0, gradient: (rows) => ({ loss: 0, dLogProbs: falling(rows) }) })),
+      update: await secondsOf(clock, update),
+      score: await secondsOf(clock, () => model.logProbs(prompt, completions, { ...given })),
     };
     const prompts = Array.from({ length: rollout.prompts }, () => blankPrompt(rollout.promptTokens));
-    const draw = (tokens: number): Promise<number> => secondsOf(() => model.generate(prompts, { ...given, maxNewTokens: tokens, n: rollout.completions, stopIds: [], maxRows: rollout.prompts * rollout.completions }));
+    const draw = (tokens: number): Promise<number> => secondsOf(clock, () => model.generate(prompts, { ...(signal && { signal }), maxNewTokens: tokens, n: rollout.completions, stopIds: [], maxRows: rollout.prompts * rollout.completions }));
     const [one, several] = [await draw(1), await draw(1 + DRAWN)];
     const token = Math.max(0, several - one) / DRAWN;
     return { ...pass, prefill: Math.max(0, one - token), token };
@@ -107,8 +129,8 @@ async function measure(model: QwenVl, { lora, gradient, rollout, signal }: Calib
  * @throws QwenVlError when the memory does not do for the shells.
  */
 export async function calibrate(options: CalibrationOptions): Promise<Calibration> {
-  const { model: folder, tf, load, keepBytes, layers, signal } = options;
-  const started = performance.now();
+  const { model: folder, tf, load, keepBytes, layers, clock, signal } = options;
+  const started = clock();
   await forgetPeak();
   const measured: PartSeconds[] = [];
   let peak = 0;
@@ -125,5 +147,5 @@ export async function calibrate(options: CalibrationOptions): Promise<Calibratio
   }
   const [one, two] = measured as [PartSeconds, PartSeconds];
   const all = (part: keyof PartSeconds): number => one[part] + (layers - 1) * Math.max(0, two[part] - one[part]);
-  return { gradient: all("gradient"), score: all("score"), prefill: all("prefill"), token: all("token"), peakBytes: peak, seconds: (performance.now() - started) / 1000 };
+  return { gradient: all("gradient"), update: all("update"), score: all("score"), prefill: all("prefill"), token: all("token"), peakBytes: peak, seconds: clock() - started };
 }

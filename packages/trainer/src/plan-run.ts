@@ -19,6 +19,8 @@ export interface PlanDeps {
   tf?: Tf;
   /** As the model will be loaded. */
   load?: Pick<LoadOptions, "dtype" | "products" | "queryChunk" | "logitsChunk" | "keepBytes">;
+  /** Seconds from any fixed start; for measuring. */
+  clock?: () => number;
   signal?: AbortSignal;
 }
 
@@ -107,7 +109,7 @@ function timeOf(config: QwenVlConfig, work: Work, measured: Calibration, shapes:
     const prompts = (shape: CallShape): CallShape => ({ ...shape, completions: 0, completionTokens: 0 });
     rollout = measured.prefill * growth(prompts(work.rollout), prompts(shapes.rollout)) + measured.token * (work.rollout.completionTokens - 1);
   }
-  const step = (gradient + score + rollout) / work.stepsPerGeneration;
+  const step = (gradient + score + rollout) / work.stepsPerGeneration + measured.update;
   return { rollout, score, gradient, step, total: step * work.steps, calibration: measured.seconds };
 }
 
@@ -141,14 +143,14 @@ export async function planRun(config: SftConfig | GrpoConfig, samples: readonly 
     adapter: 16 * trained,
     rollout: work.rollout ? rolloutBytes(model, layers, work.rollout, queryChunk) : 0,
     score: work.scoreCalls === 0 ? 0 : scoreBytes(model, work.gradient, queryChunk),
-    gradient: gradientBytes(model, layers, work.gradient, keepBytes),
+    gradient: gradientBytes(model, layers, work.gradient, keepBytes, queryChunk),
   };
   const shapes = { gradient: shortened(model, work.gradient), rollout: work.rollout && { ...shortened(model, work.rollout), completionTokens: work.rollout.completionTokens } };
-  const measured = deps.tf && (await calibrate({ model: deps.model, tf: deps.tf, load: deps.load ?? {}, keepBytes, layers, lora: config.lora, ...shapes, signal: deps.signal }));
+  const measured = deps.tf && (await calibrate({ model: deps.model, tf: deps.tf, load: deps.load ?? {}, keepBytes, layers, lora: config.lora, completionChunk: "completionChunk" in config ? config.completionChunk : undefined, ...shapes, clock: deps.clock ?? (() => performance.now() / 1000), signal: deps.signal }));
   const largest = Math.max(memory.rollout, memory.score, memory.gradient);
   const layerBytes = layerParameters(model) * (dtype === "bfloat16" ? 2 : 4);
   // What was measured has two layers and perhaps a shorter call: the rest is added by the formulas.
-  const shellWork = Math.max(gradientBytes(model, SHELLS[1], shapes.gradient, (keepBytes * SHELLS[1]) / layers), shapes.rollout ? rolloutBytes(model, SHELLS[1], shapes.rollout, queryChunk) : 0);
+  const shellWork = Math.max(gradientBytes(model, SHELLS[1], shapes.gradient, (keepBytes * SHELLS[1]) / layers, queryChunk), shapes.rollout ? rolloutBytes(model, SHELLS[1], shapes.rollout, queryChunk) : 0);
   const base = measured ? measured.peakBytes - shellWork - (weights - (layers - SHELLS[1]) * layerBytes) : BASE_BYTES;
   const unshared = work.gradientCalls * rowsOf({ ...work.gradient, prompts: work.gradient.prompts * work.gradient.completions, completions: 1 });
   const forward = forwardFlops(model, layers, work.gradient);

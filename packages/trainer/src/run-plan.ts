@@ -32,7 +32,7 @@ export interface RunPlan {
   /** Tokens of prompts, and of answers: the targets of SFT; for GRPO the longest that is allowed, which is the assumption of all else here. */
   tokens: { prompt: Spread; completion: Spread };
   parameters: { total: number; trained: number };
-  /** Tokens that pass the linears in one forward, the prompt once a group or once a completion. */
+  /** Tokens that pass the linears in the forwards of training, the prompt once a group or once a completion. */
   linearTokens: { shared: number; unshared: number };
   /** Floating-point operations. */
   flops: number;
@@ -83,15 +83,16 @@ export function scoreBytes({ text }: QwenVlConfig, shape: CallShape, queryChunk:
   return 4 * (rowsOf(shape) * (3 * h + 3 * intermediateSize) + 2 * heads * Math.min(queryChunk, rowsOf(shape)) * seen);
 }
 
-/** Bytes that a forward and backward takes: each block's input, then one block's results with their gradients, or all blocks' results where they may be kept. */
-export function gradientBytes({ text }: QwenVlConfig, layers: number, shape: CallShape, keepBytes: number): number {
+/**
+ * Bytes that a forward and backward takes: every block's input, the inner results of as many blocks as `keepBytes` hold, and one block's working set with attention
+ * scores of a piece of queries.
+ */
+export function gradientBytes({ text }: QwenVlConfig, layers: number, shape: CallShape, keepBytes: number, queryChunk: number): number {
   const { hiddenSize: h, intermediateSize, heads, kvHeads, headDim } = text;
   const rows = rowsOf(shape);
-  const { prompts, promptTokens: p, completions: n, completionTokens: c } = shape;
-  const scores = prompts * heads * (p * p + n * c * (p + c));
-  const block = 4 * (rows * ((heads + 2 * kvHeads) * headDim + 2 * h + 2 * intermediateSize) + scores);
-  const kept = layers * block <= keepBytes ? layers * block : block;
-  return 4 * layers * rows * h + kept + 4 * rows * (6 * h + 3 * intermediateSize);
+  const results = 4 * rows * ((2 * heads + 2 * kvHeads) * headDim + h + 2 * intermediateSize);
+  const scores = 4 * heads * Math.min(queryChunk, rows) * (shape.promptTokens + shape.completionTokens);
+  return 4 * layers * rows * h + Math.min(layers, Math.floor(keepBytes / results)) * results + results + 3 * scores + 4 * rows * (6 * h + 3 * intermediateSize);
 }
 
 /** Bytes that drawing completions takes: keys and values, and the prefill. */

@@ -7,7 +7,7 @@ import { maskedCrc32c } from "../src/event-records.ts";
 
 const newPath = async (): Promise<string> => join(await mkdtemp(join(tmpdir(), "dramascope-events-")), "tensorboard", "events.out.tfevents.0.dramascope");
 
-/** As TensorBoard 2.20's own `EventFileLoader` read it back: version, then step 1 with loss 0.5 and kl 0.25, then step 300 with loss -1. */
+/** As TensorBoard 2.21's own `EventAccumulator` read it back: version, then step 1 with loss 0.5 and kl 0.25, then step 300 with loss -1. */
 const GOLDEN = [
   "1800000000000000a37f4b22090000000000408f401a0d627261696e2e4576656e743a3273ae6b56",
   "2500000000000000eabc36f3090000000000408f4010012a180a0b0a046c6f7373150000003f0a090a026b6c150000803e0bfabc29",

@@ -1,0 +1,83 @@
+import { readFileSync } from "node:fs";
+import { stat } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseConfig, type QwenVlConfig } from "@dramascope/qwen-vl";
+import { comparePlan, parseGrpoConfig, parseSftConfig, planRun, type RunPlan } from "@dramascope/trainer";
+import type { GrpoSample, SftSample } from "@dramascope/schema";
+import { describe, expect, it } from "vitest";
+import { weightHeaders, withModelShell } from "../src/model-shell.ts";
+import { adapterParameters, gradientBytes, layerParameters, rowsOf } from "../src/run-plan.ts";
+
+const MODEL = fileURLToPath(new URL("../../../test-fixtures/models/demo-base", import.meta.url));
+const DEMO = parseConfig(JSON.parse(readFileSync(join(MODEL, "config.json"), "utf8")));
+
+/** The decoder of Qwen2.5-VL-7B. */
+const SEVEN_B: QwenVlConfig = { ...DEMO, text: { ...DEMO.text, hiddenSize: 3584, intermediateSize: 18_944, layers: 28, heads: 28, kvHeads: 4, headDim: 128, vocabSize: 152_064 } };
+
+describe("the formulas", () => {
+  it("give the published sizes of the 7B model", () => {
+    // 392 tensors, 20.19 million values at rank 8.
+    expect(adapterParameters(SEVEN_B, 8) / 1e6).toBeCloseTo(20.19, 2);
+    expect((28 * layerParameters(SEVEN_B)) / 1e9).toBeCloseTo(6.53, 2);
+  });
+
+  it("count a shared prompt once: 31 thousand tokens, not 256", () => {
+    const shared = rowsOf({ prompts: 1, promptTokens: 15_000, completions: 16, completionTokens: 1000 });
+    const unshared = rowsOf({ prompts: 16, promptTokens: 15_000, completions: 1, completionTokens: 1000 });
+    expect([shared, unshared]).toEqual([31_000, 256_000]);
+  });
+
+  it("keep as many layers' results as there is room for", () => {
+    const shape = { prompts: 1, promptTokens: 500, completions: 8, completionTokens: 64 };
+    const none = gradientBytes(DEMO, 4, shape, 0, 512);
+    const all = gradientBytes(DEMO, 4, shape, 2 ** 30, 512);
+    expect(all).toBeGreaterThan(none);
+    expect(gradientBytes(DEMO, 4, shape, 2 ** 40, 512)).toBe(all);
+  });
+});
+
+const core = (i: number): { sampleId: string; messages: { role: "user"; content: string }[]; videos: [] } => ({ sampleId: String(i), messages: [{ role: "user", content: "poor ".repeat(4 * (i + 1)) }], videos: [] });
+const deps = { model: MODEL, gridOf: () => Promise.reject(new Error("there are no videos")) };
+
+describe("a plan without a back end", () => {
+  it("counts a GRPO run", async () => {
+    const samples = Array.from({ length: 5 }, (_, i): GrpoSample => ({ ...core(i), kind: "grpo", quality: 3, caption: "x", comments: [] }));
+    const plan = await planRun(parseGrpoConfig({ runDir: "x", promptsPerStep: 2, numGenerations: 4, numIterations: 2, maxCompletionLength: 32 }), samples, deps);
+    expect(plan).toMatchObject({ kind: "grpo", samples: 5, steps: 6, time: undefined, tokens: { completion: { max: 32 } } });
+    expect(plan.tokens.prompt.min).toBeLessThan(plan.tokens.prompt.median);
+    expect(plan.parameters.trained).toBe(adapterParameters(DEMO, 8));
+    // The two prompts of a generation are passed in each of two iterations.
+    expect(plan.linearTokens.unshared - plan.linearTokens.shared).toBeCloseTo(2 * 2 * 3 * ((plan.linearTokens.shared / 4 - 4 * 32)), 6);
+    expect(plan.checkpoint.each).toBe(12 * plan.parameters.trained);
+  });
+
+  it("counts an SFT run", async () => {
+    const samples = Array.from({ length: 5 }, (_, i): SftSample => ({ ...core(i), kind: "sft", target: "still" }));
+    const plan = await planRun(parseSftConfig({ runDir: "x", batchSize: 2, epochs: 3 }), samples, deps);
+    expect(plan).toMatchObject({ kind: "sft", steps: 9, memory: { rollout: 0, score: 0 } });
+    expect(plan.linearTokens.unshared).toBe(plan.linearTokens.shared);
+  });
+
+  it("refuses to plan nothing", async () => {
+    await expect(planRun(parseSftConfig({ runDir: "x" }), [], deps)).rejects.toMatchObject({ code: "NO_SAMPLES" });
+  });
+});
+
+it("a shell has the widths of the model, few layers, no room on the disk, and goes away", async () => {
+  let folder = "";
+  await withModelShell(MODEL, 2, async (shell) => {
+    folder = shell;
+    const names = (await weightHeaders(shell)).map(({ name }) => name);
+    expect(names.some((name) => name.includes("layers.1."))).toBe(true);
+    expect(names.some((name) => name.includes("layers.2."))).toBe(false);
+    const { size, blocks } = await stat(join(shell, "model.safetensors"));
+    expect(blocks * 512).toBeLessThan(size / 4);
+  });
+  await expect(stat(folder)).rejects.toThrow("ENOENT");
+});
+
+it("a comparison names both sides", () => {
+  const plan = { memory: { peak: 100 * 2 ** 20 }, time: { step: 2 } } as RunPlan;
+  expect(comparePlan(plan, 3, 110 * 2 ** 20)).toBe("a step takes 3.00 s, planned 2.00 s (+50 %); peak memory 110.0 MiB, planned 100.0 MiB (+10 %)");
+});
