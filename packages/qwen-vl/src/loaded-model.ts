@@ -31,11 +31,11 @@ import { runTower } from "./vision/tower.ts";
 import type { Weights } from "./weights.ts";
 
 function scoring(options: ScoreOptions): Omit<ScoreGroupsOptions, "training"> {
-  return { temperature: options.temperature ?? 1, entropy: options.entropy ?? false, completionChunk: options.completionChunk ?? Number.POSITIVE_INFINITY, signal: options.signal };
+  return { temperature: options.temperature ?? 1, entropy: options.entropy ?? false, best: options.best ?? false, completionChunk: options.completionChunk ?? Number.POSITIVE_INFINITY, signal: options.signal };
 }
 
-function firstGroup({ logProbs, entropy }: Scores): { logProbs: Float32Array[]; entropy?: Float32Array[] } {
-  return { logProbs: logProbs[0]!, ...(entropy === undefined ? {} : { entropy: entropy[0]! }) };
+function firstGroup({ logProbs, entropy, best }: Scores): { logProbs: Float32Array[]; entropy?: Float32Array[]; best?: Float32Array[] } {
+  return { logProbs: logProbs[0]!, ...(entropy === undefined ? {} : { entropy: entropy[0]! }), ...(best === undefined ? {} : { best: best[0]! }) };
 }
 
 function weightParameters(weights: Weights, names: readonly string[]): TrainableParameter[] {
@@ -124,13 +124,13 @@ export class LoadedModel implements QwenVl {
     });
   }
 
-  async logProbs(prompt: Prompt, completions: readonly ArrayLike<number>[], options: ScoreOptions = {}): Promise<{ logProbs: Float32Array[]; entropy?: Float32Array[] }> {
+  async logProbs(prompt: Prompt, completions: readonly ArrayLike<number>[], options: ScoreOptions = {}): Promise<{ logProbs: Float32Array[]; entropy?: Float32Array[]; best?: Float32Array[] }> {
     return firstGroup(await this.groupLogProbs([{ prompt, completions }], options));
   }
 
   async logProbsWithGradient(
     prompt: Prompt, completions: readonly ArrayLike<number>[], options: ScoreOptions & GradientOptions,
-  ): Promise<{ loss: number; logProbs: Float32Array[]; entropy?: Float32Array[] }> {
+  ): Promise<{ loss: number; logProbs: Float32Array[]; entropy?: Float32Array[]; best?: Float32Array[] }> {
     const result = await this.groupLogProbsWithGradient([{ prompt, completions }], {
       ...options,
       gradient: (logProbs, entropy) => {
@@ -141,13 +141,13 @@ export class LoadedModel implements QwenVl {
     return { loss: result.loss, ...firstGroup(result) };
   }
 
-  async groupLogProbs(groups: readonly CompletionGroup[], options: ScoreOptions = {}): Promise<{ logProbs: Float32Array[][]; entropy?: Float32Array[][] }> {
+  async groupLogProbs(groups: readonly CompletionGroup[], options: ScoreOptions = {}): Promise<{ logProbs: Float32Array[][]; entropy?: Float32Array[][]; best?: Float32Array[][] }> {
     return this.#reading("logProbs", options.adapter, async (view) => (await scoreGroups(this.#core, view, groups, scoring(options))).scores);
   }
 
   async groupLogProbsWithGradient(
     groups: readonly CompletionGroup[], options: ScoreOptions & GroupGradientOptions,
-  ): Promise<{ loss: number; logProbs: Float32Array[][]; entropy?: Float32Array[][] }> {
+  ): Promise<{ loss: number; logProbs: Float32Array[][]; entropy?: Float32Array[][]; best?: Float32Array[][] }> {
     return this.#reading("logProbsWithGradient", options.adapter, async (view, adapter) => {
       const sink = this.#sink(adapter);
       const prefix: PrefixGradient = options.stopPrefixGradient === true ? "constant" : "flowing";

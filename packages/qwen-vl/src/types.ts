@@ -183,6 +183,8 @@ export interface ScoreOptions {
   adapter?: AdapterChoice;
   /** Also entropies. Default false. */
   entropy?: boolean;
+  /** Also the log-probability of the most likely token in each place: where it is that of the completion's token, greedy decoding would have written it. Default false. */
+  best?: boolean;
   /**
    * Completions of each prompt that are computed at once, an integer from 1: fewer take less memory. The prompt is computed once in any case, and the results are the same to
    * rounding; in a gradient call the completions, but for the last so many, are computed twice. Default all.
@@ -378,13 +380,13 @@ export interface QwenVl {
   /** Logits [rows, vocab] of chosen rows, default the last. The caller disposes the result. */
   forward(prompt: Prompt, options?: { completion?: ArrayLike<number>; rows?: "last" | "all" | ArrayLike<number>; positionIds?: Int32Array; adapter?: AdapterChoice; signal?: AbortSignal }): Promise<{ logits: Tensor2D; dispose(): void }>;
   /** Log-probability of each completion token, the prompt computed once. */
-  logProbs(prompt: Prompt, completions: readonly ArrayLike<number>[], options?: ScoreOptions): Promise<{ logProbs: Float32Array[]; entropy?: Float32Array[] }>;
+  logProbs(prompt: Prompt, completions: readonly ArrayLike<number>[], options?: ScoreOptions): Promise<{ logProbs: Float32Array[]; entropy?: Float32Array[]; best?: Float32Array[] }>;
   /** The same, and the gradient of a loss added to the trainable set's sums; an adapter with dropout gives the log-probabilities that are left. */
-  logProbsWithGradient(prompt: Prompt, completions: readonly ArrayLike<number>[], options: ScoreOptions & GradientOptions): Promise<{ loss: number; logProbs: Float32Array[]; entropy?: Float32Array[] }>;
+  logProbsWithGradient(prompt: Prompt, completions: readonly ArrayLike<number>[], options: ScoreOptions & GradientOptions): Promise<{ loss: number; logProbs: Float32Array[]; entropy?: Float32Array[]; best?: Float32Array[] }>;
   /** `logProbs` for several groups in one pass, faster for short ones: prompts and completions are padded to common lengths. */
-  groupLogProbs(groups: readonly CompletionGroup[], options?: ScoreOptions): Promise<{ logProbs: Float32Array[][]; entropy?: Float32Array[][] }>;
+  groupLogProbs(groups: readonly CompletionGroup[], options?: ScoreOptions): Promise<{ logProbs: Float32Array[][]; entropy?: Float32Array[][]; best?: Float32Array[][] }>;
   /** `logProbsWithGradient` for several groups in one pass. */
-  groupLogProbsWithGradient(groups: readonly CompletionGroup[], options: ScoreOptions & GroupGradientOptions): Promise<{ loss: number; logProbs: Float32Array[][]; entropy?: Float32Array[][] }>;
+  groupLogProbsWithGradient(groups: readonly CompletionGroup[], options: ScoreOptions & GroupGradientOptions): Promise<{ loss: number; logProbs: Float32Array[][]; entropy?: Float32Array[][]; best?: Float32Array[][] }>;
   /** Answers by prompt and sample. */
   generate(prompts: readonly Prompt[], options: GenerateOptions): Promise<Sample[][]>;
   /** Attaches an adapter folder, or a fresh adapter, and makes it the active one. */

@@ -28,6 +28,7 @@ import type { GradientSink } from "./gradients.ts";
 export interface Scores {
   logProbs: Float32Array[][];
   entropy?: Float32Array[][];
+  best?: Float32Array[][];
 }
 
 /** What a gradient callback returns. */
@@ -49,6 +50,8 @@ interface Training {
 export interface ScoreGroupsOptions {
   temperature: number;
   entropy: boolean;
+  /** Whether the log-probabilities of the most likely tokens are wanted. */
+  best: boolean;
   signal?: AbortSignal | undefined;
   /** Completions of every prompt that are computed at once. */
   completionChunk: number;
@@ -63,21 +66,22 @@ function flatTargets(targets: Int32Array, vocab: number): Int32Array {
 async function readScores({ core, arena, view, pace }: ForwardPass, state: ForwardState, options: ScoreGroupsOptions): Promise<Scores> {
   const { runtime, config } = core;
   const x = state.hidden.at(-1)!;
-  const { temperature, entropy } = options;
+  const { temperature, entropy, best } = options;
   const body: Body = (ops, v) => {
     const rows = rmsNorm(ops, ops.gather(v["x"]!, v["rows"]!), v["norm"]!, config.text.rmsNormEps);
     const table = logSoftmaxAt(ops, headLogits(ops, rows, headValues(core, v)), temperature);
-    return { logProbs: pick(ops, table, v["flat"]!), ...(entropy ? { entropy: entropyOf(ops, table) } : {}) };
+    return { logProbs: pick(ops, table, v["flat"]!), ...(entropy ? { entropy: entropyOf(ops, table) } : {}), ...(best ? { best: ops.max(table, [1]) } : {}) };
   };
   const total = state.packed.targets.length;
   const logProbs = new Float32Array(total);
   const entropies = new Float32Array(total);
+  const bests = new Float32Array(total);
   const results: { chunk: HeadChunk; out: Record<string, Tensor> }[] = [];
   for (const chunk of state.chunks) {
     const n = chunk.rows.length;
     const rows = arena.add(runtime.ints(chunk.rows, [n]));
     const flat = arena.add(runtime.ints(flatTargets(chunk.targets, config.text.vocabSize), [n]));
-    const out = arena.addAll(await runtime.runPaced(pace, `log_probs:${temperature}:${String(entropy)}`, { x, rows, flat, ...headInputs(core, view) }, body));
+    const out = arena.addAll(await runtime.runPaced(pace, `log_probs:${temperature}:${String(entropy)}:${String(best)}`, { x, rows, flat, ...headInputs(core, view) }, body));
     arena.free(rows, flat);
     results.push({ chunk, out });
   }
@@ -85,6 +89,7 @@ async function readScores({ core, arena, view, pace }: ForwardPass, state: Forwa
     const values = await out["logProbs"]!.data();
     logProbs.set(values.subarray(0, chunk.count), chunk.at);
     if (entropy) entropies.set((await out["entropy"]!.data()).subarray(0, chunk.count), chunk.at);
+    if (best) bests.set((await out["best"]!.data()).subarray(0, chunk.count), chunk.at);
     arena.free(...Object.values(out));
   }
   const bad = logProbs.findIndex((value, i) => !Number.isFinite(value) || !Number.isFinite(entropies[i]));
@@ -95,6 +100,7 @@ async function readScores({ core, arena, view, pace }: ForwardPass, state: Forwa
   }
   const scores: Scores = { logProbs: unpackTokens(logProbs, state.packed.lengths) };
   if (entropy) scores.entropy = unpackTokens(entropies, state.packed.lengths);
+  if (best) scores.best = unpackTokens(bests, state.packed.lengths);
   return scores;
 }
 
@@ -122,7 +128,7 @@ export async function scoreGroups(
   checkCompletions(core, groups);
   if (groups.length === 0 || groups.every((g) => g.completions.every((c) => c.length === 0))) {
     const empty: Scores = { logProbs: groups.map((g) => g.completions.map(() => new Float32Array())) };
-    return { scores: options.entropy ? { ...empty, entropy: empty.logProbs } : empty };
+    return { scores: { ...empty, ...(options.entropy ? { entropy: empty.logProbs } : {}), ...(options.best ? { best: empty.logProbs } : {}) } };
   }
   const arena = new Arena();
   const pass: ForwardPass = { core, arena, view, pace: new Pace(options.signal) };
@@ -198,7 +204,7 @@ async function inChunks(pass: ForwardPass, groups: readonly PromptGroup<Prompt>[
     else freeState(arena, state);
   }
   const joined = (pick: (scores: Scores) => Float32Array[][]): Float32Array[][] => groups.map((_, g) => parts.flatMap((part) => pick(part)[g]!));
-  const scores: Scores = { logProbs: joined(({ logProbs }) => logProbs), ...(options.entropy ? { entropy: joined(({ entropy }) => entropy!) } : {}) };
+  const scores: Scores = { logProbs: joined(({ logProbs }) => logProbs), ...(options.entropy ? { entropy: joined(({ entropy }) => entropy!) } : {}), ...(options.best ? { best: joined(({ best }) => best!) } : {}) };
   if (training === undefined) return { scores };
   const { loss, dLogProbs } = lossOf(training, scores, options.signal);
   checkGradient(groups.map(({ completions }) => completions.map(({ length }) => length)), dLogProbs);

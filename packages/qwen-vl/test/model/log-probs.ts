@@ -18,6 +18,22 @@ export function logProbTests(ref: Reference): void {
       }
     });
 
+    it("come with those of the most likely tokens", async () => {
+      const [greedy] = (await model.generate([ref.prompt], { maxNewTokens: 6, temperature: 0 })).flat();
+      const completions = [greedy!.ids, ...ref.completions];
+      for (const completionChunk of [1, completions.length]) {
+        const { logProbs, best } = await leakFree(ref, () => model.logProbs(ref.prompt, completions, { best: true, completionChunk }));
+        expect(best![0]).toEqual(logProbs[0]);
+        for (const [i, completion] of completions.entries()) {
+          const { logits, dispose } = await model.forward(ref.prompt, { completion, rows: Array.from(completion, (_, t) => ref.prompt.ids.length - 1 + t) });
+          const table = (await logits.array()) as number[][];
+          dispose();
+          table.forEach((row, t) => expect(best![i]![t]! === logProbs[i]![t]!).toBe(row.indexOf(Math.max(...row)) === completion[t]));
+        }
+      }
+      expect((await model.logProbs(ref.prompt, [[]], { best: true })).best).toEqual([new Float32Array()]);
+    });
+
     it("are the same for a group and for single completions", async () => {
       const together = await model.logProbs(ref.prompt, ref.completions);
       for (const [i, completion] of ref.completions.entries()) {
