@@ -39,23 +39,27 @@ export async function trainSft(settings: SftConfigInput, given: readonly SftSamp
       for (const sample of batch) prompts.push(await session.phases.run("load", `sample ${sample.sampleId}`, () => encoder.encode(sample)));
       const weights = batch.map(({ weight = 1 }) => weight / tokens);
       const parts = cutByTokens(targets.map((ids, i) => ({ prompt: prompts[i]!.ids.length, answer: ids.length })), config.maxBatchTokens);
-      let [loss, entropy] = [0, 0];
+      let [loss, entropy, hits] = [0, 0, 0];
       for (const part of parts) {
         const result = await session.phases.run("gradient", `step ${step + 1}`, () =>
           model.groupLogProbsWithGradient(part.map((i) => ({ prompt: prompts[i]!, completions: [targets[i]!] })), {
             dropoutSeed: dropoutSeedAt(config.seed, step, part[0]),
             entropy: true,
+            best: true,
             gradient: (logProbs) => {
+              session.phases.lap("forward");
               for (const [k, rows] of logProbs.entries()) checkLogProbs(step + 1, batch[part[k]!]!.sampleId, rows);
               const losses = logProbs.map(([values], k) => -sum(values!) * weights[part[k]!]!);
               return { loss: losses.reduce((x, y) => x + y, 0), dLogProbs: logProbs.map(([values], k) => [new Float64Array(values!.length).fill(-weights[part[k]!]!)]) };
             },
           }),
         );
+        session.phases.lap("backward");
         loss += result.loss;
         entropy += result.entropy!.flat().reduce((total, values) => total + sum(values), 0);
+        hits += result.best!.reduce((total, [best], k) => total + best!.filter((value, t) => value === result.logProbs[k]![0]![t]!).length, 0);
       }
-      return { loss, tokens, metrics: { epoch: (step + 1) / stepsPerEpoch, entropy: entropy / tokens } };
+      return { loss, tokens, metrics: { epoch: (step + 1) / stepsPerEpoch, entropy: entropy / tokens, mean_token_accuracy: hits / tokens } };
     });
   } finally {
     session.dispose();

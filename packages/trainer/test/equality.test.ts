@@ -89,10 +89,10 @@ function same(actual: Outcome, expected: Outcome, tolerance: number): void {
 /** The model with every completion beside a copy of the prompt, in one pass or one by one. */
 const unshared = (way: "one pass" | "one by one"): QwenVl =>
   overlay(model, {
-    logProbsWithGradient: async (prompt, completions, { gradient, completionChunk: _, ...options }) => {
+    logProbsWithGradient: async (prompt, completions, { completionChunk: _, ...options }) => {
       const groups = completions.map((completion) => ({ prompt, completions: [completion] }));
       const forward = await model.groupLogProbs(groups, { entropy: true });
-      const given = gradient(forward.logProbs.flat(), forward.entropy!.flat());
+      const given = options.gradient(forward.logProbs.flat(), forward.entropy!.flat());
       const passes = way === "one pass" ? [groups] : groups.map((group) => [group]);
       let at = 0;
       const logProbs: Float32Array[] = [];

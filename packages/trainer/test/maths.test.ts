@@ -103,13 +103,12 @@ describe("policy loss", () => {
     for (const [name, value] of Object.entries(expected.metrics)) near(metrics[name]!, value, 1e-12, name);
   });
 
-  const types: LossType[] = ["grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo"];
+  // cispo holds its weight constant, so that differences of the loss are not its gradient.
+  const types: LossType[] = ["grpo", "bnpo", "dr_grpo", "dapo", "sapo", "luspo"];
   it.each(types.flatMap((lossType) => (["token", "sequence"] as const).map((importanceSamplingLevel) => ({ lossType, importanceSamplingLevel }))))("$lossType by $importanceSamplingLevel has the gradient of its differences", ({ lossType, importanceSamplingLevel }) => {
     const input = lossInput(batchOf("ragged"), true);
-    const config: PolicyLossConfig = { lossType, importanceSamplingLevel, epsilon: 0.2, epsilonHigh: lossType === "cispo" ? 5 : 0.28, delta: 1.5, beta: 0.04, biasCorrectionKl: true, klClamp: [20, 10], maxCompletionLength: 12, gradientAccumulationSteps: 1, stepsPerGeneration: 1, numItemsInBatch: 22 };
+    const config: PolicyLossConfig = { lossType, importanceSamplingLevel, epsilon: 0.2, epsilonHigh: 0.28, delta: 1.5, beta: 0.04, biasCorrectionKl: true, klClamp: [20, 10], maxCompletionLength: 12, gradientAccumulationSteps: 1, stepsPerGeneration: 1, numItemsInBatch: 22 };
     const { dLogp } = policyLoss(input, config);
-    // cispo holds its weight constant, so that differences of the loss say less.
-    if (lossType === "cispo") return void expect(dLogp.some((value) => value !== 0)).toBe(true);
     const step = 1e-6;
     const at = (i: number, shift: number): number => policyLoss({ ...input, logp: Array.from(input.logp, (value, k) => (k === i ? value + shift : value)) }, config).loss;
     dLogp.forEach((value, i) => near((at(i, step) - at(i, -step)) / (2 * step), value, 1e-7, `entry ${i}`));

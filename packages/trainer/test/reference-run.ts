@@ -256,4 +256,5 @@ export async function checkSftRun(model: QwenVl, name: string): Promise<void> {
   });
   const lines = await linesOf(runDir, "metrics.jsonl");
   await compare(name, watched, lines, steps, adapter);
+  steps.forEach(({ meanTokenAccuracy }, i) => near(lines[i]!["mean_token_accuracy"], meanTokenAccuracy, 1e-6, `accuracy of step ${i + 1}`));
 }
