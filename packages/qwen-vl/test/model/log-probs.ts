@@ -25,9 +25,9 @@ export function logProbTests(ref: Reference): void {
         const { logProbs, best } = await leakFree(ref, () => model.logProbs(ref.prompt, completions, { best: true, completionChunk }));
         expect(best![0]).toEqual(logProbs[0]);
         for (const [i, completion] of completions.entries()) {
-          const { logits, dispose } = await model.forward(ref.prompt, { completion, rows: Array.from(completion, (_, t) => ref.prompt.ids.length - 1 + t) });
-          const table = (await logits.array()) as number[][];
-          dispose();
+          const forward = await model.forward(ref.prompt, { completion, rows: Array.from(completion, (_, t) => ref.prompt.ids.length - 1 + t) });
+          const table = await forward.logits.array();
+          forward.dispose();
           table.forEach((row, t) => expect(best![i]![t]! === logProbs[i]![t]!).toBe(row.indexOf(Math.max(...row)) === completion[t]));
         }
       }
