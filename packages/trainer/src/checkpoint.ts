@@ -5,6 +5,7 @@ import { openSafetensors, writeSafetensors, type NamedArray, type SafetensorsFil
 import { parseRecord, sha256File, writeFolderAtomically } from "@dramascope/schema";
 import { z } from "zod";
 import type { OptimizerState } from "./optimizer.ts";
+import { lineage, type RunManifest } from "./run-manifest.ts";
 
 const count = z.int().min(0);
 
@@ -28,15 +29,16 @@ export type Progress = z.infer<typeof progress>;
 
 const checkpointState = z.strictObject({
   format: z.literal("dramascope.checkpoint"),
-  kind: z.enum(["sft", "grpo"]),
   ...progress.shape,
   /** Place in the data; everything random follows from seed and place. */
   seed: count,
   epoch: z.number().min(0),
   /** AdamW's own count. */
   optimizerStep: count,
-  /** The run's identity, see `run.json`. */
-  identity: z.string(),
+  /** Hashes and names of what the run is made of, and settings and inputs that changed on the way, as in `run.json`. */
+  inputs: z.record(z.string(), z.string()),
+  drift: z.array(z.string()),
+  lineage,
 });
 
 /** State of a run at one moment. */
@@ -54,11 +56,8 @@ export interface Checkpoint {
 
 /** What a checkpoint belongs to. */
 export interface CheckpointOwner {
-  kind: "sft" | "grpo";
+  manifest: RunManifest;
   seed: number;
-  identity: string;
-  /** Identities that the run had before. */
-  former: readonly string[];
   /** Names of the adapter's matrices. */
   names: readonly string[];
 }
@@ -80,14 +79,15 @@ async function writeOptimizer(path: string, names: readonly string[], { m, v }: 
  *
  * @param saveAdapter Writes the adapter as a PEFT folder.
  */
-export async function writeCheckpoint(folder: string, { kind, seed, identity, names }: CheckpointOwner, checkpoint: Omit<Checkpoint, "values">, saveAdapter: (folder: string) => Promise<void>): Promise<void> {
+export async function writeCheckpoint(folder: string, { manifest, seed, names }: CheckpointOwner, checkpoint: Omit<Checkpoint, "values">, saveAdapter: (folder: string) => Promise<void>): Promise<void> {
   const { progress: place, epoch, optimizer, carried } = checkpoint;
   await writeFolderAtomically(folder, async (temporary) => {
     await saveAdapter(temporary);
     if (optimizer) await writeOptimizer(join(temporary, FILES.optimizer), names, optimizer);
     // Exact for typed arrays, NaN and -0, which JSON is not.
     if (carried !== undefined) await writeFile(join(temporary, FILES.carried), serialize(carried));
-    const state: z.input<typeof checkpointState> = { format: "dramascope.checkpoint", kind, ...place, seed, epoch, optimizerStep: optimizer?.step ?? 0, identity };
+    const { inputs, drift } = manifest;
+    const state: z.input<typeof checkpointState> = { format: "dramascope.checkpoint", ...place, seed, epoch, optimizerStep: optimizer?.step ?? 0, inputs, drift, lineage: { ...manifest.lineage, rewardVersion: place.rewardVersion } };
     await writeFile(join(temporary, FILES.state), `${JSON.stringify(state, null, 2)}\n`);
     const files: [string, z.infer<typeof fileHash>][] = [];
     for (const name of (await readdir(temporary)).sort()) files.push([name, { bytes: (await stat(join(temporary, name))).size, sha256: await sha256File(join(temporary, name)) }]);
@@ -111,6 +111,15 @@ export async function verifyCheckpoint(folder: string): Promise<ReadonlySet<stri
   return new Set(Object.keys(manifest));
 }
 
+/**
+ * The state that stands in a checkpoint folder.
+ *
+ * @throws Error saying what is wrong with it.
+ */
+export async function readState(folder: string): Promise<z.infer<typeof checkpointState>> {
+  return parseRecord(checkpointState, JSON.parse(await readFile(join(folder, FILES.state), "utf8")), FILES.state);
+}
+
 async function readArrays(path: string, names: readonly string[]): Promise<Float32Array[]> {
   const file: SafetensorsFile = await openSafetensors(path);
   try {
@@ -127,13 +136,13 @@ async function readArrays(path: string, names: readonly string[]): Promise<Float
  *
  * @throws Error saying what is damaged or does not belong to the run.
  */
-export async function readCheckpoint(folder: string, { identity, former, names }: CheckpointOwner): Promise<Checkpoint> {
+export async function readCheckpoint(folder: string, { manifest, names }: CheckpointOwner): Promise<Checkpoint> {
   const files = await verifyCheckpoint(folder);
-  const { format: _format, kind: _kind, seed: _seed, epoch, optimizerStep, identity: owner, ...place } = parseRecord(checkpointState, JSON.parse(await readFile(join(folder, FILES.state), "utf8")), FILES.state);
-  if (owner !== identity && !former.includes(owner)) throw new Error("it belongs to another run");
+  const { epoch, optimizerStep, lineage: { identity }, ...state } = await readState(folder);
+  if (identity !== manifest.identity && !manifest.former.includes(identity)) throw new Error("it belongs to another run");
   const moments = (kind: "m" | "v"): Promise<Float32Array[]> => readArrays(join(folder, FILES.optimizer), names.map((name) => `${kind}/${name}`));
   return {
-    progress: place,
+    progress: { step: state.step, tokens: state.tokens, skipped: state.skipped, rewardVersion: state.rewardVersion, rewards: state.rewards, best: state.best },
     epoch,
     values: await readArrays(join(folder, FILES.adapter), names.map((name) => `base_model.model.${name}`)),
     optimizer: files.has(FILES.optimizer) ? { step: optimizerStep, m: await moments("m"), v: await moments("v") } : undefined,

@@ -1,10 +1,9 @@
-import { copyFile, readdir, readFile, writeFile } from "node:fs/promises";
-import { dirname, join, resolve } from "node:path";
+import { copyFile, readdir, writeFile } from "node:fs/promises";
+import { join, resolve } from "node:path";
 import { readAdapter } from "@dramascope/qwen-vl";
 import { writeFolderAtomically } from "@dramascope/schema";
-import { verifyCheckpoint, type Progress } from "./checkpoint.ts";
+import { readState, verifyCheckpoint } from "./checkpoint.ts";
 import { TrainerError } from "./errors.ts";
-import type { RunManifest } from "./run-manifest.ts";
 
 /** Files that may stand in a folder that an export replaces. */
 const OWN: ReadonlySet<string> = new Set(["adapter_model.safetensors", "adapter_config.json", "run-manifest.json", "dramascope.json", "README.md"]);
@@ -21,7 +20,7 @@ async function refuseOther(out: string): Promise<void> {
 /**
  * Writes the adapter of a checkpoint as a PEFT folder with its lineage in `run-manifest.json`, whole or absent.
  *
- * @param checkpoint A checkpoint folder inside its run's folder.
+ * @param checkpoint A checkpoint folder.
  * @param out        A new folder, or an adapter's, which is replaced.
  * @returns          Whether the adapter changes anything: one whose B matrices are all zero does not.
  * @throws TrainerError `CHECKPOINT_DAMAGED` naming the file, `ADAPTER_FOLDER`.
@@ -29,19 +28,16 @@ async function refuseOther(out: string): Promise<void> {
 export async function exportAdapter(checkpoint: string, out: string): Promise<{ hasEffect: boolean }> {
   const target = resolve(out);
   await refuseOther(target);
-  const read = async (path: string): Promise<unknown> => JSON.parse(await readFile(path, "utf8"));
-  let state: Progress;
-  let manifest: RunManifest;
+  let state: Awaited<ReturnType<typeof readState>>;
   try {
     await verifyCheckpoint(checkpoint);
-    state = (await read(join(checkpoint, "state.json"))) as Progress;
-    manifest = (await read(join(dirname(resolve(checkpoint)), "run.json"))) as RunManifest;
+    state = await readState(checkpoint);
   } catch (error) {
-    throw new TrainerError(`${checkpoint} cannot be exported: ${(error as Error).message}`, { code: "CHECKPOINT_DAMAGED", cause: error, hint: "Take another checkpoint of the run, where it stands in the run's folder." });
+    throw new TrainerError(`${checkpoint} cannot be exported: ${(error as Error).message}`, { code: "CHECKPOINT_DAMAGED", cause: error, hint: "Take another checkpoint of the run." });
   }
   await writeFolderAtomically(target, async (temporary) => {
     for (const name of ["adapter_model.safetensors", "adapter_config.json"]) await copyFile(join(checkpoint, name), join(temporary, name));
-    await writeFile(join(temporary, "run-manifest.json"), `${JSON.stringify({ ...manifest.lineage, rewardVersion: state.rewardVersion, step: state.step, drift: manifest.drift }, null, 2)}\n`);
+    await writeFile(join(temporary, "run-manifest.json"), `${JSON.stringify({ ...state.lineage, step: state.step, drift: state.drift }, null, 2)}\n`);
   });
   const { modules } = await readAdapter(target);
   return { hasEffect: modules.some(({ b }) => b.values.some((value) => value !== 0)) };

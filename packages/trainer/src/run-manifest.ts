@@ -8,7 +8,8 @@ import { TrainerError } from "./errors.ts";
 /** Seconds that the positions of one temporal grid stand for: one, or the video's own. */
 export type TimeBase = "pinned" | "true-fps";
 
-const lineage = z.looseObject({
+/** Where an adapter comes from. */
+export const lineage = z.looseObject({
   format: z.literal("dramascope.lineage"),
   kind: z.enum(["sft", "grpo"]),
   /** Hash of the base model. */

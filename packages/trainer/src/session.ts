@@ -133,7 +133,7 @@ async function startSession<S extends TrainingSample>(directory: RunDirectory, k
   const progress: Progress = { step: 0, tokens: 0, skipped: 0, rewardVersion: null, rewards: [], best: null };
   let epoch = 0;
   let values = await trainable.readValues();
-  const owner: CheckpointOwner = { kind, seed: config.seed, identity: manifest.identity, former: manifest.former, names: trainable.names };
+  const owner: CheckpointOwner = { manifest, seed: config.seed, names: trainable.names };
   const saved = await directory.restore(owner, (name, why) => onWarning?.(`${name} is damaged (${why}); an earlier one is used`));
   if (saved) {
     values = saved.values;

@@ -41,7 +41,7 @@ describe("a checkpoint", () => {
     expect(Object.keys(manifest)).toEqual(["adapter_config.json", "adapter_model.safetensors", "optimizer.safetensors", "state.json"]);
     for (const [name, entry] of Object.entries(manifest)) expect(entry).toMatchObject({ sha256: await sha256File(join(folder, name)) });
     expect((await readAdapter(folder)).modules.length).toBeGreaterThan(0);
-    expect(await json("run", "checkpoint-000006", "state.json")).toMatchObject({ kind: "sft", step: 6, epoch: 3, seed: 1, optimizerStep: 6, identity: (await json("run", "run.json"))["identity"] });
+    expect(await json("run", "checkpoint-000006", "state.json")).toMatchObject({ step: 6, epoch: 3, seed: 1, optimizerStep: 6, inputs: (await json("run", "run.json"))["inputs"], lineage: { kind: "sft", identity: (await json("run", "run.json"))["identity"] } });
   });
 
   it("is written after the step that a stop falls in, and gone on from", async () => {
