@@ -71,7 +71,7 @@ async function plan({ config, model, data, weights }: TrainProject, samples: rea
 
 /** Settings as YAML with the origin of each as a comment. */
 function settingsText(origins: readonly OriginatedSetting[]): string {
-  const lines = origins.map(({ name, value, origin }) => ({ setting: `${name}: ${JSON.stringify(value) ?? "~"}`, origin }));
+  const lines = origins.map(({ name, value, origin }) => ({ setting: `${name}: ${JSON.stringify(value)}`, origin }));
   const width = Math.max(...lines.map(({ setting }) => setting.length));
   return lines.map(({ setting, origin }) => `${setting.padEnd(width)}  # ${origin}\n`).join("");
 }
