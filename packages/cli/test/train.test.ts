@@ -100,7 +100,7 @@ describe("train grpo", () => {
 
 it("understands the files of the trainer's README", async () => {
   const readme = await readFile(new URL("../../trainer/README.md", import.meta.url), "utf8");
-  const files = [...readme.matchAll(/```yaml\n([^]*?)```/gu)].map(([, yaml]) => yaml!);
+  const files = [...readme.matchAll(/```yaml\n(model:[^]*?)```/gu)].map(([, yaml]) => yaml!);
   expect(files).toHaveLength(2);
   for (const [i, kind] of ["sft", "grpo"].entries()) {
     await writeFile(at(`readme-${kind}.yaml`), files[i]!);
