@@ -91,8 +91,8 @@ export interface LoadOptions {
   /** Logit rows at once. Default 256. */
   logitsChunk?: number;
   /**
-   * Bytes of inner results that a gradient call may keep instead of computing them twice: all layers' results are kept where they fit (checkpointing "none"), else
-   * the layers' inputs only (checkpointing by layer, always with 0). Both give the same gradients. Default 256 MiB.
+   * Bytes of inner results that a gradient call may keep instead of computing them twice: those of as many layers as fit, all but attention scores. Of the other layers only
+   * the inputs are kept (checkpointing by layer; of all layers with 0). All give the same gradients. Default 1 GiB.
    */
   keepBytes?: number;
   /** Unknown tensors are errors. Default true. */

@@ -215,6 +215,10 @@ async function inChunks(pass: ForwardPass, groups: readonly PromptGroup<Prompt>[
     for (const first of [...firsts].reverse()) {
       const state = kept ?? (await forward(first, "inputs"));
       kept = undefined;
+      if (state.chunks.length === 0) {
+        freeState(arena, state);
+        continue;
+      }
       state.dPrefixes = dPrefixes;
       const dx = await headBackward(back, state, flatten(state.packed, dLogProbs.map((group) => group.slice(first, first + size))));
       const [ofLast, ofOwn] = core.runtime.tf.split(dx, [groups.length, dx.shape[0]! - groups.length]).map((part) => arena.add(part)) as [Tensor, Tensor];

@@ -131,6 +131,48 @@ export function gradientTests(ref: Reference): void {
       expect(row(embedding, last).some((value) => value !== 0)).toBe(true);
     });
 
+    it.each([{}, { stopPrefixGradient: true }])("are the same where completions are computed in chunks, %j", async (options) => {
+      const completions = [[21, 22, 23], [24], [25, 26], [], [27, 28, 29, 30]];
+      const own = await ref.load();
+      const weights = own.trainable(/embed_tokens|layers\.\d\.(?:self_attn\.[kv]_proj|mlp\.up_proj|input_layernorm)|language_model\.norm|merger/u);
+      const results = [];
+      for (const completionChunk of [undefined, 1, 3, 9]) {
+        weights.zeroGradients();
+        const scoring = completionChunk === undefined ? {} : { completionChunk };
+        const gradient = lossOf([-1, 0.6, 0.3, 0, -0.2]);
+        const result = await leakFree(ref, () => own.logProbsWithGradient(ref.second, completions, { ...options, ...scoring, entropy: true, temperature: 0.8, gradient: (logProbs) => gradient(logProbs) }));
+        const alone = await own.logProbs(ref.second, completions, { ...scoring, entropy: true, temperature: 0.8 });
+        results.push({ result, alone, gradients: await weights.readGradients() });
+      }
+      const [whole, ...chunked] = results;
+      for (const { result, alone, gradients } of chunked) {
+        for (const { logProbs, entropy } of [result, alone]) {
+          logProbs.forEach((row, i) => { if (row.length > 0) expect(relativeDifference(row, whole!.result.logProbs[i]!)).toBeLessThan(1e-5); });
+          entropy!.forEach((row, i) => { if (row.length > 0) expect(relativeDifference(row, whole!.result.entropy![i]!)).toBeLessThan(1e-5); });
+        }
+        gradients.forEach((values, i) => {
+          if (whole!.gradients[i]!.some((value) => value !== 0)) expect(relativeDifference(values, whole!.gradients[i]!), weights.names[i]).toBeLessThan(1e-5);
+          else expect(values.every((value) => value === 0), weights.names[i]).toBe(true);
+        });
+      }
+      await own.attachLora({ r: 2, alpha: 4, dropout: 0.3, targetModules: ["k_proj", "up_proj", "qkv"] });
+      const adapter = own.trainable();
+      adapter.assignAll((await adapter.readValues()).map((values, k) => values.map((value, i) => value + 0.05 * Math.cos(3 * i + k))));
+      const dropped = async (scoring: { completionChunk?: number }): Promise<Float32Array[]> => {
+        adapter.zeroGradients();
+        await own.groupLogProbsWithGradient([{ prompt: ref.second, completions }, { prompt: ref.prompt, completions: [[5, 6]] }], {
+          ...options, ...scoring, dropoutSeed: 7, gradient: (logProbs) => ({ loss: 1, dLogProbs: logProbs.map((group) => group.map((row) => row.map((_, i) => Math.cos(i)))) }),
+        });
+        return adapter.readGradients();
+      };
+      const all = await dropped({});
+      (await dropped({ completionChunk: 2 })).forEach((values, i) => {
+        if (all[i]!.some((value) => value !== 0)) expect(relativeDifference(values, all[i]!), adapter.names[i]).toBeLessThan(1e-5);
+      });
+      await expect(own.logProbs(ref.second, completions, { completionChunk: 0 })).rejects.toMatchObject({ code: "BAD_OPTION" });
+      own.dispose();
+    });
+
     it("repeat bit by bit", async () => {
       const set = model.trainable(/layers\.0\.|merger|embed_tokens/u);
       const once = async (): Promise<Float32Array[]> => {
