@@ -9,10 +9,11 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { policyStep, type Generation } from "../src/policy-pass.ts";
 import { overlay, promptOf, reference, relativeError, watch, type Tensors } from "./reference-run.ts";
 
+let tf: Awaited<ReturnType<typeof loadTensorFlow>>["tf"];
 let model: QwenVl;
 let set: TrainableSet;
 beforeAll(async () => {
-  const { tf } = await loadTensorFlow({ threads: 1 });
+  ({ tf } = await loadTensorFlow({ threads: 1 }));
   model = await loadQwenVl(reference("tiny-vl"), { tf });
   await model.attachLora(reference("adapters/sft"), { name: "policy" });
   set = model.trainable("lora");
@@ -205,6 +206,16 @@ it("clipping and KL are counted over the tokens of the whole step", async () => 
   expect(metrics["clip_ratio/low_mean"]).toBeCloseTo(low / count, 12);
   expect(metrics["clip_ratio/high_mean"]).toBeCloseTo(high / count, 12);
   expect(metrics["sampling/sampling_logp_difference/max"]).toBeCloseTo(difference, 6);
+});
+
+it("twenty steps hold as many tensors as one", async () => {
+  const generation = generationOf([promptOf(model, [...tokens(6)])], LENGTHS);
+  await run(configOf(), generation);
+  const before = tf.memory().numTensors;
+  for (let step = 0; step < 20; step++) {
+    await run(configOf(), generation);
+    expect(tf.memory().numTensors).toBe(before);
+  }
 });
 
 describe("SFT", () => {
