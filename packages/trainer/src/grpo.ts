@@ -49,7 +49,6 @@ export async function trainGrpo(settings: GrpoConfigInput, given: readonly GrpoS
   const frozen = config.beta !== 0 && wantsStart && config.adapter !== undefined ? await model.attachLora(config.adapter, { name: "grpo-reference", trainable: false }) : undefined;
   model.setActiveAdapter(policy);
   const generations = config.steps ?? Math.ceil(samples.length / config.promptsPerStep);
-  const perEpoch = Math.max(1, Math.floor(samples.length / config.promptsPerStep));
 
   const rollout = deps.rollout ?? ((prompts: readonly Prompt[], step: number) =>
     model.generate(prompts, {
@@ -61,10 +60,16 @@ export async function trainGrpo(settings: GrpoConfigInput, given: readonly GrpoS
     }));
 
   const steps = stepsOfGeneration(config);
+  // Epochs follow one another without a gap, each in an order of its own: no sample is passed over where generations do not divide them.
   const batchOf = (index: number): GrpoSample[] => {
-    const order = createRandom(config.seed, { stream: Math.floor(index / perEpoch) }).shuffle(samples.map((_, i) => i));
-    const start = (index % perEpoch) * config.promptsPerStep;
-    return Array.from({ length: config.promptsPerStep }, (_, i) => samples[order[(start + i) % samples.length]!]!);
+    const orders = new Map<number, GrpoSample[]>();
+    return Array.from({ length: config.promptsPerStep }, (_, i) => {
+      const at = index * config.promptsPerStep + i;
+      const epoch = Math.floor(at / samples.length);
+      const order = orders.get(epoch) ?? createRandom(config.seed, { stream: epoch }).shuffle([...samples]);
+      orders.set(epoch, order);
+      return order[at % samples.length]!;
+    });
   };
   const promptsOf = async (batch: readonly GrpoSample[]): Promise<Prompt[]> => {
     const prompts: Prompt[] = [];
@@ -120,7 +125,7 @@ export async function trainGrpo(settings: GrpoConfigInput, given: readonly GrpoS
     if (isFresh) current = { index, generation: await generate(index) };
     const { generation } = current!;
     const { loss, metrics } = await session.phases.run("gradient", `step ${step + 1}`, () => policyStep(config, model, generation, step % steps, step, session.phases.lap));
-    return { loss, tokens: isFresh ? generation.tokens : 0, metrics: { ...(isFresh ? generation.metrics : {}), epoch: (step + 1) / (perEpoch * steps), ...metrics } };
+    return { loss, tokens: isFresh ? generation.tokens : 0, metrics: { ...(isFresh ? generation.metrics : {}), epoch: ((step + 1) * config.promptsPerStep) / (steps * samples.length), ...metrics } };
   };
 
   try {

@@ -36,6 +36,22 @@ async function run(settings: Partial<GrpoConfigInput>, cut: readonly number[] = 
   return { watched, lines };
 }
 
+it("epochs follow one another, each with every sample once", async () => {
+  const seen: string[] = [];
+  const samples = [0, 1, 2, 3, 4].map((i): GrpoSample => ({ kind: "grpo", sampleId: String(i), messages: [{ role: "user", content: "x" }], videos: [], quality: 3, caption: "x", comments: [] }));
+  await trainGrpo({ runDir: join(await mkdtemp(join(tmpdir(), "dramascope-epochs-")), "run"), adapter: reference("adapters/sft"), steps: 5, promptsPerStep: 2, numGenerations: 2, beta: 0 }, samples, {
+    model,
+    encoder: { encode: () => Promise.resolve(promptOf(model, [10, 11])), warm: () => Promise.resolve(), dispose: () => undefined },
+    rollout: (prompts) => Promise.resolve(prompts.map(() => [[20, 2], [21, 2]].map((ids): Sample => ({ ids: Int32Array.from(ids), text: "", logProbs: new Float32Array(2), finishReason: "stop" })))),
+    reward: (items) => {
+      seen.push(...items.filter((_, i) => i % 2 === 0).map(({ sample }) => sample.sampleId));
+      return Promise.resolve(items.map((): RewardBreakdown => ({ caption: 1, comments: 1, accuracy: 1, format: 1, total: 1, reasons: [], version: "x" })));
+    },
+  });
+  expect(seen.slice(0, 5).sort()).toEqual(["0", "1", "2", "3", "4"]);
+  expect(seen.slice(5).sort()).toEqual(["0", "1", "2", "3", "4"]);
+});
+
 it("a cut completion that is masked moves nothing, and stays in its group's mean", async () => {
   const settings = { maskTruncated: true, lossType: "dapo" } as const;
   const [one, other] = [await run(settings), await run(settings, [60, 61, 62, 63])];
