@@ -9,6 +9,7 @@ export interface CompletionLine {
   id: string;
   /** Place among the prompt's completions, from 0. */
   index: number;
+  /** What the model wrote; untrusted. */
   text: string;
   /** Token ids, the end token included; only where the run's settings ask for them. */
   ids?: number[];
@@ -16,14 +17,19 @@ export interface CompletionLine {
   length: number;
   /** False for a completion that was cut. */
   ended: boolean;
+  /** Reward of the caption, 0 … 1; null when it could not be scored. */
   caption: number | null;
+  /** The same of the comments. */
   comments: number | null;
+  /** The same of the class. */
   accuracy: number | null;
+  /** The same of the form. */
   format: number | null;
   /** Total as the scorer weighs it; null when it could not be scored. */
   total: number | null;
   /** Why parts are null, and limits that were hit. */
   reasons: string[];
+  /** Dimensionless; 0 for what could not be scored. */
   advantage: number;
   /** Version of the rewards. */
   version: string;

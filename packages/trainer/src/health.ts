@@ -2,6 +2,7 @@ import { mean, REWARD_PARTS, type MetricLine } from "./metrics.ts";
 
 /** A sign that a run goes wrong. */
 export interface HealthSign {
+  /** Which sign. */
   code: "LOSS_ZERO" | "ZERO_SPREAD" | "CUT_COMPLETIONS" | "NO_FORMAT" | "FAR_FROM_REFERENCE" | "ENTROPY_COLLAPSE" | "REWARD_HACKING" | "IDENTICAL_COMPLETIONS" | "LENGTH_DRIFT" | "UNSCORED";
   /** What is seen and what to do, a sentence each. */
   text: string;

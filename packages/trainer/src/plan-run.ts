@@ -8,6 +8,7 @@ import { TrainerError } from "./errors.ts";
 import { weightHeaders } from "./model-shell.ts";
 import { stepsOfGeneration } from "./policy-pass.ts";
 import { adapterParameters, forwardFlops, gradientBytes, layerParameters, rolloutBytes, rowsOf, scoreBytes, type CallShape, type PlannedTime, type RunPlan, type Spread } from "./run-plan.ts";
+import { cutByTokens } from "./token-batches.ts";
 
 /** What {@link planRun} needs beside settings and samples. */
 export interface PlanDeps {
@@ -83,8 +84,11 @@ interface Work {
 
 function workOf(config: SftConfig | GrpoConfig, prompts: readonly number[], targets: readonly number[]): Work {
   if ("batchSize" in config) {
-    const shape = { prompts: Math.min(config.batchSize, prompts.length), completions: 1, ...paddedLengths(prompts, targets, config.batchSize, config.seed) };
-    return { steps: Math.ceil(prompts.length / config.batchSize) * config.epochs, stepsPerGeneration: 1, gradientCalls: 1, scoreCalls: 0, gradient: shape, rollout: undefined };
+    const lengths = paddedLengths(prompts, targets, config.batchSize, config.seed);
+    const size = { prompt: lengths.promptTokens, answer: lengths.completionTokens };
+    const calls = cutByTokens(Array.from({ length: Math.min(config.batchSize, prompts.length) }, () => size), config.maxBatchTokens);
+    const shape = { prompts: Math.max(...calls.map((call) => call.length)), completions: 1, ...lengths };
+    return { steps: Math.ceil(prompts.length / config.batchSize) * config.epochs, stepsPerGeneration: 1, gradientCalls: calls.length, scoreCalls: 0, gradient: shape, rollout: undefined };
   }
   const perGeneration = stepsOfGeneration(config);
   const promptTokens = Math.ceil(prompts.reduce((a, b) => a + b, 0) / prompts.length);

@@ -19,8 +19,11 @@ export type SettingOrigin = "default" | "preset" | "file" | "flag";
 
 /** A setting with its value and where that comes from; parts of nested settings have dotted names. */
 export interface OriginatedSetting {
+  /** For example `lora.r`. */
   name: string;
+  /** Its value after defaults. */
   value: unknown;
+  /** The layer that set it. */
   origin: SettingOrigin;
 }
 

@@ -20,6 +20,7 @@ export interface ReweightOptions {
 export interface Reweighting {
   /** Prompts with their completions. */
   groups: number;
+  /** Completions of all groups. */
   completions: number;
   /** Completions without any score under the new weights, left out of all figures. */
   unscored: number;

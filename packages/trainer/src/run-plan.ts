@@ -2,8 +2,11 @@ import type { QwenVlConfig } from "@dramascope/qwen-vl";
 
 /** Least, middle and most of some counts. */
 export interface Spread {
+  /** The least. */
   min: number;
+  /** The upper middle one. */
   median: number;
+  /** The most. */
   max: number;
 }
 
@@ -25,12 +28,15 @@ export interface PlannedTime {
 
 /** What a run will need; tokens and operations are of one generation (GRPO) or one optimiser step (SFT). */
 export interface RunPlan {
+  /** What is planned. */
   kind: "sft" | "grpo";
+  /** Samples of the data. */
   samples: number;
   /** Optimiser steps. */
   steps: number;
   /** Tokens of prompts, and of answers: the targets of SFT; for GRPO the longest that is allowed, which is the assumption of all else here. */
   tokens: { prompt: Spread; completion: Spread };
+  /** Values in the model's weights, and in the adapter under training. */
   parameters: { total: number; trained: number };
   /** Tokens that pass the linears in the forwards of training, the prompt once a group or once a completion. */
   linearTokens: { shared: number; unshared: number };
