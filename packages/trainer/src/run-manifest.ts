@@ -3,6 +3,7 @@ import { createRequire } from "node:module";
 import { join } from "node:path";
 import { hashJson, sha256File, type TrainingSample } from "@dramascope/schema";
 import { z } from "zod";
+import type { GrpoConfig, SftConfig } from "./config.ts";
 import { TrainerError } from "./errors.ts";
 
 /** Seconds that the positions of one temporal grid stand for: one, or the video's own. */
@@ -11,12 +12,15 @@ export type TimeBase = "pinned" | "true-fps";
 /** Where an adapter comes from. */
 export const lineage = z.looseObject({
   format: z.literal("dramascope.lineage"),
+  /** How it was trained. */
   kind: z.enum(["sft", "grpo"]),
   /** Hash of the base model. */
   model: z.string(),
+  /** Seconds of a temporal grid that positions were computed with. */
   timeBase: z.enum(["pinned", "true-fps"]),
   /** Policy of the KL term; null without one. */
   reference: z.enum(["base", "start"]).nullable(),
+  /** Version of the rewards; null without any. */
   rewardVersion: z.string().nullable(),
   /** Hash over the texts that samples asked with. */
   promptHash: z.string(),
@@ -24,7 +28,9 @@ export const lineage = z.looseObject({
   parent: z.string().nullable(),
   /** Adapters before this one, the oldest first. */
   ancestors: z.array(z.looseObject({ kind: z.enum(["sft", "grpo"]), sha256: z.string(), identity: z.string() })),
+  /** Identity of the run. */
   identity: z.string(),
+  /** Versions of this package and of Node. */
   versions: z.record(z.string(), z.string()),
 });
 /** Where an adapter comes from; beside its weights as `run-manifest.json`. */
@@ -54,13 +60,18 @@ const OUTSIDE_IDENTITY: ReadonlySet<string> = new Set(["runDir", "rewardServer",
 /** Inputs of {@link makeRunManifest}. */
 export interface RunManifestInputs {
   kind: "sft" | "grpo";
-  config: Readonly<Record<string, unknown>> & { adapter?: string | undefined };
+  config: SftConfig | GrpoConfig;
   samples: readonly TrainingSample[];
   modelHash: string;
   timeBase: TimeBase;
-  reference: Lineage["reference"];
   /** Back end, device and threads; part of the identity, for another one computes other last bits. */
   backend: string | undefined;
+}
+
+/** Policy of the KL term; null for a run without one. */
+function referenceOf(config: SftConfig | GrpoConfig): Lineage["reference"] {
+  if (!("beta" in config) || config.beta === 0) return null;
+  return config.adapter === undefined ? "base" : (config.reference ?? "start");
 }
 
 /** Hash over the different texts that the samples ask with. */
@@ -89,7 +100,7 @@ export async function readLineage(adapter: string): Promise<Lineage | undefined>
  *
  * @throws TrainerError `TIME_BASE_MISMATCH` or `MODEL_MISMATCH` when the start adapter was trained with another time base or base model.
  */
-export async function makeRunManifest({ kind, config, samples, modelHash, timeBase, reference, backend }: RunManifestInputs): Promise<RunManifest> {
+export async function makeRunManifest({ kind, config, samples, modelHash, timeBase, backend }: RunManifestInputs): Promise<RunManifest> {
   const settings = Object.fromEntries(Object.entries(config).filter(([name]) => name !== "runDir"));
   const parent = config.adapter === undefined ? undefined : await readLineage(config.adapter);
   const parentHash = config.adapter === undefined ? null : await sha256File(join(config.adapter, "adapter_model.safetensors"));
@@ -114,7 +125,7 @@ export async function makeRunManifest({ kind, config, samples, modelHash, timeBa
       kind,
       model: modelHash,
       timeBase,
-      reference,
+      reference: referenceOf(config),
       rewardVersion: null,
       promptHash: hashOfPrompts(samples),
       parent: parentHash,

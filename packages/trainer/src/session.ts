@@ -11,7 +11,7 @@ import { preflight } from "./preflight.ts";
 import { createPreview } from "./preview.ts";
 import { RunDirectory } from "./run-directory.ts";
 import type { RunPlan } from "./run-plan.ts";
-import { makeRunManifest, type Lineage, type RunManifest } from "./run-manifest.ts";
+import { makeRunManifest, type RunManifest } from "./run-manifest.ts";
 import { learningRateAt, WARMUP_SHARE } from "./schedule.ts";
 import { StepLog } from "./step-log.ts";
 import type { GrpoConfig, SftConfig } from "./config.ts";
@@ -86,12 +86,6 @@ export interface Session<S extends TrainingSample> {
 /** Tokens of a completion in a preview, at most. */
 const PREVIEW_TOKENS = 512;
 
-/** Policy of the KL term; null for a run without one. */
-function referenceOf(config: SftConfig | GrpoConfig): Lineage["reference"] {
-  if (!("beta" in config) || config.beta === 0) return null;
-  return config.adapter === undefined ? "base" : (config.reference ?? "start");
-}
-
 /** Opens the run folder, attaches the adapter, and goes on from the newest whole checkpoint. */
 export async function openSession<S extends TrainingSample>(kind: "sft" | "grpo", config: SftConfig | GrpoConfig, given: readonly S[], deps: TrainDeps): Promise<Session<S>> {
   if (given.length === 0) throw new TrainerError("there are no samples", { code: "NO_SAMPLES", hint: "Check the exported data set." });
@@ -110,7 +104,7 @@ async function startSession<S extends TrainingSample>(directory: RunDirectory, k
   const phases = new PhaseWatch({ clock, timeoutSeconds: config.phaseTimeoutSeconds, onWarning });
   const manifest = await directory.open(
     await makeRunManifest({
-      kind, config, samples: given, backend: deps.backend, reference: referenceOf(config),
+      kind, config, samples: given, backend: deps.backend,
       modelHash: deps.modelHash ?? `weights:${model.info.parameters}`,
       timeBase: deps.encoder.timeBase ?? "pinned",
     }),
@@ -131,7 +125,6 @@ async function startSession<S extends TrainingSample>(directory: RunDirectory, k
   const trainable = model.trainable("lora");
   const optimizer = new AdamW({ beta1: config.beta1, beta2: config.beta2, eps: config.adamEps, weightDecay: config.weightDecay });
   const progress: Progress = { step: 0, tokens: 0, skipped: 0, rewardVersion: null, rewards: [], best: null };
-  let epoch = 0;
   let values = await trainable.readValues();
   const owner: CheckpointOwner = { manifest, seed: config.seed, names: trainable.names };
   const saved = await directory.restore(owner, (name, why) => onWarning?.(`${name} is damaged (${why}); an earlier one is used`));
@@ -140,8 +133,8 @@ async function startSession<S extends TrainingSample>(directory: RunDirectory, k
     trainable.assignAll(values);
     if (saved.optimizer) optimizer.restore(saved.optimizer);
     Object.assign(progress, saved.progress);
-    ({ epoch } = saved);
   }
+  let epoch = saved?.epoch ?? 0;
   const log = await StepLog.open(directory, { step: progress.step, now: deps.wallClock ?? (() => Date.now() / 1000), onSign: (text) => onWarning?.(text), plan: deps.plan });
   const maxTokens = Math.min(PREVIEW_TOKENS, "maxCompletionLength" in config ? config.maxCompletionLength : PREVIEW_TOKENS);
   const preview = deps.sheets && createPreview({ folder: join(config.runDir, "preview"), model, encoder: deps.encoder, sample: samples[0]!, sheets: deps.sheets, everySteps: config.previewSteps, maxTokens, seed: config.seed, signal: deps.signal });
@@ -154,10 +147,9 @@ async function startSession<S extends TrainingSample>(directory: RunDirectory, k
   let savedStep = saved?.progress.step;
   /** Writes a checkpoint of this step unless there is one; returns its folder. */
   const save = async (carried: unknown): Promise<string> => {
-    const { step } = progress;
-    if (savedStep !== step) await write(carried);
-    savedStep = step;
-    return directory.checkpointAt(step);
+    if (savedStep !== progress.step) await write(carried);
+    savedStep = progress.step;
+    return directory.checkpointAt(progress.step);
   };
   const write = (carried: unknown): Promise<void> =>
     phases.run("save", `step ${progress.step}`, async () => {
