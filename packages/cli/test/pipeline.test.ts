@@ -82,6 +82,9 @@ describe("from films to an adapter by commands", () => {
     expect(await readFile(join(whole, "whole", "rejected.jsonl"), "utf8")).toContain('"line":9');
     expect((await readdir(join(whole, "whole", "frames"))).length).toBeGreaterThan(0);
     expect(await readFile(join(whole, "whole", "export", "sft.jsonl"), "utf8")).toContain("../frames/w1-");
+    const preview = JSON.parse(await readFile(join(whole, "grpo", "preview", "step-000000.json"), "utf8")) as { sheets: string[]; completions: object[] };
+    expect([preview.sheets.length, preview.completions.length]).toEqual([5, 2]);
+    for (const sheet of preview.sheets) expect((await readFile(sheet)).subarray(1, 4).toString()).toBe("PNG");
     const requests = teacher.requests();
     expect(await command(whole, "curate", "run")).toBe(0);
     expect(teacher.requests()).toBe(requests);
