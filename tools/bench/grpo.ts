@@ -77,7 +77,7 @@ export const bench: Bench = async ({ isQuick, withPython, say }) => {
 
   const cases: Case[] = [];
   for (const setting of isQuick ? SETTINGS.slice(0, 1) : SETTINGS) {
-    for (const model of (isQuick ? ["tiny"] : ["tiny", "medium"]) as ModelName[]) {
+    for (const model of isQuick ? (["tiny"] as const) : (["tiny", "medium"] as const)) {
       const { ours, torch } = await opener(model, setting);
       // A process for each way, so that the memory of one is not found warm by the other.
       const sides = new Map<string, { side: StepSide; way: Way }>();

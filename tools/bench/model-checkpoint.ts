@@ -6,7 +6,8 @@ import { writeSafetensors, type NamedArray } from "@dramascope/qwen-vl";
 import { createRandom, writeFolderAtomically } from "@dramascope/schema";
 
 const CACHE = fileURLToPath(new URL("../../.cache/bench/", import.meta.url));
-const VOCAB = 2048;
+/** Ids of every model. */
+export const VOCAB = 2048;
 const HEAD = 64;
 
 /** Decoders with random weights; a tower of one small block stands beside them, unused. */

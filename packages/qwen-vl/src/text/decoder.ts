@@ -2,9 +2,10 @@ import type { Inputs, Ops } from "@dramascope/tensorflow";
 import { rmsNorm, rmsNormVjp, rotate, swiglu, swigluVjp } from "../ops/elementwise.ts";
 import { linear, linearsVjp } from "../ops/linear.ts";
 import type { LinearValues } from "../ops/linear.ts";
+import type { HeadShape } from "./heads.ts";
 import { completionRows, liveInputs, liveRows, spreadRows } from "./live-rows.ts";
 import { sharedPrefixAttention, sharedPrefixAttentionVjp } from "./shared-prefix.ts";
-import type { HeadShape, PrefixValues, RowLayout } from "./shared-prefix.ts";
+import type { PrefixValues, RowLayout } from "./shared-prefix.ts";
 
 /** What is fixed in a decoder body. */
 export interface DecoderShape extends HeadShape {

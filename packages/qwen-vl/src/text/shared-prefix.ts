@@ -1,6 +1,8 @@
 import type { Ops } from "@dramascope/tensorflow";
 import { attend, attendVjp, attentionProbabilities, causalBias, sequenced, sliceRows, softmaxPull } from "../ops/attention.ts";
 import type { AttendedGradients, KeySource } from "../ops/attention.ts";
+import { byHead, fromHeads, growingSum, joined, joinedHeads, partHeads, spans, sum } from "./heads.ts";
+import type { HeadShape, Span } from "./heads.ts";
 
 /**
  * Rows of one call: first `prompts` · `promptRows` prompt rows, then `prompts` · `completions` · `completionRows` completion rows.
@@ -20,13 +22,6 @@ export interface RowLayout {
   prefix?: "computed" | "given";
 }
 
-/** Heads of the decoder. */
-export interface HeadShape {
-  heads: number;
-  kvHeads: number;
-  headDim: number;
-}
-
 /** Number of rows of a layout. */
 export function rowCount(layout: RowLayout): number {
   return layout.prompts * ((layout.prefix === "given" ? 0 : layout.promptRows) + layout.completions * layout.completionRows);
@@ -37,11 +32,6 @@ interface Piece<V> {
   sources: KeySource<V>[];
   /** Computed again where they are many. */
   probabilities: V[] | undefined;
-}
-
-interface Span {
-  from: number;
-  to: number;
 }
 
 /** Rows of every prompt that go on after attention. */
@@ -77,26 +67,6 @@ const LEAST_ROWS = 64;
 function pieceRows(promptRows: number, group: number, queryChunk: number): number {
   const fitting = 2 ** Math.floor(Math.log2(PIECE_ELEMENTS / (group * promptRows)));
   return Math.min(queryChunk, Math.max(LEAST_ROWS, fitting));
-}
-
-function spans(rows: number, chunk: number): Span[] {
-  const out: Span[] = [];
-  for (let from = 0; from < rows; from += chunk) out.push({ from, to: Math.min(rows, from + chunk) });
-  return out;
-}
-
-/** [b·rows, n·w] -> [b·n, rows, w]: rows of all heads become rows of each head. */
-export function toHeads<V>(ops: Ops<V>, x: V, batch: number, n: number): V {
-  const rows = ops.shape(x)[0]! / batch;
-  const width = ops.shape(x)[1]! / n;
-  return ops.reshape(ops.transpose(ops.reshape(x, [batch, rows, n, width]), [0, 2, 1, 3]), [batch * n, rows, width]);
-}
-
-/** Inverse of {@link toHeads}. */
-export function fromHeads<V>(ops: Ops<V>, x: V, batch: number, rows: number, n: number): V {
-  const elements = ops.shape(x).reduce((a, b) => a * b, 1);
-  const width = elements / (batch * rows * n);
-  return ops.reshape(ops.transpose(ops.reshape(x, [batch, n, rows, width]), [0, 2, 1, 3]), [batch * rows, n * width]);
 }
 
 /** What {@link sharedPrefixAttention} reads. */
@@ -277,45 +247,8 @@ export function sharedPrefixAttentionVjp<V>(
   return { q, k: joined(ops, [promptRowsOf(prefix.keys), ...own.map(({ k }) => k)], 0), v: joined(ops, [promptRowsOf(prefix.values), ...own.map(({ v }) => v)], 0) };
 }
 
-function sum<V>(ops: Ops<V>, values: readonly V[]): V {
-  return values.reduce((a, b) => ops.add(a, b));
-}
-
 /** Completions attended together, so that one piece has about `chunk` rows. */
 function completionGroups(layout: RowLayout, chunk: number): { first: number; count: number }[] {
   const size = Math.max(1, Math.floor(chunk / layout.completionRows));
   return spans(layout.completions, size).map(({ from, to }) => ({ first: from, count: to - from }));
-}
-
-/** Rows of the prompts and of the completions by head; undefined where there are none. */
-function partHeads<V>(ops: Ops<V>, x: V, prompts: number, promptRows: number, n: number): [prompts: V | undefined, completions: V | undefined] {
-  const rows = ops.shape(x)[0]!;
-  const before = prompts * promptRows;
-  if (before === 0) return [undefined, toHeads(ops, x, prompts, n)];
-  if (rows === before) return [toHeads(ops, x, prompts, n), undefined];
-  const [first, second] = ops.split(x, [before, rows - before], 0) as [V, V];
-  return [toHeads(ops, first, prompts, n), toHeads(ops, second, prompts, n)];
-}
-
-/** [g, rows, d] in heads [1, rows, d] where it is cut into spans, for of one head a span is a view; else as it is. */
-function byHead<V>(ops: Ops<V>, x: V, cuts: readonly Span[]): V[] {
-  const g = ops.shape(x)[0]!;
-  return cuts.length === 1 || g === 1 ? [x] : ops.split(x, new Array<number>(g).fill(1), 0);
-}
-
-/** Spans of heads put together to [g, rows, d]. */
-function joinedHeads<V>(ops: Ops<V>, heads: readonly (readonly V[])[]): V {
-  return joined(ops, heads.map((parts) => joined(ops, parts, 1)), 0);
-}
-
-function joined<V>(ops: Ops<V>, values: readonly V[], axis: number): V {
-  return values.length === 1 ? values[0]! : ops.concat(values, axis);
-}
-
-/** Sum of [g, rows, d] with ever more rows; shorter ones end in zeros. */
-function growingSum<V>(ops: Ops<V>, values: readonly V[]): V {
-  return values.reduce((sum, next) => {
-    const [before, rows] = [ops.shape(sum)[1]!, ops.shape(next)[1]!];
-    return ops.add(before === rows ? sum : ops.pad(sum, [[0, 0], [0, rows - before], [0, 0]]), next);
-  });
 }

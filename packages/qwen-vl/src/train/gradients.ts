@@ -65,13 +65,9 @@ async function runBlock(runtime: Runtime, arena: Arena, pace: Pace, block: Block
     const grads = block.vjp(ops, values, loraScales, wants);
     return summed(ops, values, grads, wanted);
   };
-  const { ...out } = arena.addAll(await runtime.runPaced(pace, key, inputs, body));
-  for (const local of wanted) {
-    const sum = out[local];
-    if (sum !== undefined) sink.replace(fullName(names, local), arena.release(sum));
-    delete out[local];
-  }
-  return out;
+  const out = Object.entries(arena.addAll(await runtime.runPaced(pace, key, inputs, body)));
+  for (const [local, sum] of out) if (wants.parameters.has(local)) sink.replace(fullName(names, local), arena.release(sum));
+  return Object.fromEntries(out.filter(([local]) => !wants.parameters.has(local)));
 }
 
 /** The gradients of wanted parameters added to their sums, and all others as they are; a parameter that the block's rows do not reach has none. */

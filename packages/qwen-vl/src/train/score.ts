@@ -221,7 +221,7 @@ async function inChunks(pass: ForwardPass, groups: readonly PromptGroup<Prompt>[
       }
       state.dPrefixes = dPrefixes;
       const dx = await headBackward(back, state, flatten(state.packed, dLogProbs.map((group) => group.slice(first, first + size))));
-      const [ofLast, ofOwn] = core.runtime.tf.split(dx, [groups.length, dx.shape[0]! - groups.length]).map((part) => arena.add(part)) as [Tensor, Tensor];
+      const [ofLast, ofOwn] = core.runtime.tf.split(dx, [groups.length, dx.shape[0] - groups.length]).map((part) => arena.add(part)) as [Tensor, Tensor];
       const before = dLast;
       dLast = arena.add(before.add(ofLast));
       arena.free(before, ofLast, dx);

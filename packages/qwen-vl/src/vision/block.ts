@@ -6,7 +6,7 @@ import { linear } from "../ops/linear.ts";
 import type { LinearValues } from "../ops/linear.ts";
 import { collectLinearsVjp, linearInputs } from "../text/decoder.ts";
 import type { BlockWants } from "../text/decoder.ts";
-import { fromHeads, toHeads } from "../text/shared-prefix.ts";
+import { fromHeads, toHeads } from "../text/heads.ts";
 
 /** Epsilon of every norm of the tower; not part of any configuration. */
 const EPS = 1e-6;

@@ -8,7 +8,7 @@ import { headLogits, headLogitsVjp } from "../../src/ops/log-prob.ts";
 import { rmsNorm } from "../../src/ops/elementwise.ts";
 import { linear } from "../../src/ops/linear.ts";
 import { decoderBlock, decoderBlockVjp, feedForward, linearInputs, rotateRows } from "../../src/text/decoder.ts";
-import { fromHeads, toHeads } from "../../src/text/shared-prefix.ts";
+import { fromHeads, toHeads } from "../../src/text/heads.ts";
 import { visionBlock, visionBlockVjp } from "../../src/vision/block.ts";
 import type { Reference } from "../support.ts";
 import { onWasm } from "./on-wasm.ts";
