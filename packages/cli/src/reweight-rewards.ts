@@ -12,7 +12,7 @@ const line = z.looseObject({
 }) satisfies z.ZodType<CompletionLine>;
 
 /** `accuracy=0.7,format=0.05` over known weights. */
-export function parseWeights(text: string, known: PartWeights): PartWeights {
+function parseWeights(text: string, known: PartWeights): PartWeights {
   const out = { ...known };
   for (const entry of text.split(",")) {
     const [name, value] = entry.split("=") as [string, string?];

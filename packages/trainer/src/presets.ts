@@ -2,7 +2,7 @@ import { TrainerError } from "./errors.ts";
 import type { GrpoConfigInput } from "./config.ts";
 
 /** Settings of GRPO that belong together. */
-export const GRPO_PRESETS = {
+const GRPO_PRESETS = {
   /** Group size, reward weights, epochs and advantages of the paper, eq. 11. What the paper does not state stays at its default. */
   paper: { numGenerations: 16, rewardWeights: { caption: 0.2, comments: 0.2, accuracy: 0.5, format: 0.1 }, advantageConvention: "paper", advantageStd: "population", beta: 0.04 },
   /** What TRL 1.13's `GRPOTrainer` does unless told otherwise. */

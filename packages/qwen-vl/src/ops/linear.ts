@@ -23,7 +23,7 @@ export interface LinearValues<V> {
 }
 
 /** Parameters whose gradients {@link linearsVjp} is asked for. */
-export interface LinearWants {
+interface LinearWants {
   weight: boolean;
   bias: boolean;
   lora: boolean;
