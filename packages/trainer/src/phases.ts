@@ -25,7 +25,7 @@ const REMEDIES: Readonly<Record<PhaseName, string>> = {
   rollout: "In this order: lower promptsPerStep, maxCompletionLength, then the frames of a sample; or load the model with dtype bfloat16.",
   reward: "Score over HTTP on another machine (rewardServer).",
   score: "In this order: lower maxCompletionLength, numGenerations, then the frames of a sample; or load the model with dtype bfloat16.",
-  gradient: "In this order: lower completionChunk (SFT: batchSize), load the model with keepBytes 0, lower maxCompletionLength, then the frames of a sample; or load the model with dtype bfloat16.",
+  gradient: "In this order: lower completionChunk (SFT: maxBatchTokens), load the model with keepBytes 0, lower maxCompletionLength, then the frames of a sample; or load the model with dtype bfloat16.",
   save: "Close other programs; saving holds one copy of the adapter.",
 };
 
