@@ -1,6 +1,7 @@
 import { closeSync, mkdirSync, openSync, readFileSync, rmSync, writeSync } from "node:fs";
 import { dirname } from "node:path";
 import { DatabaseSync } from "node:sqlite";
+import { isProcessAlive } from "@dramascope/schema";
 import { CurationError } from "./errors.ts";
 
 /** Kind of a paid step. */
@@ -39,16 +40,6 @@ export interface StepLedger {
 
 const GROUP_COMMIT_MS = 5;
 
-/** True when a process with this id lives. */
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM";
-  }
-}
-
 /** Takes the lock file, or names who holds it. A lock of a dead process is taken over. */
 function lock(path: string): () => void {
   for (let attempt = 0; attempt < 2; attempt++) {
@@ -60,7 +51,7 @@ function lock(path: string): () => void {
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
       const pid = Number(readFileSync(path, "utf8"));
-      if (pid !== process.pid && pid > 0 && isAlive(pid)) throw new CurationError(`${path}: process ${pid} is working on this ledger`, { code: "LEDGER_LOCKED", hint: "Wait for it to end, or stop it." });
+      if (pid !== process.pid && pid > 0 && isProcessAlive(pid)) throw new CurationError(`${path}: process ${pid} is working on this ledger`, { code: "LEDGER_LOCKED", hint: "Wait for it to end, or stop it." });
       rmSync(path, { force: true });
     }
   }

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
-import { DramascopeError } from "@dramascope/schema";
+import { DramascopeError, unlessAborted } from "@dramascope/schema";
 import { QwenVlError } from "./errors.ts";
 import { checkHop, shown, type Resolve } from "./pull-address.ts";
 import { ask } from "./pull-request.ts";
@@ -92,16 +92,6 @@ function headersOf({ rawHeaders }: IncomingMessage): Headers {
   const headers = new Headers();
   for (let i = 0; i < rawHeaders.length; i += 2) headers.append(rawHeaders[i]!, rawHeaders[i + 1]!);
   return headers;
-}
-
-/** What work gives, unless the signal comes first: a resolver cannot be stopped, only left. */
-function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const stop = (): void => reject(new Error("stopped"));
-    if (signal.aborted) stop();
-    signal.addEventListener("abort", stop, { once: true });
-    work.then(resolve, reject).finally(() => signal.removeEventListener("abort", stop));
-  });
 }
 
 /** What made a connection fail: the innermost cause, with its code if it has one. */

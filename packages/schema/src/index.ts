@@ -3,6 +3,7 @@ export { DataError, DramascopeError, type ErrorDetails } from "./errors.ts";
 export { openBytes, writeAtomically, writeFileAtomically, writeFolderAtomically, writeTextAtomically } from "./files.ts";
 export { canonicalJson, hashJson, sha256, sha256File } from "./hash.ts";
 export { readJsonl, readLines, writeJsonl, type NumberedLine, type ReadJsonlOptions, type RejectedLine } from "./jsonl.ts";
+export { isProcessAlive } from "./process-alive.ts";
 export type { OnProgress, Progress } from "./progress.ts";
 export { isPublicAddress } from "./public-address.ts";
 export { createRandom, type Random, type RandomOptions } from "./random.ts";
@@ -51,4 +52,5 @@ export {
   type TrainingSample,
   type VideoReference,
 } from "./records.ts";
+export { unlessAborted } from "./unless-aborted.ts";
 export { describeIssues, parseRecord } from "./validation.ts";

@@ -2,22 +2,14 @@ import { rmSync } from "node:fs";
 import { link, readFile, rm, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
+import { isProcessAlive } from "@dramascope/schema";
 import { TrainerError } from "./errors.ts";
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM";
-  }
-}
 
 /** Process of a lock that still runs; undefined where nothing of the kind is known. Containers get new host names and old process ids: those count for nothing. */
 async function holderOf(path: string): Promise<number | undefined> {
   const text = await readFile(path, "utf8").catch(() => "");
   const [pid = "", host = ""] = text.split(" ");
-  return /^[1-9]\d*$/u.test(pid) && host === hostname() && Number(pid) !== process.pid && isAlive(Number(pid)) ? Number(pid) : undefined;
+  return /^[1-9]\d*$/u.test(pid) && host === hostname() && Number(pid) !== process.pid && isProcessAlive(Number(pid)) ? Number(pid) : undefined;
 }
 
 /**

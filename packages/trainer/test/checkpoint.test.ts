@@ -1,20 +1,17 @@
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { loadQwenVl, readAdapter, type QwenVl } from "@dramascope/qwen-vl";
+import { readAdapter, type QwenVl } from "@dramascope/qwen-vl";
 import { sha256File, type SftSample } from "@dramascope/schema";
-import { loadTensorFlow } from "@dramascope/tensorflow";
-import { createSampleEncoder, exportAdapter, trainSft, type SampleEncoder, type SftConfigInput, type TrainDeps } from "@dramascope/trainer";
+import { exportAdapter, trainSft, type SampleEncoder, type SftConfigInput, type TrainDeps } from "@dramascope/trainer";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { loadDemoBase } from "./demo-base.ts";
 
 let model: QwenVl;
 let encoder: SampleEncoder;
 let base: string;
 beforeAll(async () => {
-  const { tf } = await loadTensorFlow({ threads: 1 });
-  model = await loadQwenVl(fileURLToPath(new URL("../../../test-fixtures/models/demo-base", import.meta.url)), { tf });
-  encoder = createSampleEncoder({ model, loadFrames: () => Promise.reject(new Error("there are no videos")) });
+  ({ model, encoder } = await loadDemoBase());
 });
 beforeEach(async () => {
   base = await mkdtemp(join(tmpdir(), "dramascope-checkpoint-"));

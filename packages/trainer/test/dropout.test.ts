@@ -1,21 +1,18 @@
 import { mkdtemp, readFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { loadQwenVl, readAdapter, type QwenVl, type Sample } from "@dramascope/qwen-vl";
+import { readAdapter, type QwenVl, type Sample } from "@dramascope/qwen-vl";
 import type { GrpoSample, RewardBreakdown, SftSample } from "@dramascope/schema";
-import { loadTensorFlow } from "@dramascope/tensorflow";
-import { createSampleEncoder, parseGrpoConfig, parseSftConfig, trainGrpo, trainSft, type SampleEncoder } from "@dramascope/trainer";
+import { parseGrpoConfig, parseSftConfig, trainGrpo, trainSft, type SampleEncoder } from "@dramascope/trainer";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { loadDemoBase } from "./demo-base.ts";
 import { dropoutSeedAt } from "../src/dropout-seed.ts";
 
 let model: QwenVl;
 let encoder: SampleEncoder;
 let base: string;
 beforeAll(async () => {
-  const { tf } = await loadTensorFlow({ threads: 1 });
-  model = await loadQwenVl(fileURLToPath(new URL("../../../test-fixtures/models/demo-base", import.meta.url)), { tf });
-  encoder = createSampleEncoder({ model, loadFrames: () => Promise.reject(new Error("there are no videos")) });
+  ({ model, encoder } = await loadDemoBase());
   base = await mkdtemp(join(tmpdir(), "dramascope-dropout-"));
 });
 afterAll(() => model.dispose());

@@ -1,21 +1,18 @@
 import { mkdtemp, readFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { loadQwenVl, type QwenVl, type Sample } from "@dramascope/qwen-vl";
+import type { QwenVl, Sample } from "@dramascope/qwen-vl";
 import type { GrpoSample, RewardBreakdown, SftSample } from "@dramascope/schema";
-import { loadTensorFlow } from "@dramascope/tensorflow";
-import { createSampleEncoder, NotFiniteError, trainGrpo, trainSft, type GrpoConfigInput, type SampleEncoder } from "@dramascope/trainer";
+import { NotFiniteError, trainGrpo, trainSft, type GrpoConfigInput, type SampleEncoder } from "@dramascope/trainer";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { loadDemoBase } from "./demo-base.ts";
 import { checkUpdate } from "../src/not-finite.ts";
 
 let model: QwenVl;
 let encoder: SampleEncoder;
 let runDir: string;
 beforeAll(async () => {
-  const { tf } = await loadTensorFlow({ threads: 1 });
-  model = await loadQwenVl(fileURLToPath(new URL("../../../test-fixtures/models/demo-base", import.meta.url)), { tf });
-  encoder = createSampleEncoder({ model, loadFrames: () => Promise.reject(new Error("there are no videos")) });
+  ({ model, encoder } = await loadDemoBase());
 });
 beforeEach(async () => {
   runDir = await mkdtemp(join(tmpdir(), "dramascope-nan-"));

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { getCACertificates } from "node:tls";
-import { DramascopeError } from "@dramascope/schema";
+import { DramascopeError, unlessAborted } from "@dramascope/schema";
 import { checkHost, describeUrl, parseEpisodeUrl, plainCause, type CheckedUrl, type HostRules } from "./checked-url.ts";
 import { VideoError, type VideoErrorCode } from "../errors.ts";
 
@@ -96,16 +96,6 @@ async function download(url: URL, answer: IncomingMessage, path: string, maxByte
   const announced = answer.headers["content-length"];
   if (announced !== undefined && Number(announced) !== bytes) throw failure("VIDEO_FETCH_FAILED", url, `${bytes} of ${Number(announced)} bytes came`, "Try again.");
   return bytes;
-}
-
-/** What work gives, unless the signal comes first: a resolver cannot be stopped, only left. */
-function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const stop = (): void => reject(new Error("stopped"));
-    if (signal.aborted) stop();
-    signal.addEventListener("abort", stop, { once: true });
-    work.then(resolve, reject).finally(() => signal.removeEventListener("abort", stop));
-  });
 }
 
 /**
