@@ -90,6 +90,11 @@ const sftConfig = z.strictObject({
   epochs: count.default(3),
   /** Samples of one optimiser step. */
   batchSize: count.default(8),
+  /**
+   * Samples among which those of like lengths come into one step, so that little is padded: each so many of an epoch's random order are sorted by their tokens, cut into steps, and the
+   * steps shuffled. Whole steps, and at most a quarter of all samples; 1 leaves the order as it is.
+   */
+  bucketWindow: count.default(128),
   /** Tokens of a step computed at once, padding included; a longer sample is computed alone. Loss and gradient do not depend on it, what dropout drops does. */
   maxBatchTokens: count.default(4096),
 });

@@ -1,13 +1,14 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parseConfig, prepare, readAdapter, readChatTemplate, readTokenizer, type ChatPart, type Grid, type LoadOptions, type QwenVlConfig, type Tf } from "@dramascope/qwen-vl";
-import { createRandom, type TrainingSample, type VideoReference } from "@dramascope/schema";
+import type { TrainingSample, VideoReference } from "@dramascope/schema";
 import { calibrate, SHELLS, type Calibration } from "./calibration.ts";
 import type { GrpoConfig, SftConfig } from "./config.ts";
 import { TrainerError } from "./errors.ts";
 import { weightHeaders } from "./model-shell.ts";
 import { stepsOfGeneration } from "./policy-pass.ts";
 import { adapterParameters, forwardFlops, gradientBytes, layerParameters, rolloutBytes, rowsOf, scoreBytes, type CallShape, type PlannedTime, type RunPlan, type Spread } from "./run-plan.ts";
+import { epochBatches } from "./sft-batches.ts";
 import { cutByTokens } from "./token-batches.ts";
 
 /** What {@link planRun} needs beside settings and samples. */
@@ -53,12 +54,15 @@ async function countTokens(config: QwenVlConfig, samples: readonly TrainingSampl
   return { prompts, targets };
 }
 
-/** Longest prompt and answer of a batch, on average over an epoch: samples of one call are padded to them. */
-function paddedLengths(prompts: readonly number[], targets: readonly number[], batchSize: number, seed: number): { promptTokens: number; completionTokens: number } {
-  const order = createRandom(seed, { stream: 0 }).shuffle(prompts.map((_, i) => i));
-  const batches = Array.from({ length: Math.ceil(order.length / batchSize) }, (_, b) => order.slice(b * batchSize, (b + 1) * batchSize));
-  const average = (lengths: readonly number[]): number => Math.ceil(batches.reduce((sum, batch) => sum + Math.max(...batch.map((i) => lengths[i]!)), 0) / batches.length);
-  return { promptTokens: average(prompts), completionTokens: average(targets) };
+/** The calls of an SFT run's first epoch, each padded to its longest prompt and answer. */
+function sftCalls(config: SftConfig, prompts: readonly number[], targets: readonly number[]): CallShape[] {
+  return epochBatches(prompts.map((prompt, i) => prompt + targets[i]!), 0, config).flatMap((batch) => {
+    const lengths = batch.map((i) => ({ prompt: prompts[i]!, answer: targets[i]! }));
+    return cutByTokens(lengths, config.maxBatchTokens).map((call): CallShape => {
+      const own = call.map((i) => lengths[i]!);
+      return { prompts: own.length, promptTokens: Math.max(...own.map(({ prompt }) => prompt)), completions: 1, completionTokens: Math.max(...own.map(({ answer }) => answer)) };
+    });
+  });
 }
 
 /** The same call with shorter prompts and completions, so that a forward and backward of the larger shell stays within {@link CALIBRATION_FLOPS}. */
@@ -74,7 +78,7 @@ interface Work {
   steps: number;
   /** Optimiser steps of one generation; 1 for SFT. */
   stepsPerGeneration: number;
-  /** Calls of the gradient's shape a generation or step. */
+  /** Calls of the gradient's shape a generation or step; of SFT as many as have the tokens of its calls, on average. */
   gradientCalls: number;
   /** Scoring calls of that shape. */
   scoreCalls: number;
@@ -84,11 +88,11 @@ interface Work {
 
 function workOf(config: SftConfig | GrpoConfig, prompts: readonly number[], targets: readonly number[]): Work {
   if ("batchSize" in config) {
-    const lengths = paddedLengths(prompts, targets, config.batchSize, config.seed);
-    const size = { prompt: lengths.promptTokens, answer: lengths.completionTokens };
-    const calls = cutByTokens(Array.from({ length: Math.min(config.batchSize, prompts.length) }, () => size), config.maxBatchTokens);
-    const shape = { prompts: Math.max(...calls.map((call) => call.length)), completions: 1, ...lengths };
-    return { steps: Math.ceil(prompts.length / config.batchSize) * config.epochs, stepsPerGeneration: 1, gradientCalls: calls.length, scoreCalls: 0, gradient: shape, rollout: undefined };
+    const stepsPerEpoch = Math.ceil(prompts.length / config.batchSize);
+    const calls = sftCalls(config, prompts, targets);
+    const largest = calls.reduce((most, call) => (rowsOf(call) > rowsOf(most) ? call : most));
+    const rows = calls.reduce((sum, call) => sum + rowsOf(call), 0);
+    return { steps: stepsPerEpoch * config.epochs, stepsPerGeneration: 1, gradientCalls: rows / rowsOf(largest) / stepsPerEpoch, scoreCalls: 0, gradient: largest, rollout: undefined };
   }
   const perGeneration = stepsOfGeneration(config);
   const promptTokens = Math.ceil(prompts.reduce((a, b) => a + b, 0) / prompts.length);

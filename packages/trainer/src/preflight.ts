@@ -13,6 +13,8 @@ export interface PreflightRow {
   tokens: number | null;
   /** Those of them that stand for frames. */
   visualTokens: number | null;
+  /** Tokens of the answer; of GRPO those it may have. Null for a sample that was not measured for a fault of its own. */
+  answerTokens: number | null;
   /** Quarantined samples are left out of the run. */
   status: "ok" | "quarantined";
   /** Why a sample is left out; null where it is not. */
@@ -55,19 +57,19 @@ function faultOf(sample: TrainingSample): string | undefined {
 
 async function look(sample: TrainingSample, isRepeated: boolean, { measure, answerTokens, maxLength }: PreflightOptions): Promise<PreflightRow> {
   const id = sample.sampleId;
-  const bad = (reason: string, size?: SampleSize): PreflightRow => ({ id, tokens: size?.tokens ?? null, visualTokens: size?.visualTokens ?? null, status: "quarantined", reason });
+  const row = (answer: number | null, size: SampleSize | undefined, reason: string | null): PreflightRow =>
+    ({ id, tokens: size?.tokens ?? null, visualTokens: size?.visualTokens ?? null, answerTokens: answer, status: reason === null ? "ok" : "quarantined", reason });
   const fault = isRepeated ? "an earlier sample has the same id" : faultOf(sample);
-  if (fault !== undefined) return bad(fault);
-  if (!measure) return { id, tokens: null, visualTokens: null, status: "ok", reason: null };
+  if (fault !== undefined) return row(null, undefined, fault);
+  const answer = answerTokens(sample);
+  if (!measure) return row(answer, undefined, null);
   let size: SampleSize;
   try {
     size = await measure(sample);
   } catch (error) {
-    return bad((error as Error).message);
+    return row(answer, undefined, (error as Error).message);
   }
-  const answer = answerTokens(sample);
-  if (size.tokens + answer > maxLength) return bad(`its prompt of ${size.tokens} tokens and an answer of ${answer} are longer than ${maxLength} together`, size);
-  return { id, ...size, status: "ok", reason: null };
+  return row(answer, size, size.tokens + answer > maxLength ? `its prompt of ${size.tokens} tokens and an answer of ${answer} are longer than ${maxLength} together` : null);
 }
 
 /** Rows of an earlier look at the same samples; undefined where there was none. */
@@ -80,6 +82,13 @@ async function earlierRows(directory: RunDirectory, samples: readonly TrainingSa
   return rows?.length === samples.length && rows.every(({ id }, i) => id === samples[i]!.sampleId) ? rows : undefined;
 }
 
+/** Samples that passed, and their lengths. */
+export interface CheckedSamples<S> {
+  samples: S[];
+  /** Tokens of prompt and answer together; of the answer alone where prompts are not measured. */
+  lengths: number[];
+}
+
 /**
  * Looks at every sample before a run: its fields, that its frames are there and decode, and that prompt and answer fit. Writes `preflight.jsonl`, and the samples that
  * are left out, with reasons, to `quarantine.jsonl`. Nothing is ever cut to fit.
@@ -87,7 +96,7 @@ async function earlierRows(directory: RunDirectory, samples: readonly TrainingSa
  * @returns The samples to train on, in their order.
  * @throws TrainerError `BAD_RECORD` under `stop`, `NO_SAMPLES` when none is left; the signal's reason.
  */
-export async function preflight<S extends TrainingSample>(samples: readonly S[], options: PreflightOptions): Promise<S[]> {
+export async function preflight<S extends TrainingSample>(samples: readonly S[], options: PreflightOptions): Promise<CheckedSamples<S>> {
   const { directory, isResumed, onBadRecord, signal, onProgress, onWarning } = options;
   let rows = isResumed ? await earlierRows(directory, samples) : undefined;
   if (!rows) {
@@ -112,5 +121,6 @@ export async function preflight<S extends TrainingSample>(samples: readonly S[],
   if (bad.length > 0 && onBadRecord === "stop") throw new TrainerError(`sample ${bad[0]!.id}: ${bad[0]!.reason!}; ${bad.length} of ${rows.length} samples cannot be used`, { code: "BAD_RECORD", hint: `They are listed in ${where}. Mend them, or leave them out with onBadRecord quarantine.` });
   if (bad.length === rows.length) throw new TrainerError(`none of ${rows.length} samples can be used; the first: ${bad[0]!.reason!}`, { code: "NO_SAMPLES", hint: `All are listed in ${where}.` });
   if (bad.length > 0) onWarning?.(`${bad.length} of ${rows.length} samples are left out, listed in ${where}; the first is ${bad[0]!.id}: ${bad[0]!.reason!}`);
-  return samples.filter((_, i) => rows[i]!.status === "ok");
+  const good = rows.flatMap(({ status, tokens, answerTokens }, i) => (status === "ok" ? [{ sample: samples[i]!, length: (tokens ?? 0) + (answerTokens ?? 0) }] : []));
+  return { samples: good.map(({ sample }) => sample), lengths: good.map(({ length }) => length) };
 }

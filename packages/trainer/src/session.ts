@@ -67,6 +67,8 @@ export interface Session<S extends TrainingSample> {
   directory: RunDirectory;
   /** Samples that passed the look before the run. */
   samples: readonly S[];
+  /** Their tokens, prompt and answer together; see {@link preflight}. */
+  lengths: readonly number[];
   manifest: RunManifest;
   adapter: LoraAdapter;
   trainable: TrainableSet;
@@ -110,7 +112,7 @@ async function startSession<S extends TrainingSample>(directory: RunDirectory, k
     }),
     deps.onDrift ?? "refuse",
   );
-  const samples = await preflight(given, {
+  const { samples, lengths } = await preflight(given, {
     directory, onProgress, onWarning,
     measure: deps.encoder.measure?.bind(deps.encoder),
     answerTokens: (sample) => (sample.kind === "sft" ? model.tokenizer.encode(sample.target).length + 1 : (config as GrpoConfig).maxCompletionLength),
@@ -234,6 +236,7 @@ async function startSession<S extends TrainingSample>(directory: RunDirectory, k
   return {
     directory,
     samples,
+    lengths,
     manifest,
     adapter,
     trainable,

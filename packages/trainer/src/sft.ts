@@ -1,18 +1,14 @@
 import type { Prompt } from "@dramascope/qwen-vl";
-import { createRandom, type SftSample } from "@dramascope/schema";
+import type { SftSample } from "@dramascope/schema";
 import { parseSftConfig, type SftConfigInput } from "./config.ts";
 import { dropoutSeedAt } from "./dropout-seed.ts";
 import { TrainerError } from "./errors.ts";
 import { checkLogProbs } from "./not-finite.ts";
 import { openSession, type TrainDeps, type TrainResult } from "./session.ts";
+import { epochBatches } from "./sft-batches.ts";
 import { cutByTokens } from "./token-batches.ts";
 
 const sum = (values: Float32Array): number => values.reduce((a, b) => a + b, 0);
-
-/** Positions of all samples in one epoch: a function of seed and epoch alone, so that a resumed run goes on where it was. */
-function epochOrder(samples: number, seed: number, epoch: number): number[] {
-  return createRandom(seed, { stream: epoch }).shuffle(Array.from({ length: samples }, (_, i) => i));
-}
 
 /**
  * LoRA SFT. The loss is the summed negative log-likelihood over the answer's tokens, divided by their number in the whole step, so that it is the same
@@ -26,13 +22,11 @@ export async function trainSft(settings: SftConfigInput, given: readonly SftSamp
   const end = model.generationConfig.eosTokenIds[0];
   if (end === undefined) throw new TrainerError("the model names no end token", { code: "NO_END_TOKEN", hint: "Add eos_token_id to its configuration." });
   const session = await openSession("sft", config, given, deps);
-  const { samples } = session;
+  const { samples, lengths } = session;
   const stepsPerEpoch = Math.ceil(samples.length / config.batchSize);
   try {
     return await session.run(stepsPerEpoch * config.epochs, async (step) => {
-      const order = epochOrder(samples.length, config.seed, Math.floor(step / stepsPerEpoch));
-      const start = (step % stepsPerEpoch) * config.batchSize;
-      const batch = order.slice(start, start + config.batchSize).map((i) => samples[i]!);
+      const batch = epochBatches(lengths, Math.floor(step / stepsPerEpoch), config)[step % stepsPerEpoch]!.map((i) => samples[i]!);
       const targets = batch.map(({ target }) => [...model.tokenizer.encode(target), end]);
       const tokens = targets.reduce((sum, ids) => sum + ids.length, 0);
       const prompts: Prompt[] = [];

@@ -222,20 +222,22 @@ describe("SFT", () => {
   const answers = [1, 40, 3, 2, 25, 4, 9, 2];
   const questions = answers.map((_, i) => 4 + 5 * (i % 3));
 
-  /** Gradients of one step over eight samples, computed in parts of at most `maxBatchTokens`. */
-  async function gradients(maxBatchTokens: number): Promise<{ gradients: Tensors; loss: number; passes: number }> {
+  /** Gradients of one step over eight samples, computed in calls of at most `maxBatchTokens`, and the log-probabilities of each answer's tokens. */
+  async function gradients(maxBatchTokens: number): Promise<{ gradients: Tensors; loss: number; passes: number; logProbs: Map<string, Float32Array> }> {
     const fixed = createRandom(3, { stream: 1 });
     const draw = (count: number): number[] => Array.from({ length: count }, () => 3 + fixed.below(297));
     const texts = answers.map((count) => draw(count - 1));
     const asked = questions.map(draw);
     let passes = 0;
     let loss = 0;
+    const logProbs = new Map<string, Float32Array>();
     const { model: watched, gradients: read } = watch(
       overlay(model, {
         groupLogProbsWithGradient: async (...args) => {
           passes++;
           const result = await model.groupLogProbsWithGradient(...args);
           loss += result.loss;
+          args[0].forEach(({ completions }, i) => logProbs.set(Array.from(completions[0]!).join(), result.logProbs[i]![0]!));
           return result;
         },
       }),
@@ -246,17 +248,18 @@ describe("SFT", () => {
       model: watched,
       encoder: { encode: ({ sampleId }) => Promise.resolve(promptOf(model, asked[Number(sampleId)]!)), warm: () => Promise.resolve(), dispose: () => undefined },
     });
-    return { gradients: read[0]!, loss, passes };
+    return { gradients: read[0]!, loss, passes, logProbs };
   }
 
-  it("gives the same gradient one by one, in parts and at once", async () => {
-    const whole = await gradients(4096);
-    expect(whole.passes).toBe(1);
-    for (const maxBatchTokens of [1, 64]) {
-      const cut = await gradients(maxBatchTokens);
-      expect(cut.passes).toBe(maxBatchTokens === 1 ? 8 : 5);
-      expect(Math.abs(cut.loss - whole.loss)).toBeLessThan(1e-6 * whole.loss);
-      expect(relativeError(cut.gradients, whole.gradients)).toBeLessThan(1e-6);
+  it("gives the same one by one and in calls of several, padded or not", async () => {
+    const alone = await gradients(1);
+    expect([alone.passes, alone.logProbs.size]).toEqual([8, 8]);
+    for (const [maxBatchTokens, passes] of [[64, 5], [4096, 2]] as const) {
+      const together = await gradients(maxBatchTokens);
+      expect(together.passes).toBe(passes);
+      expect(Math.abs(together.loss - alone.loss)).toBeLessThan(1e-6 * alone.loss);
+      expect(relativeError(together.gradients, alone.gradients)).toBeLessThan(1e-6);
+      for (const [answer, values] of alone.logProbs) values.forEach((value, t) => expect(Math.abs(together.logProbs.get(answer)![t]! - value)).toBeLessThan(1e-5));
     }
   });
 });

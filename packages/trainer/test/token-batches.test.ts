@@ -25,3 +25,10 @@ it.each([
 ])("of at most %d tokens are %j", (maxTokens, parts) => {
   expect(cutByTokens([{ prompt: 3, answer: 2 }, { prompt: 20, answer: 5 }, { prompt: 7, answer: 6 }, { prompt: 4, answer: 2 }], maxTokens)).toEqual(parts);
 });
+
+it("cuts where a call of its own costs less than padding", () => {
+  const short = { prompt: 100, answer: 20 };
+  expect(cutByTokens([short, { prompt: 100, answer: 70 }], 4096)).toEqual([[0, 1]]);
+  expect(cutByTokens([short, { prompt: 100, answer: 90 }], 4096)).toEqual([[0], [1]]);
+  expect(cutByTokens([short, { prompt: 300, answer: 20 }, short, { prompt: 310, answer: 25 }], 4096)).toEqual([[0, 2], [1, 3]]);
+});
