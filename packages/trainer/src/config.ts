@@ -119,6 +119,10 @@ const grpoFields = z.strictObject({
   stepsPerGeneration: count.optional(),
   /** Divides the logits, in sampling and in training alike. */
   temperature: positive.default(1),
+  /** Samples from the likeliest tokens that together have this probability, above 0; 1 is all. Less than that is another distribution than the one whose log-probabilities make the ratios, and a warning says so. */
+  topP: z.number().gt(0).max(1).default(1),
+  /** Samples from so many of the likeliest tokens, likewise; 0 is all. */
+  topK: z.int().min(0).default(0),
   /** Tokens at which a completion is cut; also the divisor of `dr_grpo`. */
   maxCompletionLength: count.default(2048),
   /** How token losses are averaged and bounded; see `policyLoss`. */

@@ -55,9 +55,13 @@ export async function trainGrpo(settings: GrpoConfigInput, given: readonly GrpoS
       maxNewTokens: config.maxCompletionLength,
       n: config.numGenerations,
       temperature: config.temperature,
+      topP: config.topP,
+      topK: config.topK,
       seed: config.seed * MAX_SEED_STEPS + step,
       maxRows: config.promptsPerStep * config.numGenerations,
     }));
+
+  if (config.topP < 1 || config.topK > 0) deps.onWarning?.(`topP ${config.topP} and topK ${config.topK} leave tokens out of sampling that training counts: its log-probabilities and ratios are those of the whole distribution. Take topP 1 and topK 0 unless completions break down.`);
 
   const steps = stepsOfGeneration(config);
   // Epochs follow one another without a gap, each in an order of its own: no sample is passed over where generations do not divide them.

@@ -15,6 +15,8 @@ describe("settings", () => {
     [{ klClamp: [20] }, "klClamp:"],
     [{ temperature: 0 }, "temperature:"],
     [{ numGenerations: 1 }, "numGenerations:"],
+    [{ topP: 0 }, "topP:"],
+    [{ topK: -1 }, "topK:"],
   ])("%j are refused", (given, message) => {
     expect(() => parseGrpoConfig({ runDir: "x", ...given })).toThrow(message);
   });
@@ -29,7 +31,7 @@ describe("settings", () => {
   });
 
   it("have the documented defaults", () => {
-    expect(parseGrpoConfig({ runDir: "x" })).toMatchObject({ learningRate: 1e-5, schedule: "linear", weightDecay: 0, maxGradNorm: 1, beta: 0.04, epsilon: 0.2, epsilonHigh: 0.2, numIterations: 1, numGenerations: 16, lossType: "grpo", temperature: 1, maxCompletionLength: 2048, skipZeroStd: true, maskTruncated: false });
-    expect(parseSftConfig({ runDir: "x" })).toMatchObject({ learningRate: 1e-4, schedule: "cosine", weightDecay: 0, maxGradNorm: 1, epochs: 3, batchSize: 8, lora: { r: 8, alpha: 32, dropout: 0.05 } });
+    expect(parseGrpoConfig({ runDir: "x" })).toMatchObject({ learningRate: 1e-5, schedule: "linear", weightDecay: 0, maxGradNorm: 1, beta: 0.04, epsilon: 0.2, epsilonHigh: 0.2, numIterations: 1, numGenerations: 16, lossType: "grpo", temperature: 1, topP: 1, topK: 0, maxCompletionLength: 2048, skipZeroStd: true, maskTruncated: false });
+    expect(parseSftConfig({ runDir: "x" })).toMatchObject({ learningRate: 1e-4, schedule: "cosine", weightDecay: 0, maxGradNorm: 1, epochs: 3, batchSize: 8, bucketWindow: 128, lora: { r: 8, alpha: 32, dropout: 0.05 } });
   });
 });
