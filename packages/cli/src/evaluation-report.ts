@@ -1,8 +1,10 @@
 import { scoreOf, type AuthorsPrintout, type BaselineScore, type ComparisonTable, type EvaluationReport, type HeldOutCalibration, type Prediction, type ProbabilityScores, type Slice } from "@dramascope/evaluation";
 import {
   barChart, bulletList, callout, codeBlock, columns, confusionMatrix, formatNumber, formatPercent, heading, intervalPlot, keyFigures, lineChart, paragraph, renderReport, table,
-  type Block, type Cell, type Column, type Section,
+  type Block, type Cell, type Section,
 } from "@dramascope/report";
+import { comparisonBlocks } from "./comparison-blocks.ts";
+import { intervalText, rightColumns } from "./figure-columns.ts";
 
 /** What `dramascope evaluate` finds. */
 export interface EvaluationResult extends EvaluationReport {
@@ -28,10 +30,6 @@ export interface EvaluatedItem {
 const LABELS = ["1", "2", "3", "4", "5"];
 const TRIO = [["accuracy", "Accuracy"], ["mse", "MSE"], ["pcc", "PCC"]] as const;
 const NO_VALUE = "(no value)";
-const COUNTS = new Set(["n", "answered", "true", "predicted"]);
-const right = (...titles: string[]): Column[] => titles.map((title) => ({ title, align: "right", ...(!COUNTS.has(title) && { digits: 3 }) }));
-const chance = (p: number | null): string => (p !== null && p < 0.001 ? "< 0.001" : formatNumber(p, 3));
-const ends = (low: number | null, high: number | null): string => (low === null || high === null ? "" : `[${formatNumber(low, 3)}, ${formatNumber(high, 3)}]`);
 
 function summary(result: EvaluationResult): Section {
   const { metrics, intervals, coverage, baselines, compat } = result;
@@ -55,9 +53,9 @@ function summary(result: EvaluationResult): Section {
     blocks: [
       keyFigures([{ label: "Coverage", value: formatPercent(coverage.coverage, 1), n: coverage.n, note: `${coverage.answered} answered` }, ...TRIO.map(([name, label]) => key(name, label))]),
       ...result.warnings.map((text) => callout({ kind: "warning", text })),
-      table({ columns: ["", ...right("Accuracy", "n", "MSE", "n")], rows, highlight: [0], caption: "What answering without looking would score. A missing answer is wrong for accuracy." }),
-      ...(coverage.answered < coverage.n ? [table({ columns: ["Missing answers", ...right("MSE", "n")], rows: missing })] : []),
-      ...(compat ? [table({ columns: ["The authors' script", ...right("Accuracy", "MSE", "PCC", "n")], rows: [["ids in both files", compat.accuracy, compat.mse, compat.pcc, compat.n]] })] : []),
+      table({ columns: ["", ...rightColumns("Accuracy", "n", "MSE", "n")], rows, highlight: [0], caption: "What answering without looking would score. A missing answer is wrong for accuracy." }),
+      ...(coverage.answered < coverage.n ? [table({ columns: ["Missing answers", ...rightColumns("MSE", "n")], rows: missing })] : []),
+      ...(compat ? [table({ columns: ["The authors' script", ...rightColumns("Accuracy", "MSE", "PCC", "n")], rows: [["ids in both files", compat.accuracy, compat.mse, compat.pcc, compat.n]] })] : []),
     ],
   };
 }
@@ -85,8 +83,8 @@ function allMetrics({ metrics, undefined: why }: EvaluationResult): Section {
   return {
     title: "All metrics",
     blocks: [
-      table({ columns: ["Metric", ...right("Value", "n"), "Remark"], rows: METRIC_NAMES.map(([name, words]): Cell[] => [words, metrics[name], metrics.n, why[name] ?? ""]), caption: "On answered items" }),
-      table({ columns: ["Class", ...right("true", "predicted", "precision", "recall", "F1")], rows: classes }),
+      table({ columns: ["Metric", ...rightColumns("Value", "n"), "Remark"], rows: METRIC_NAMES.map(([name, words]): Cell[] => [words, metrics[name], metrics.n, why[name] ?? ""]), caption: "On answered items" }),
+      table({ columns: ["Class", ...rightColumns("true", "predicted", "precision", "recall", "F1")], rows: classes }),
     ],
   };
 }
@@ -95,13 +93,13 @@ function sliceBlocks(dimension: string, slices: readonly Slice[], result: Evalua
   const own = slices.filter((slice) => slice.dimension === dimension);
   const shown = own.filter(({ metrics }) => metrics !== null);
   const hidden = own.filter(({ metrics }) => metrics === null);
-  const rows = shown.map(({ value, n, answered, metrics, intervals }): Cell[] => [value ?? NO_VALUE, metrics!.accuracy, metrics!.mse, metrics!.pcc, ends(intervals!.pcc.low, intervals!.pcc.high), metrics!.bias, ends(intervals!.bias.low, intervals!.bias.high), answered, n]);
+  const rows = shown.map(({ value, n, answered, metrics, intervals }): Cell[] => [value ?? NO_VALUE, metrics!.accuracy, metrics!.mse, metrics!.pcc, intervalText(intervals!.pcc.low, intervals!.pcc.high), metrics!.bias, intervalText(intervals!.bias.low, intervals!.bias.high), answered, n]);
   const worst = result.worstSlices.filter((one) => one.dimension === dimension).map(({ metric, value, figure, n }) => `worst in ${metric}: ${value}, ${formatNumber(figure, 3)}, n = ${formatNumber(n)}`);
   const plot = shown.map(({ value, n, metrics, intervals }) => ({ label: value ?? NO_VALUE, value: metrics!.accuracy, low: intervals!.accuracy.low, high: intervals!.accuracy.high, n }));
   return [
     heading(dimension),
     ...(shown.length > 0
-      ? [intervalPlot({ rows: plot, xLabel: "accuracy, 95 % interval" }), table({ columns: [dimension, ...right("Accuracy", "MSE", "PCC", "95 %", "Bias", "95 %", "answered", "n")], rows }), bulletList(worst)]
+      ? [intervalPlot({ rows: plot, xLabel: "accuracy, 95 % interval" }), table({ columns: [dimension, ...rightColumns("Accuracy", "MSE", "PCC", "95 %", "Bias", "95 %", "answered", "n")], rows }), bulletList(worst)]
       : []),
     ...(hidden.length > 0 ? [paragraph(`Too small to show: ${hidden.length} with n = ${formatNumber(hidden.reduce((sum, { n }) => sum + n, 0))} together (${hidden.slice(0, 12).map(({ value, n }) => `${value ?? NO_VALUE} ${n}`).join(", ")}${hidden.length > 12 ? " …" : ""}).`)] : []),
   ];
@@ -116,25 +114,8 @@ function sliceSections(result: EvaluationResult): Section[] {
 
 function comparisonSections({ comparison }: EvaluationResult): Section[] {
   if (!comparison) return [];
-  const { rows, baseline, n } = comparison;
-  const others = rows.flatMap(({ name, against }) => (against ? [{ name, against }] : []));
-  const tests = others.flatMap(({ name, against }) =>
-    TRIO.map(([metric, label]): Cell[] => {
-      const { difference, low, high, p, pHolm, n: items, verdict } = against[metric];
-      return [name, label, difference, ends(low, high), chance(p), chance(pHolm), items, verdict?.replace("-", " ") ?? "undefined"];
-    }));
-  const plot = others.map(({ name, against: { pcc } }) => ({ label: name, value: pcc.difference, low: pcc.low, high: pcc.high, n: pcc.n }));
-  return [
-    {
-      title: "Comparison",
-      lead: `Against ${baseline}, on the same dramas. A difference whose interval holds 0 is not distinguishable, whatever its order.`,
-      blocks: [
-        table({ columns: ["Predictions", ...right("Accuracy", "MSE", "PCC", "answered", "n")], rows: rows.map(({ name, accuracy, mse, pcc, answered }): Cell[] => [name, accuracy, mse, pcc, answered, n]), highlight: [rows.findIndex(({ name }) => name === baseline)] }),
-        table({ columns: ["Predictions", "", ...right("Difference", "95 %", "p", "p, Holm", "n"), ""], rows: tests, caption: "Paired bootstrap; p by McNemar for accuracy, by permutation for MSE and PCC" }),
-        intervalPlot({ title: "Difference in PCC", rows: plot, reference: { value: 0, label: "none" } }),
-      ],
-    },
-  ];
+  const lead = `Against ${comparison.baseline}, on the same dramas. A difference whose interval holds 0 is not distinguishable, whatever its order.`;
+  return [{ title: "Comparison", lead, blocks: comparisonBlocks(comparison, "Predictions") }];
 }
 
 function probabilitySections(scores: ProbabilityScores | undefined): Section[] {
@@ -151,7 +132,7 @@ function probabilitySections(scores: ProbabilityScores | undefined): Section[] {
           lineChart({ title: "Reliability", caption: `How often the likeliest class is right, by its probability, n = ${formatNumber(n)}`, size: "half", series: [measured, { name: "perfect", points: [[0, 0], [1, 1]] }], xLabel: "probability of the likeliest class", yLabel: "share right", yRange: [0, 1] }),
           lineChart({ title: "Risk and coverage", caption: `Error when only the surest are judged, n = ${formatNumber(n)}`, size: "half", series: [{ name: "share wrong", points: riskCoverage.map(({ coverage, risk }): [number, number] => [coverage, risk]) }], xLabel: "share judged", yLabel: "share wrong", yRange: [0, 1] }),
         ]),
-        table({ columns: right("above", "to", "mean probability", "share right", "n"), rows: filled.map((bin): Cell[] => [bin.low, bin.high, bin.confidence, bin.accuracy, bin.n]) }),
+        table({ columns: rightColumns("above", "to", "mean probability", "share right", "n"), rows: filled.map((bin): Cell[] => [bin.low, bin.high, bin.confidence, bin.accuracy, bin.n]) }),
       ],
     },
   ];
@@ -167,7 +148,7 @@ function calibrationSection({ calibration }: EvaluationResult): Section {
     title: "Calibration",
     lead: `On ${folds} held-out folds: no figure is of items that its curve was fitted on.`,
     blocks: [
-      table({ columns: ["Scores", ...right("MSE", "Bias", "PCC", "n"), "Remark"], rows: fits.map(([name, fit]): Cell[] => [name, fit?.mse ?? null, fit?.bias ?? null, fit?.pcc ?? null, n, reason(name)]) }),
+      table({ columns: ["Scores", ...rightColumns("MSE", "Bias", "PCC", "n"), "Remark"], rows: fits.map(([name, fit]): Cell[] => [name, fit?.mse ?? null, fit?.bias ?? null, fit?.pcc ?? null, n, reason(name)]) }),
       lineChart({ title: "Mean true class by mean score", caption: `n = ${n}, grouped by the class that a score rounds to`, series: [...series, { name: "perfect", points: [[1, 1], [5, 5]] }], xLabel: "score", yLabel: "true class", yRange: [1, 5] }),
       ...(conformal && conformal.width !== null
         ? [keyFigures([{ label: "Conformal interval", value: formatNumber(conformal.width, 2), unit: "classes wide", n }, { label: "Truths inside", value: formatPercent(conformal.coverage, 1), n, note: `promised ${promised}` }, { label: "Classes in the set", value: formatNumber(conformal.setSize, 2), n }])]
@@ -181,7 +162,7 @@ const SHOWN_ERRORS = 12;
 function errorSection(items: readonly EvaluatedItem[]): Section {
   const scored = items.flatMap(({ dramaId, quality, prediction }) => (prediction === null ? [] : [{ dramaId, quality, score: scoreOf(prediction) }]));
   const worst = scored.sort((a, b) => Math.abs(b.score - b.quality) - Math.abs(a.score - a.quality) || (a.dramaId < b.dramaId ? -1 : 1)).slice(0, SHOWN_ERRORS);
-  return { title: "Largest errors", blocks: [table({ columns: ["Drama", ...right("true", "prediction")], rows: worst.map(({ dramaId, quality, score }): Cell[] => [dramaId, quality, score]), caption: `${worst.length} of n = ${scored.length}` })] };
+  return { title: "Largest errors", blocks: [table({ columns: ["Drama", ...rightColumns("true", "prediction")], rows: worst.map(({ dramaId, quality, score }): Cell[] => [dramaId, quality, score]), caption: `${worst.length} of n = ${scored.length}` })] };
 }
 
 /** An evaluation as a page. */

@@ -4,7 +4,7 @@ import { runDemo } from "../demo/run-demo.ts";
 
 /** `dramascope demo` */
 export function addDemo(program: Command, io: CliIo, setExitCode: SetExitCode): void {
-  defineCommand<{ out: string; quick?: boolean; seeds: string }>(program, io, setExitCode, {
+  defineCommand<{ out: string; quick?: boolean; seeds: string; ablation?: boolean }>(program, io, setExitCode, {
     name: "demo",
     summary: "the whole pipeline on the synthetic drama world and real clips",
     example: "dramascope demo --out demo-out",
@@ -12,9 +12,10 @@ export function addDemo(program: Command, io: CliIo, setExitCode: SetExitCode): 
       command
         .option("--out <dir>", "where everything goes", "demo-out")
         .option("--quick", "every stage once, too short to learn much; under 90 seconds")
-        .option("--seeds <n>", "training runs with seeds 0 to n - 1", "1"),
+        .option("--seeds <n>", "training runs with seeds 0 to n - 1", "1")
+        .option("--ablation", "also train without SFT and without single rewards, and compare; about three times as long"),
     run: async (context, options) => {
-      const result = await runDemo({ out: options.out, isQuick: options.quick ?? false, seeds: parseCount("--seeds", options.seeds), context });
+      const result = await runDemo({ out: options.out, isQuick: options.quick ?? false, seeds: parseCount("--seeds", options.seeds), ablation: options.ablation ?? false, context });
       return { json: { ...result } };
     },
   });

@@ -2,21 +2,11 @@ import { assessmentSection, barChart, bulletList, callout, columns, funnelChart,
 import type { Assessment } from "@dramascope/schema";
 import type { LoadedTensorFlow } from "@dramascope/tensorflow";
 import { pccGain, type Estimate, type StageResult } from "./judge.ts";
+import { ablationSections } from "./ablation-report.ts";
+import type { Ablation } from "./ablation.ts";
 import type { DemoPlan } from "./plan.ts";
+import type { SeedRun } from "./stages.ts";
 import type { CuratedData, WorldData } from "./world-data.ts";
-
-/** The stages of one training seed. */
-export interface SeedRun {
-  seed: number;
-  folder: string;
-  /** Adapter after GRPO. */
-  adapter: string;
-  sft: StageResult;
-  grpo: StageResult;
-  /** Mean of several sampled answers to every drama. */
-  ensemble: StageResult;
-  json: StageResult | undefined;
-}
 
 /** Everything the report shows. */
 export interface DemoFacts {
@@ -26,6 +16,8 @@ export interface DemoFacts {
   data: CuratedData;
   base: StageResult[];
   runs: SeedRun[];
+  /** One a seed; empty where none was asked for. */
+  ablations: Ablation[];
   gold: number[];
   films: { films: number; meanDifference: number; equalCaptions: number; wordsRight: number };
   assessed: { assessment: Assessment; sheets: Uint8Array[] }[];
@@ -150,7 +142,7 @@ function costSection({ seconds, total, peakMemory, tensorflow }: DemoFacts): Sec
 
 /** The page that the demo ends with. */
 export function demoReport(facts: DemoFacts): string {
-  const { assessed, base, runs, gold } = facts;
+  const { ablations, assessed, base, runs, gold } = facts;
   const first = runs[0]!;
   const cards = assessed.map(({ assessment, sheets }, i): Section =>
     assessmentSection(assessment, {
@@ -176,6 +168,7 @@ export function demoReport(facts: DemoFacts): string {
       },
       ...(example ? [example] : []),
       resultsSection(facts),
+      ...ablationSections(ablations),
       trainingSection(facts),
       dataSection(facts),
       ...clips,
