@@ -88,7 +88,7 @@ describe("from films to an adapter by commands", () => {
     const requests = teacher.requests();
     expect(await command(whole, "curate", "run")).toBe(0);
     expect(teacher.requests()).toBe(requests);
-  }, 240_000);
+  }, 400_000);
 
   it("plans and tells without asking anybody", async () => {
     const requests = teacher.requests();
@@ -117,5 +117,5 @@ describe("demo --quick", () => {
     // Each row is the stage's own: the tables and the main results cannot differ.
     for (const row of [training.rows[2]!, ...rewards.rows.slice(1, 4)]) expect(row.pcc).toBeCloseTo(stages.find(({ name }) => name === row.name)!.pcc.value, 9);
     expect(html).toContain("Which rewards matter?");
-  }, 240_000);
+  }, 400_000);
 });
