@@ -88,7 +88,7 @@ async function ensembleScores({ model, context, prompts }: Workshop, adapter: st
 
 async function sftAdapter(shop: Workshop, samples: readonly SftSample[], runDir: string, seed: number): Promise<string> {
   const { epochs, batch, learningRate } = shop.plan.sft;
-  const { adapter } = await trainSft({ ...ADAM, seed, learningRate, epochs, batchSize: batch, runDir }, samples, depsOf(shop));
+  const { adapter } = await trainSft({ ...ADAM, seed, learningRate, epochs, batchSize: batch, bucketWindow: 1, runDir }, samples, depsOf(shop));
   return finished(adapter, shop);
 }
 
