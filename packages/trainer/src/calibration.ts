@@ -104,7 +104,7 @@ async function measure(model: QwenVl, { lora, gradient, completionChunk, rollout
     if (!rollout) {
       const groups = Array.from({ length: gradient.prompts }, () => ({ prompt, completions }));
       const step = (): Promise<unknown> => model.groupLogProbsWithGradient(groups, { ...given, entropy: true, dropoutSeed: 0, gradient: (rows) => ({ loss: 0, dLogProbs: rows.map(falling) }) });
-      return { gradient: await secondsOf(clock, step), update: await secondsOf(clock, update), score: 0, prefill: 0, token: 0 };
+      return { gradient: await secondsOf(clock, step), update: await secondsOf(clock, update), score: await secondsOf(clock, () => model.groupLogProbs(groups, { ...given })), prefill: 0, token: 0 };
     }
     const pass = {
       gradient: await secondsOf(clock, () => model.logProbsWithGradient(prompt, completions, { ...given, entropy: true, dropoutSeed: 0, gradient: (rows) => ({ loss: 0, dLogProbs: falling(rows) }) })),

@@ -21,8 +21,8 @@ const progress = z.strictObject({
   rewardVersion: z.string().nullable(),
   /** Mean rewards of generations since the last checkpoint. */
   rewards: z.array(z.number()),
-  /** The checkpoint whose rewards were the highest. */
-  best: z.strictObject({ step: count, reward: z.number() }).nullable(),
+  /** The best checkpoint and what makes it that, the higher the better: the mean reward, or minus the loss on samples that are held out. */
+  best: z.strictObject({ step: count, score: z.number() }).nullable(),
 });
 /** Where a run stands. */
 export type Progress = z.infer<typeof progress>;

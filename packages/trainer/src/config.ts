@@ -46,7 +46,7 @@ const common = {
   maxGradNorm: z.number().min(0).default(1),
   /** Steps between checkpoints. */
   saveSteps: count.default(10),
-  /** Newest checkpoints that stay, beside the one with the best rewards. */
+  /** Newest checkpoints that stay, beside the best: of GRPO that with the highest mean reward since the one before, of SFT that with the lowest loss on `evalSamples`. */
   keepCheckpoints: count.default(3),
   /** Tokens of a prompt and its answer together, at most; longer samples are left out, never cut. Default the model's positions. */
   maxLength: count.optional(),
@@ -95,7 +95,11 @@ const sftConfig = z.strictObject({
    * steps shuffled. Whole steps, and at most a quarter of all samples; 1 leaves the order as it is.
    */
   bucketWindow: count.default(128),
-  /** Tokens of a step computed at once, padding included; a longer sample is computed alone. Loss and gradient do not depend on it, what dropout drops does. */
+  /** Samples that are not trained on but tell `eval_loss`; whole dramas, drawn by the seed. 0 is none. */
+  evalSamples: z.int().min(0).default(0),
+  /** Steps between looks at them; the last step has one, too. A checkpoint is written wherever their loss is the lowest so far, and `best` names it. */
+  evalSteps: count.default(10),
+  /** Tokens of one call of the model, padding included, at most; a longer sample is computed alone. Loss and gradient do not depend on it, what dropout drops does. */
   maxBatchTokens: count.default(4096),
 });
 

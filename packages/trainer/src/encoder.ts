@@ -10,13 +10,15 @@ export interface SampleSize {
   visualTokens: number;
 }
 
-/** Turns a sample into a prompt with its vision features. The encoder keeps the features; do not dispose them. */
+/** Turns a sample into a prompt with its vision features. The encoder keeps the features, until `trim` or `dispose`; do not dispose them. */
 export interface SampleEncoder {
   /** Time base of its prompts; written with the run. Default `pinned`. */
   readonly timeBase?: TimeBase;
   encode(sample: TrainingSample): Promise<Prompt>;
-  /** Looks at many samples at once, faster than one by one; what the cache has no room for is looked at again later. */
+  /** Looks at many samples at once, faster than one by one, and trims; what the cache has no room for is looked at again later. */
   warm(samples: readonly TrainingSample[], onProgress?: OnProgress): Promise<void>;
+  /** Frees the features that are more than the cache may hold, the least recently used ones. Prompts from before are no good after it. Without it nothing is freed before the end. */
+  trim?(): void;
   /** Loads a sample's frames and counts its tokens; computes nothing. Without it a run does not look at frames and lengths before it starts. */
   measure?(sample: TrainingSample): Promise<SampleSize>;
   /** Frees all features. */
@@ -30,7 +32,7 @@ export interface EncoderOptions {
   loadFrames: (video: VideoReference, sample: TrainingSample) => Promise<RgbFrames>;
   /** Time base of the run. Default `pinned`. */
   timeBase?: TimeBase;
-  /** Vision tokens kept between calls; the least recently used sample goes first. Default 200000. */
+  /** Vision tokens that `trim` leaves; the least recently used sample goes first. Default 200000. */
   maxCachedTokens?: number;
 }
 
@@ -59,13 +61,16 @@ export function createSampleEncoder({ model, loadFrames, timeBase = "pinned", ma
     const made = { items, features, tokens: features.reduce((sum, one) => sum + one.tokens, 0) };
     cache.set(key, made);
     held += made.tokens;
-    for (const [oldest, old] of cache) {
-      if (held <= maxCachedTokens || oldest === key) break;
-      cache.delete(oldest);
-      held -= old.tokens;
-      old.features.forEach((one) => one.dispose());
-    }
     return made;
+  };
+
+  const trim = (): void => {
+    for (const [oldest, { tokens, features }] of cache) {
+      if (held <= maxCachedTokens) break;
+      cache.delete(oldest);
+      held -= tokens;
+      features.forEach((one) => one.dispose());
+    }
   };
 
   const look = async (sample: TrainingSample): Promise<Cached> => {
@@ -87,6 +92,7 @@ export function createSampleEncoder({ model, loadFrames, timeBase = "pinned", ma
       const items = await Promise.all(group.map(itemsOf));
       const features = await model.encodeVideos(items.flat());
       group.forEach((sample, i) => keep(keyOf(sample), items[i]!, features.splice(0, items[i]!.length)));
+      trim();
       onProgress?.({ phase: "look at the frames", done: Math.min(missing.length, start + WARM_SAMPLES), total: missing.length });
     }
   };
@@ -102,6 +108,7 @@ export function createSampleEncoder({ model, loadFrames, timeBase = "pinned", ma
   return {
     timeBase,
     warm,
+    trim,
     measure: async (sample) => {
       const { ids } = prepare(sample, cache.get(keyOf(sample))?.items ?? (await itemsOf(sample)));
       const { videoTokenId, imageTokenId } = model.config;

@@ -76,6 +76,7 @@ export async function trainGrpo(settings: GrpoConfigInput, given: readonly GrpoS
     });
   };
   const promptsOf = async (batch: readonly GrpoSample[]): Promise<Prompt[]> => {
+    encoder.trim?.();
     const prompts: Prompt[] = [];
     for (const sample of batch) prompts.push(await session.phases.run("load", `sample ${sample.sampleId}`, () => encoder.encode(sample)));
     return prompts;
@@ -134,7 +135,7 @@ export async function trainGrpo(settings: GrpoConfigInput, given: readonly GrpoS
 
   try {
     if (server && !session.manifest.finished) await server.check(deps.signal);
-    return await session.run(generations * steps, compute, carry);
+    return await session.run(generations * steps, compute, { carry });
   } finally {
     frozen?.dispose();
     session.dispose();

@@ -2,7 +2,7 @@ import { DramascopeError } from "@dramascope/schema";
 import { TrainerError } from "./errors.ts";
 
 /** What a run is doing. */
-export type PhaseName = "load" | "rollout" | "reward" | "score" | "gradient" | "save";
+export type PhaseName = "load" | "rollout" | "reward" | "score" | "gradient" | "evaluate" | "save";
 
 /** What a gradient call does, one after the other. */
 export type GradientPart = "forward" | "backward";
@@ -26,6 +26,7 @@ const REMEDIES: Readonly<Record<PhaseName, string>> = {
   reward: "Score over HTTP on another machine (rewardServer).",
   score: "In this order: lower maxCompletionLength, numGenerations, then the frames of a sample; or load the model with dtype bfloat16.",
   gradient: "In this order: lower completionChunk (SFT: maxBatchTokens), load the model with keepBytes 0, lower maxCompletionLength, then the frames of a sample; or load the model with dtype bfloat16.",
+  evaluate: "Lower maxBatchTokens, then cut the frames of a sample; or load the model with dtype bfloat16.",
   save: "Close other programs; saving holds one copy of the adapter.",
 };
 

@@ -5,6 +5,7 @@ import type { TrainingSample, VideoReference } from "@dramascope/schema";
 import { calibrate, SHELLS, type Calibration } from "./calibration.ts";
 import type { GrpoConfig, SftConfig } from "./config.ts";
 import { TrainerError } from "./errors.ts";
+import { holdOut } from "./hold-out.ts";
 import { weightHeaders } from "./model-shell.ts";
 import { stepsOfGeneration } from "./policy-pass.ts";
 import { adapterParameters, forwardFlops, gradientBytes, layerParameters, rolloutBytes, rowsOf, scoreBytes, type CallShape, type PlannedTime, type RunPlan, type Spread } from "./run-plan.ts";
@@ -84,16 +85,26 @@ interface Work {
   scoreCalls: number;
   gradient: CallShape;
   rollout: CallShape | undefined;
+  /** Forwards of that shape over samples that are held out, in the whole run. */
+  evaluationCalls: number;
 }
 
-function workOf(config: SftConfig | GrpoConfig, prompts: readonly number[], targets: readonly number[]): Work {
-  if ("batchSize" in config) {
-    const stepsPerEpoch = Math.ceil(prompts.length / config.batchSize);
-    const calls = sftCalls(config, prompts, targets);
-    const largest = calls.reduce((most, call) => (rowsOf(call) > rowsOf(most) ? call : most));
-    const rows = calls.reduce((sum, call) => sum + rowsOf(call), 0);
-    return { steps: stepsPerEpoch * config.epochs, stepsPerGeneration: 1, gradientCalls: rows / rowsOf(largest) / stepsPerEpoch, scoreCalls: 0, gradient: largest, rollout: undefined };
-  }
+function sftWork(config: SftConfig, samples: readonly TrainingSample[], prompts: readonly number[], targets: readonly number[]): Work {
+  const { training, held } = holdOut(samples, config.evalSamples, config.seed);
+  const tokens = (places: readonly number[]): number => places.reduce((sum, i) => sum + prompts[i]! + targets[i]!, 0);
+  const stepsPerEpoch = Math.ceil(training.length / config.batchSize);
+  const steps = stepsPerEpoch * config.epochs;
+  const calls = sftCalls(config, training.map((i) => prompts[i]!), training.map((i) => targets[i]!));
+  const gradient = calls.reduce((most, call) => (rowsOf(call) > rowsOf(most) ? call : most));
+  const rows = calls.reduce((sum, call) => sum + rowsOf(call), 0);
+  return {
+    steps, stepsPerGeneration: 1, gradientCalls: rows / rowsOf(gradient) / stepsPerEpoch, scoreCalls: 0, gradient, rollout: undefined,
+    evaluationCalls: held.length === 0 ? 0 : (Math.ceil(steps / config.evalSteps) * tokens(held)) / rowsOf(gradient),
+  };
+}
+
+function workOf(config: SftConfig | GrpoConfig, samples: readonly TrainingSample[], prompts: readonly number[], targets: readonly number[]): Work {
+  if ("batchSize" in config) return sftWork(config, samples, prompts, targets);
   const perGeneration = stepsOfGeneration(config);
   const promptTokens = Math.ceil(prompts.reduce((a, b) => a + b, 0) / prompts.length);
   const one = { prompts: 1, promptTokens, completions: config.numGenerations, completionTokens: config.maxCompletionLength };
@@ -101,7 +112,7 @@ function workOf(config: SftConfig | GrpoConfig, prompts: readonly number[], targ
   const generations = config.steps ?? Math.ceil(prompts.length / config.promptsPerStep);
   return {
     steps: generations * perGeneration, stepsPerGeneration: perGeneration, gradientCalls: config.promptsPerStep * config.numIterations, scoreCalls: config.promptsPerStep * scored,
-    gradient: one, rollout: { ...one, prompts: config.promptsPerStep },
+    gradient: one, rollout: { ...one, prompts: config.promptsPerStep }, evaluationCalls: 0,
   };
 }
 
@@ -118,7 +129,7 @@ function timeOf(config: QwenVlConfig, work: Work, measured: Calibration, shapes:
     rollout = measured.prefill * growth(prompts(work.rollout), prompts(shapes.rollout)) + measured.token * (work.rollout.completionTokens - 1);
   }
   const step = (gradient + score + rollout) / work.stepsPerGeneration + measured.update;
-  return { rollout, score, gradient, step, total: step * work.steps, calibration: measured.seconds };
+  return { rollout, score, gradient, step, total: step * work.steps + work.evaluationCalls * measured.score * pass, calibration: measured.seconds };
 }
 
 /** Rank of the run's adapter and its number of values. */
@@ -141,7 +152,7 @@ export async function planRun(config: SftConfig | GrpoConfig, samples: readonly 
   const { dtype = "float32", queryChunk = 512, keepBytes = 2 ** 28 } = deps.load ?? {};
   const { layers } = model.text;
   const { prompts, targets } = await countTokens(model, samples, deps);
-  const work = workOf(config, prompts, targets);
+  const work = workOf(config, samples, prompts, targets);
   const headers = await weightHeaders(deps.model);
   const weightBytesOf = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1) * (dtype === "bfloat16" && shape.length > 1 ? 2 : 4);
   const weights = headers.reduce((sum, { shape }) => sum + weightBytesOf(shape), 0);

@@ -62,6 +62,21 @@ export interface StepOutcome {
 /** Computes the gradients of step `step`, from 0. */
 type StepFunction = (step: number) => Promise<StepOutcome>;
 
+/** What an evaluation found. */
+export interface Evaluation {
+  /** The higher the better. */
+  score: number;
+  metrics: Record<string, number>;
+}
+
+/** What a run does beside its steps. */
+interface RunOptions {
+  /** What the step to come, from 0, needs of the ones before; for the checkpoint. Default nothing. */
+  carry?: (nextStep: number) => unknown;
+  /** Looks at the policy after so many steps; undefined when that is not due. Default never. */
+  evaluate?: (steps: number) => Promise<Evaluation | undefined>;
+}
+
 /** State of a run between its steps. */
 export interface Session<S extends TrainingSample> {
   directory: RunDirectory;
@@ -76,12 +91,8 @@ export interface Session<S extends TrainingSample> {
   phases: PhaseWatch;
   /** What the checkpoint that the run goes on from had to carry over; undefined when nothing. */
   carried: unknown;
-  /**
-   * Runs steps until the end or a stop.
-   *
-   * @param carry What the step to come, from 0, needs of the ones before; for the checkpoint. Default nothing.
-   */
-  run(totalSteps: number, compute: StepFunction, carry?: (nextStep: number) => unknown): Promise<TrainResult>;
+  /** Runs steps until the end or a stop. */
+  run(totalSteps: number, compute: StepFunction, options?: RunOptions): Promise<TrainResult>;
   dispose(): void;
 }
 
@@ -157,7 +168,7 @@ async function startSession<S extends TrainingSample>(directory: RunDirectory, k
     phases.run("save", `step ${progress.step}`, async () => {
       const { rewards, best } = progress;
       const reward = rewards.reduce((a, b) => a + b, 0) / rewards.length;
-      if (rewards.length > 0 && (best === null || reward > best.reward)) progress.best = { step: progress.step, reward };
+      if (rewards.length > 0 && (best === null || reward > best.score)) progress.best = { step: progress.step, score: reward };
       progress.rewards = [];
       await directory.save(owner, { progress, epoch, optimizer: optimizer.state(), carried }, (folder) => model.saveLora(folder, adapter.name), config.keepCheckpoints);
     });
@@ -192,7 +203,7 @@ async function startSession<S extends TrainingSample>(directory: RunDirectory, k
 
   const wasStopped = (error: unknown): boolean => deps.signal?.aborted === true && (error === deps.signal.reason || (error instanceof Error && error.name === "AbortError"));
 
-  const run = async (totalSteps: number, compute: StepFunction, carry: (nextStep: number) => unknown = () => undefined): Promise<TrainResult> => {
+  const run = async (totalSteps: number, compute: StepFunction, { carry, evaluate }: RunOptions = {}): Promise<TrainResult> => {
     if (manifest.finished) return { adapter: adapterFolder, steps: totalSteps, finished: true };
     let carried: unknown = saved?.carried;
     const stop = async (): Promise<TrainResult> => {
@@ -211,20 +222,24 @@ async function startSession<S extends TrainingSample>(directory: RunDirectory, k
         if (wasStopped(error)) return stop();
         throw error;
       }
+      const stepTime = clock() - started;
       progress.step++;
-      carried = carry(progress.step);
+      carried = carry?.(progress.step);
       progress.skipped = outcome ? 0 : progress.skipped + 1;
       progress.tokens += outcome?.tokens ?? 0;
       const { loss = null, gradNorm = null, metrics = {} } = outcome ?? {};
       epoch = metrics["epoch"] ?? epoch;
       const { reward } = metrics;
       if (typeof reward === "number") progress.rewards.push(reward);
+      const evaluation = await evaluate?.(progress.step);
+      const isBest = evaluation !== undefined && (progress.best === null || evaluation.score > progress.best.score);
+      if (isBest) progress.best = { step: progress.step, score: evaluation.score };
       await log.add({
-        step: progress.step, loss, grad_norm: gradNorm, learning_rate: rate, num_tokens: progress.tokens, ...metrics, step_time: clock() - started, "dramascope/memory/peak": process.resourceUsage().maxRSS * 1024,
+        step: progress.step, loss, grad_norm: gradNorm, learning_rate: rate, num_tokens: progress.tokens, ...metrics, ...evaluation?.metrics, step_time: stepTime, "dramascope/memory/peak": process.resourceUsage().maxRSS * 1024,
         ...Object.fromEntries([...phases.takeSeconds()].map(([name, seconds]) => [`dramascope/time/${name}`, seconds])),
       });
       if (outcome) onProgress?.({ phase: kind, done: progress.step, total: totalSteps, note: typeof reward === "number" ? `reward ${reward.toFixed(3)}, format ${(metrics["rewards/format/mean"] ?? 0).toFixed(2)}, gradient ${outcome.gradNorm.toFixed(3)}` : `loss ${outcome.loss.toFixed(4)}` });
-      if (progress.step % config.saveSteps === 0 && progress.step < totalSteps) await save(carried);
+      if ((isBest || progress.step % config.saveSteps === 0) && progress.step < totalSteps) await save(carried);
     }
     await look();
     const { hasEffect } = await exportAdapter(await save(undefined), adapterFolder);

@@ -4,7 +4,8 @@ import type { SftConfig } from "./config.ts";
 /** A window is at most this part of all samples: else every epoch would put the same ones together. */
 const WINDOWS = 4;
 
-const cut = (places: readonly number[], size: number): number[][] => Array.from({ length: Math.ceil(places.length / size) }, (_, i) => places.slice(i * size, (i + 1) * size));
+/** A list in pieces of so many, the last one perhaps shorter. */
+export const cut = <T>(list: readonly T[], size: number): T[][] => Array.from({ length: Math.ceil(list.length / size) }, (_, i) => list.slice(i * size, (i + 1) * size));
 
 /**
  * Samples of each step of one epoch, those of like lengths together inside windows of a random order. A function of lengths, seed and epoch alone, so that a resumed run goes on where
