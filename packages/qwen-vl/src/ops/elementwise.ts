@@ -41,8 +41,9 @@ export function swiglu<V>(ops: Ops<V>, gate: V, up: V): V {
 export function swigluVjp<V>(ops: Ops<V>, gate: V, up: V, dy: V): { gate: V; up: V } {
   const s = ops.sigmoid(gate);
   const silu = ops.mul(gate, s);
-  const slope = ops.add(s, ops.sub(silu, ops.mul(silu, s)));
-  return { gate: ops.mul(ops.mul(dy, up), slope), up: ops.mul(dy, silu) };
+  // The slope of silu is s · (1 + gate − silu).
+  const slope = ops.add(ops.sub(gate, silu), ops.scalar(1));
+  return { gate: ops.mul(ops.mul(ops.mul(up, s), dy), slope), up: ops.mul(dy, silu) };
 }
 
 /** x · Φ(x) with the exact normal distribution function. */

@@ -93,7 +93,7 @@ export function linearsVjp<V>(ops: Ops<V>, x: V, parts: readonly LinearPart<V>[]
     const lows = ops.split(ops.matmul(given, ops.concat(scaled, 0), { transposeB: true }), ranks, 1);
     const dA = ops.split(ops.matmul(ops.concat(group.map(({ dLow }) => dLow), 1), given, { transposeA: true }), ranks, 0);
     group.forEach(({ i }, k) => {
-      out[i]!.b = ops.matmul(parts[i]!.dy, lows[k]!, { transposeA: true });
+      out[i]!.b = ops.transpose(ops.matmul(lows[k]!, parts[i]!.dy, { transposeA: true }), [1, 0]);
       out[i]!.a = dA[k]!;
     });
   }

@@ -44,15 +44,9 @@ export function partHeads<V>(ops: Ops<V>, x: V, prompts: number, promptRows: num
   return [toHeads(ops, first, prompts, n), toHeads(ops, second, prompts, n)];
 }
 
-/** [g, rows, d] in heads [1, rows, d] where it is cut into spans, for of one head a span is a view; else as it is. */
-export function byHead<V>(ops: Ops<V>, x: V, cuts: readonly Span[]): V[] {
-  const g = ops.shape(x)[0]!;
-  return cuts.length === 1 || g === 1 ? [x] : ops.split(x, new Array<number>(g).fill(1), 0);
-}
-
-/** Spans of heads put together to [g, rows, d]. */
-export function joinedHeads<V>(ops: Ops<V>, heads: readonly (readonly V[])[]): V {
-  return joined(ops, heads.map((parts) => joined(ops, parts, 1)), 0);
+/** A value in so many equal parts of its first axis; of one head rows are a view, not a copy. */
+export function apart<V>(ops: Ops<V>, x: V, parts: number): V[] {
+  return parts === 1 ? [x] : ops.split(x, new Array<number>(parts).fill(ops.shape(x)[0]! / parts), 0);
 }
 
 /** Values one after the other along an axis. */
@@ -60,12 +54,18 @@ export function joined<V>(ops: Ops<V>, values: readonly V[], axis: number): V {
   return values.length === 1 ? values[0]! : ops.concat(values, axis);
 }
 
-/** Sum of [g, rows, d] with ever more rows; shorter ones end in zeros. */
+/** Sum of values whose last axis grows; shorter ones end in zeros. */
 export function growingSum<V>(ops: Ops<V>, values: readonly V[]): V {
   return values.reduce((sum, next) => {
-    const [before, rows] = [ops.shape(sum)[1]!, ops.shape(next)[1]!];
-    return ops.add(before === rows ? sum : ops.pad(sum, [[0, 0], [0, rows - before], [0, 0]]), next);
+    const shape = ops.shape(sum);
+    const missing = ops.shape(next).at(-1)! - shape.at(-1)!;
+    return ops.add(missing === 0 ? sum : ops.pad(sum, shape.map((_, axis): [number, number] => [0, axis === shape.length - 1 ? missing : 0])), next);
   });
+}
+
+/** [g, d, rows] -> [g, rows, d]. */
+export function rowsFirst<V>(ops: Ops<V>, x: V): V {
+  return ops.transpose(x, [0, 2, 1]);
 }
 
 /** Sum of values of one shape. */

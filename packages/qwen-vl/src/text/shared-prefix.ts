@@ -1,7 +1,7 @@
 import type { Ops } from "@dramascope/tensorflow";
-import { attend, attendVjp, attentionProbabilities, causalBias, sequenced, sliceRows, softmaxPull } from "../ops/attention.ts";
-import type { AttendedGradients, KeySource } from "../ops/attention.ts";
-import { byHead, fromHeads, growingSum, joined, joinedHeads, partHeads, spans, sum } from "./heads.ts";
+import { attend, attendVjp, attentionProbabilities, bandBias, sequenced, sliceRows, softmaxPull } from "../ops/attention.ts";
+import type { AttendedGradients, Band, KeySource } from "../ops/attention.ts";
+import { apart, fromHeads, growingSum, joined, partHeads, rowsFirst, spans, sum } from "./heads.ts";
 import type { HeadShape, Span } from "./heads.ts";
 
 /**
@@ -27,11 +27,12 @@ export function rowCount(layout: RowLayout): number {
   return layout.prompts * ((layout.prefix === "given" ? 0 : layout.promptRows) + layout.completions * layout.completionRows);
 }
 
+/** Query rows [g, m, d] and what they see. */
 interface Piece<V> {
   queries: V;
-  sources: KeySource<V>[];
+  source: KeySource<V>;
   /** Computed again where they are many. */
-  probabilities: V[] | undefined;
+  probabilities: V | undefined;
 }
 
 /** Rows of every prompt that go on after attention. */
@@ -46,13 +47,13 @@ export interface PrefixValues<V> {
   values: V;
 }
 
-/** Forward values that {@link sharedPrefixAttentionVjp} needs. */
+/** Forward values that {@link sharedPrefixAttentionVjp} needs, by group of heads. */
 export interface SharedPrefixSaved<V> {
-  /** By head and span. */
+  /** By span. */
   prompt: Piece<V>[][];
-  completion: { first: number; count: number; pieces: Piece<V>[] }[];
-  promptSpans: Span[];
-  completionSpans: Span[];
+  /** By group of completions and span. */
+  completion: Piece<V>[][][];
+  cuts: Cuts;
 }
 
 /** Score elements up to which the backward keeps probabilities instead of computing them again. */
@@ -63,10 +64,41 @@ const PIECE_ELEMENTS = 2 ** 20;
 /** Rows below which products get slow. */
 const LEAST_ROWS = 64;
 
-/** Rows of one piece of `group` heads: at most `queryChunk`, fewer when their scores would be many. */
-function pieceRows(promptRows: number, group: number, queryChunk: number): number {
+/** How attention is cut into pieces. */
+interface Cuts {
+  /** Whether every head has pieces of its own, or all have them together. */
+  byHead: boolean;
+  /** Live rows of a prompt. */
+  prompt: Span[];
+  /** Rows of a completion. */
+  completion: Span[];
+  /** Completions that are attended together; each sees the rows of the others masked. */
+  groups: Span[];
+}
+
+/** Completions together have at most this share of their prompt's rows, for masked scores are work for nothing. */
+const OWN_SHARE = 0.25;
+
+function cutsOf(layout: RowLayout, { heads, kvHeads }: HeadShape, queryChunk: number): Cuts {
+  const { prompts, promptRows, completions, completionRows } = layout;
+  const group = heads / kvHeads;
   const fitting = 2 ** Math.floor(Math.log2(PIECE_ELEMENTS / (group * promptRows)));
-  return Math.min(queryChunk, Math.max(LEAST_ROWS, fitting));
+  const chunk = Math.min(queryChunk, Math.max(LEAST_ROWS, fitting));
+  const together = Math.max(1, Math.floor(Math.min(chunk, OWN_SHARE * promptRows) / completionRows));
+  const largest = Math.min(chunk, Math.max(livePromptRows(layout), together * completionRows)) * group * promptRows;
+  return {
+    byHead: prompts * kvHeads * largest > PIECE_ELEMENTS,
+    prompt: spans(livePromptRows(layout), chunk), completion: spans(completionRows, chunk), groups: spans(completions, together),
+  };
+}
+
+/** Columns that the query rows of a group of completions see of these completions' own `to` keys each. */
+function ownBands(count: number, { from, to }: Span, group: number): Band[] {
+  return Array.from({ length: count * (to - from) * group }, (_, row) => {
+    const position = Math.floor(row / group);
+    const first = Math.floor(position / (to - from)) * to;
+    return { first, last: first + from + (position % (to - from)) };
+  });
 }
 
 /** What {@link sharedPrefixAttention} reads. */
@@ -106,67 +138,93 @@ export function sharedPrefixAttention<V>(ops: Ops<V>, given: AttentionValues<V>,
   const [qp, qc] = partHeads(ops, given.q, prompts, liveRows, kvHeads);
   const [kp = given.prefix!.keys, kc] = partHeads(ops, given.k, prompts, keyRows, kvHeads);
   const [vp = given.prefix!.values, vc] = partHeads(ops, given.v, prompts, keyRows, kvHeads);
-  const bias =
-    prefixBias === undefined
-      ? undefined
-      : ops.reshape(ops.broadcastTo(ops.reshape(prefixBias, [prompts, 1, promptRows]), [prompts, kvHeads, promptRows]), [g, 1, promptRows]);
-
-  const chunk = pieceRows(promptRows, group, queryChunk);
-  const promptSpans = spans(liveRows, chunk);
-  const completionSpans = spans(completionRows, chunk);
+  const cuts = cutsOf(layout, shape, queryChunk);
+  const heads = cuts.byHead ? g : 1;
+  const [keyParts, valueParts] = [apart(ops, kp, heads), apart(ops, vp, heads)];
+  /** Scores to add, by prompt [prompts, rows, columns], for a part of the heads. */
+  const ofPart = (bias: V, h: number): V => {
+    const [, rows, columns] = ops.shape(bias) as [number, number, number];
+    if (prompts === 1) return bias;
+    if (cuts.byHead) return apart(ops, bias, prompts)[Math.floor(h / kvHeads)]!;
+    return ops.reshape(ops.broadcastTo(ops.reshape(bias, [prompts, 1, rows, columns]), [prompts, kvHeads, rows, columns]), [g, rows, columns]);
+  };
+  const prefixRow = prefixBias === undefined ? undefined : ops.reshape(prefixBias, [prompts, 1, promptRows]);
   const elements = g * group * (liveRows * promptRows + ownRows * (promptRows + completionRows));
   const keep = elements <= KEEP_LIMIT;
-  const diagonals = new Map<number, V>();
-  const diagonal = (rows: number): V => {
-    const known = diagonals.get(rows) ?? causalBias(ops, rows, group);
-    diagonals.set(rows, known);
-    return known;
-  };
   const outputs: V[] = [];
   let last: V | undefined;
   /** A piece, and its output unless the whole is known. */
-  const run = (queries: V, sources: KeySource<V>[]): { piece: Piece<V>; output: V | undefined } => {
-    if (output !== undefined) return { piece: { queries, sources, probabilities: undefined }, output: undefined };
-    const attended = attend(ops, keep ? queries : sequenced(ops, queries, last), sources);
+  const run = (queries: V, source: KeySource<V>): { piece: Piece<V>; output: V | undefined } => {
+    if (output !== undefined) return { piece: { queries, source, probabilities: undefined }, output: undefined };
+    const attended = attend(ops, keep ? queries : sequenced(ops, queries, last), source);
     last = attended.output;
-    return { piece: { queries, sources, probabilities: keep ? attended.probabilities : undefined }, output: attended.output };
+    return { piece: { queries, source, probabilities: keep ? attended.probabilities : undefined }, output: attended.output };
   };
 
-  const saved: SharedPrefixSaved<V> = { prompt: [], completion: [], promptSpans, completionSpans };
+  const saved: SharedPrefixSaved<V> = { prompt: [], completion: [], cuts };
   if (qp !== undefined) {
-    const [queryParts, keyParts, valueParts] = [ops.reshape(qp, [g, liveRows * group, d]), kp, vp].map((x) => byHead(ops, x, promptSpans)) as [V[], V[], V[]];
-    const pieces = queryParts.map((queries, h) =>
-      promptSpans.map(({ from, to }) =>
-        run(sliceRows(ops, queries, from * group, to * group), [
+    const diagonals = new Map<number, V>();
+    const diagonal = (span: Span): V => {
+      const rows = span.to - span.from;
+      const known = diagonals.get(rows) ?? bandBias(ops, ownBands(1, { from: 0, to: rows }, group), rows);
+      diagonals.set(rows, known);
+      return known;
+    };
+    const pieces = apart(ops, ops.reshape(qp, [g, liveRows * group, d]), heads).map((queries, h) =>
+      cuts.prompt.map((span) =>
+        run(sliceRows(ops, queries, span.from * group, span.to * group),
           layout.live === "last"
-            ? { keys: keyParts[h]!, values: valueParts[h]!, bias }
-            : { keys: sliceRows(ops, keyParts[h]!, 0, to), values: sliceRows(ops, valueParts[h]!, 0, to), diagonal: diagonal(to - from) },
-        ]),
+            ? { keys: keyParts[h]!, values: valueParts[h]!, bias: prefixRow && ofPart(prefixRow, h) }
+            : { keys: sliceRows(ops, keyParts[h]!, 0, span.to), values: sliceRows(ops, valueParts[h]!, 0, span.to), diagonal: diagonal(span) },
+        ),
       ),
     );
     saved.prompt = pieces.map((parts) => parts.map((p) => p.piece));
-    if (output === undefined) outputs.push(fromHeads(ops, joinedHeads(ops, pieces.map((parts) => parts.map((p) => p.output!))), prompts, liveRows, kvHeads));
+    if (output === undefined) outputs.push(fromHeads(ops, joined(ops, pieces.map((parts) => joined(ops, parts.map((p) => p.output!), 1)), 0), prompts, liveRows, kvHeads));
   }
   if (ownRows > 0) {
-    const qcRows = ops.reshape(qc!, [g, completions, completionRows * group, d]);
-    const kcRows = ops.reshape(kc!, [g, completions, completionRows, d]);
-    const vcRows = ops.reshape(vc!, [g, completions, completionRows, d]);
-    const parts: V[] = [];
-    for (const { first, count } of completionGroups(layout, chunk)) {
-      const own = (x: V, from: number, to: number): V =>
-        ops.reshape(ops.slice(x, [0, first, from, 0], [g, count, to - from, d]), [g * count, to - from, d]);
-      const pieces = completionSpans.map(({ from, to }) =>
-        run(own(qcRows, from * group, to * group), [
-          { keys: kp, values: vp, bias },
-          { keys: own(kcRows, 0, to), values: own(vcRows, 0, to), diagonal: diagonal(to - from) },
-        ]),
-      );
-      saved.completion.push({ first, count, pieces: pieces.map((p) => p.piece) });
-      if (output === undefined) parts.push(ops.reshape(joined(ops, pieces.map((p) => p.output!), 1), [g, count, completionRows * group, d]));
+    // A group's own keys stand behind those of its prompt, so that there is one product, one softmax and one mask.
+    const biases = new Map<string, V>();
+    const bias = (count: number, span: Span): V => {
+      const key = `${count},${span.from}`;
+      const known = biases.get(key) ?? unionBias(count, span);
+      biases.set(key, known);
+      return known;
+    };
+    const unionBias = (count: number, span: Span): V => {
+      const own = bandBias(ops, ownBands(count, span, group), count * span.to);
+      const [rows, columns] = ops.shape(own) as [number, number];
+      const before = ops.broadcastTo(prefixRow ?? ops.scalar(0), [prompts, rows, promptRows]);
+      return ops.concat([before, ops.broadcastTo(ops.reshape(own, [1, rows, columns]), [prompts, rows, columns])], 2);
+    };
+    const part = (x: V, h: number): V[] => apart(ops, ops.reshape(x, [g, completions, completionRows * h, d]), heads);
+    const [queries, keys, values] = [part(qc!, group), part(kc!, 1), part(vc!, 1)];
+    const pieces = queries.map((ofHead, h) =>
+      cuts.groups.map(({ from: first, to: end }) =>
+        cuts.completion.map((span) => {
+          const behind = (prefix: V, own: V): V => ops.concat([prefix, ownSlice(ops, own, { from: first, to: end }, { from: 0, to: span.to })], 1);
+          return run(ownSlice(ops, ofHead, { from: first, to: end }, { from: span.from * group, to: span.to * group }), {
+            keys: behind(keyParts[h]!, keys[h]!), values: behind(valueParts[h]!, values[h]!), bias: ofPart(bias(end - first, span), h),
+          });
+        }),
+      ),
+    );
+    saved.completion = pieces.map((groups) => groups.map((parts) => parts.map((p) => p.piece)));
+    if (output === undefined) {
+      const shaped = (x: V, count: number): V => ops.reshape(x, [g / heads, count, ops.shape(x)[1]! / count, d]);
+      const ofHeads = pieces.map((groups) => joined(ops, groups.map((parts, i) => joined(ops, parts.map((p) => shaped(p.output!, size(cuts.groups[i]!))), 2)), 1));
+      outputs.push(fromHeads(ops, joined(ops, ofHeads, 0), prompts, ownRows, kvHeads));
     }
-    if (output === undefined) outputs.push(fromHeads(ops, joined(ops, parts, 1), prompts, ownRows, kvHeads));
   }
   return { output: output ?? joined(ops, outputs, 0), prefix: { keys: kp, values: vp }, saved };
+}
+
+const size = ({ from, to }: Span): number => to - from;
+
+/** Rows `rows` of the completions `chosen` of [g, completions, rows, d], one after the other [g, chosen·rows, d]. */
+function ownSlice<V>(ops: Ops<V>, x: V, chosen: Span, rows: Span): V {
+  const [g, , , d] = ops.shape(x) as [number, number, number, number];
+  return ops.reshape(ops.slice(x, [0, chosen.from, rows.from, 0], [g, size(chosen), size(rows), d]), [g, size(chosen) * size(rows), d]);
 }
 
 /** Gradients of {@link sharedPrefixAttention}. */
@@ -190,14 +248,16 @@ export function sharedPrefixAttentionVjp<V>(
   const g = prompts * kvHeads;
   const ownRows = completions * completionRows;
   const liveRows = livePromptRows(layout);
+  const { cuts } = saved;
+  const heads = cuts.byHead ? g : 1;
   const [dp, dc] = partHeads(ops, dOutput, prompts, liveRows, kvHeads);
   const rows = ops.shape(dOutput)[0]!;
   const byRow = (x: V): V => ops.reshape(x, [rows, shape.heads, d]);
   const [pullP, pullC] = partHeads(ops, ops.reshape(softmaxPull(ops, byRow(output), byRow(dOutput)), [rows, shape.heads]), prompts, liveRows, kvHeads);
   let last: V | undefined;
   const back = (piece: Piece<V>, pull: V, dPiece: V): AttendedGradients<V> => {
-    const probabilities = piece.probabilities ?? attentionProbabilities(ops, sequenced(ops, piece.queries, last), piece.sources);
-    const out = attendVjp(ops, piece.queries, piece.sources, probabilities, pull, dPiece);
+    const probabilities = piece.probabilities ?? attentionProbabilities(ops, sequenced(ops, piece.queries, last), piece.source);
+    const out = attendVjp(ops, piece.queries, piece.source, probabilities, pull, dPiece);
     last = out.queries;
     return out;
   };
@@ -205,50 +265,55 @@ export function sharedPrefixAttentionVjp<V>(
   const { keys, values } = { keys: [] as V[], values: [] as V[], ...(more && { keys: [more.keys], values: [more.values] }) };
   const queries: V[] = [];
   if (dp !== undefined) {
-    const [dParts, pullParts] = [ops.reshape(dp, [g, liveRows * group, d]), ops.reshape(pullP!, [g, liveRows * group, 1])].map((x) => byHead(ops, x, saved.promptSpans)) as [V[], V[]];
+    const [dParts, pullParts] = [ops.reshape(dp, [g, liveRows * group, d]), ops.reshape(pullP!, [g, liveRows * group, 1])].map((x) => apart(ops, x, heads)) as [V[], V[]];
     const parts = dParts.map((dRows, h) =>
       saved.prompt[h]!.map((piece, i) => {
-        const { from, to } = saved.promptSpans[i]!;
+        const { from, to } = cuts.prompt[i]!;
         return back(piece, sliceRows(ops, pullParts[h]!, from * group, to * group), sliceRows(ops, dRows, from * group, to * group));
       }),
     );
-    keys.push(joined(ops, parts.map((pieces) => growingSum(ops, pieces.map((p) => p.keys[0]!))), 0));
-    values.push(joined(ops, parts.map((pieces) => growingSum(ops, pieces.map((p) => p.values[0]!))), 0));
-    queries.push(fromHeads(ops, joinedHeads(ops, parts.map((pieces) => pieces.map((p) => p.queries))), prompts, liveRows, kvHeads));
+    keys.push(rowsFirst(ops, joined(ops, parts.map((pieces) => growingSum(ops, pieces.map((p) => p.keys))), 0)));
+    values.push(rowsFirst(ops, joined(ops, parts.map((pieces) => growingSum(ops, pieces.map((p) => p.values))), 0)));
+    queries.push(fromHeads(ops, joined(ops, parts.map((pieces) => joined(ops, pieces.map((p) => p.queries), 1)), 0), prompts, liveRows, kvHeads));
   }
   const own: { k: V; v: V }[] = [];
   if (ownRows > 0) {
-    const dcRows = ops.reshape(dc!, [g, completions, completionRows * group, d]);
-    const pullRows = ops.reshape(pullC!, [g, completions, completionRows * group, 1]);
-    const parts = saved.completion.map(({ first, count, pieces }) => {
-      const outs = pieces.map((piece, i) => {
-        const { from, to } = saved.completionSpans[i]!;
-        const part = (x: V, width: number): V => ops.reshape(ops.slice(x, [0, first, from * group, 0], [g, count, (to - from) * group, width]), [g * count, (to - from) * group, width]);
-        const out = back(piece, part(pullRows, 1), part(dcRows, d));
-        keys.push(out.keys[0]!);
-        values.push(out.values[0]!);
-        return { q: out.queries, k: out.keys[1]!, v: out.values[1]! };
-      });
-      const shaped = (x: V, count2: number): V => ops.reshape(x, [g, count, count2, d]);
-      return {
-        q: shaped(joined(ops, outs.map((o) => o.q), 1), completionRows * group),
-        k: shaped(growingSum(ops, outs.map((o) => o.k)), completionRows),
-        v: shaped(growingSum(ops, outs.map((o) => o.v)), completionRows),
+    const part = (x: V, width: number): V[] => apart(ops, ops.reshape(x, [g, completions, completionRows * group, width]), heads);
+    const pulls = part(pullC!, 1);
+    const ofPrefix = { keys: [] as V[], values: [] as V[] };
+    const parts = part(dc!, d).map((ofHead, h) => {
+      const prefix = { keys: [] as V[], values: [] as V[] };
+      const cut = (x: V, into: V[], count: number): V => {
+        const ownColumns = ops.shape(x)[2]! - promptRows;
+        const [first, second] = ops.split(x, [promptRows, ownColumns], 2) as [V, V];
+        into.push(first);
+        return ops.reshape(second, [g / heads, d, count, ownColumns / count]);
       };
+      const groups = saved.completion[h]!.map((pieces, i) => {
+        const chosen = cuts.groups[i]!;
+        const count = size(chosen);
+        const outs = pieces.map((piece, s) => {
+          const span = { from: cuts.completion[s]!.from * group, to: cuts.completion[s]!.to * group };
+          const out = back(piece, ownSlice(ops, pulls[h]!, chosen, span), ownSlice(ops, ofHead, chosen, span));
+          return { q: ops.reshape(out.queries, [g / heads, count, size(span), d]), k: cut(out.keys, prefix.keys, count), v: cut(out.values, prefix.values, count) };
+        });
+        return { q: joined(ops, outs.map(({ q }) => q), 2), k: growingSum(ops, outs.map(({ k }) => k)), v: growingSum(ops, outs.map(({ v }) => v)) };
+      });
+      ofPrefix.keys.push(sum(ops, prefix.keys));
+      ofPrefix.values.push(sum(ops, prefix.values));
+      return groups;
     });
-    const together = (all: V[]): V => fromHeads(ops, joined(ops, all, 1), prompts, ownRows, kvHeads);
-    queries.push(together(parts.map((p) => p.q)));
-    own.push({ k: together(parts.map((p) => p.k)), v: together(parts.map((p) => p.v)) });
+    keys.push(rowsFirst(ops, joined(ops, ofPrefix.keys, 0)));
+    values.push(rowsFirst(ops, joined(ops, ofPrefix.values, 0)));
+    const together = (pick: (group: { q: V; k: V; v: V }) => V, axis: number): V => joined(ops, parts.map((groups) => joined(ops, groups.map(pick), axis)), 0);
+    const rowsOf = (x: V): V => fromHeads(ops, x, prompts, ownRows, kvHeads);
+    queries.push(rowsOf(together(({ q }) => q, 1)));
+    const columnsOf = (x: V): V => rowsOf(rowsFirst(ops, ops.reshape(x, [g, d, ownRows])));
+    own.push({ k: columnsOf(together(({ k }) => k, 2)), v: columnsOf(together(({ v }) => v, 2)) });
   }
   const prefix = { keys: sum(ops, keys), values: sum(ops, values) };
   const q = joined(ops, queries, 0);
   if (layout.prefix === "given") return { q, k: own[0]!.k, v: own[0]!.v, prefix };
   const promptRowsOf = (x: V): V => fromHeads(ops, x, prompts, promptRows, kvHeads);
   return { q, k: joined(ops, [promptRowsOf(prefix.keys), ...own.map(({ k }) => k)], 0), v: joined(ops, [promptRowsOf(prefix.values), ...own.map(({ v }) => v)], 0) };
-}
-
-/** Completions attended together, so that one piece has about `chunk` rows. */
-function completionGroups(layout: RowLayout, chunk: number): { first: number; count: number }[] {
-  const size = Math.max(1, Math.floor(chunk / layout.completionRows));
-  return spans(layout.completions, size).map(({ from, to }) => ({ first: from, count: to - from }));
 }

@@ -6,7 +6,7 @@ import { linear } from "../ops/linear.ts";
 import type { LinearValues } from "../ops/linear.ts";
 import { collectLinearsVjp, linearInputs } from "../text/decoder.ts";
 import type { BlockWants } from "../text/decoder.ts";
-import { fromHeads, toHeads } from "../text/heads.ts";
+import { fromHeads, rowsFirst, sum, toHeads } from "../text/heads.ts";
 
 /** Epsilon of every norm of the tower; not part of any configuration. */
 const EPS = 1e-6;
@@ -35,7 +35,7 @@ interface SegmentPiece<V> {
   source: KeySource<V>;
   output: V;
   /** Computed again where they are many. */
-  probabilities: V[] | undefined;
+  probabilities: V | undefined;
 }
 
 interface SegmentSaved<V> {
@@ -75,7 +75,7 @@ function segmentAttention<V>(ops: Ops<V>, q: V, k: V, v: V, shape: VisionShape):
     for (let from = 0; from < run.size; from += chunk) {
       const rows = Math.min(chunk, run.size - from);
       const some = rows === run.size ? queries : ops.slice(queries, [0, from, 0], [batch * heads, rows, d]);
-      const attended = attend(ops, keep ? some : sequenced(ops, some, last), [{ keys, values }]);
+      const attended = attend(ops, keep ? some : sequenced(ops, some, last), { keys, values });
       last = attended.output;
       pieces.push({ queries: some, source: { keys, values }, output: attended.output, probabilities: keep ? attended.probabilities : undefined });
       chunks.push(attended.output);
@@ -97,16 +97,16 @@ function segmentAttentionVjp<V>(ops: Ops<V>, saved: readonly SegmentSaved<V>[], 
       const rows = ops.shape(piece.queries)[1]!;
       const some = rows === run.size ? dRows : ops.slice(dRows, [0, from, 0], [batch * heads, rows, d]);
       from += rows;
-      const probabilities = piece.probabilities ?? attentionProbabilities(ops, sequenced(ops, piece.queries, last), [piece.source]);
-      const out = attendVjp(ops, piece.queries, [piece.source], probabilities, softmaxPull(ops, piece.output, some), some);
+      const probabilities = piece.probabilities ?? attentionProbabilities(ops, sequenced(ops, piece.queries, last), piece.source);
+      const out = attendVjp(ops, piece.queries, piece.source, probabilities, softmaxPull(ops, piece.output, some), some);
       last = out.queries;
       return out;
     });
     const back = (x: V): V => fromHeads(ops, x, batch, run.size, heads);
     return {
       q: back(outs.length === 1 ? outs[0]!.queries : ops.concat(outs.map((o) => o.queries), 1)),
-      k: back(outs.map((o) => o.keys[0] as V).reduce((a, b) => ops.add(a, b))),
-      v: back(outs.map((o) => o.values[0] as V).reduce((a, b) => ops.add(a, b))),
+      k: back(rowsFirst(ops, sum(ops, outs.map((o) => o.keys)))),
+      v: back(rowsFirst(ops, sum(ops, outs.map((o) => o.values)))),
     };
   });
   const all = (pick: (p: { q: V; k: V; v: V }) => V): V => frameRows(ops, parts.map(pick), shape);
