@@ -1,9 +1,10 @@
 import { readFile, writeFile } from "node:fs/promises";
-import { loadQwenVl, type LoadOptions, type Prompt, type QwenVl, type Tf } from "@dramascope/qwen-vl";
+import { loadQwenVl, type Grid, type LoadOptions, type Prompt, type QwenVl, type Tf } from "@dramascope/qwen-vl";
 import { withModelShell } from "./model-shell.ts";
 import { AdamW } from "./optimizer.ts";
 import { chunked } from "./policy-pass.ts";
 import type { CallShape } from "./run-plan.ts";
+import { patchesOf } from "./vision-plan.ts";
 
 /** What {@link calibrate} measures. */
 export interface CalibrationOptions {
@@ -22,6 +23,8 @@ export interface CalibrationOptions {
   completionChunk: number | undefined;
   /** Rows that are drawn at once; undefined for SFT. */
   rollout: CallShape | undefined;
+  /** A video for the tower; undefined for data without any. */
+  vision: Grid | undefined;
   /** Seconds from any fixed start. */
   clock: () => number;
   signal?: AbortSignal | undefined;
@@ -31,6 +34,8 @@ export interface CalibrationOptions {
 interface PartSeconds {
   /** One call of the gradient's shape. */
   gradient: number;
+  /** What the first call of a shape takes longer than the next; it does not depend on the layers. */
+  compile: number;
   /** One step of the optimiser. */
   update: number;
   /** One scoring call of that shape. */
@@ -43,6 +48,8 @@ interface PartSeconds {
 
 /** Seconds of the whole model's calls, and bytes that a process with a shell took at its peak. */
 export interface Calibration extends PartSeconds {
+  /** The tower over the given video. */
+  vision: number;
   /** Peak of the process with a shell of {@link SHELLS}`[1]` layers. */
   peakBytes: number;
   /** Seconds it took. */
@@ -74,17 +81,21 @@ function blankPrompt(tokens: number): Prompt {
   return { ids: new Int32Array(tokens).fill(1), positionIds: Int32Array.from([...places, ...places, ...places]), nextPosition: tokens, segments: [{ text: tokens }], vision: [], text: "" };
 }
 
-/** Middle of the seconds of calls after the first, which compiles. */
-async function secondsOf(clock: () => number, call: () => Promise<unknown>): Promise<number> {
+/** Seconds of the first call, which compiles, and the middle of those after it. */
+async function timesOf(clock: () => number, call: () => Promise<unknown>): Promise<{ first: number; later: number }> {
+  const began = clock();
   await call();
+  const first = clock() - began;
   const seconds: number[] = [];
   while (seconds.length < REPEATS) {
     const started = clock();
     await call();
     seconds.push(clock() - started);
   }
-  return seconds.sort((a, b) => a - b)[(REPEATS - 1) / 2]!;
+  return { first, later: seconds.sort((a, b) => a - b)[(REPEATS - 1) / 2]! };
 }
+
+const secondsOf = async (clock: () => number, call: () => Promise<unknown>): Promise<number> => (await timesOf(clock, call)).later;
 
 /** Measures the calls of a step on a model with few layers. */
 async function measure(model: QwenVl, { lora, gradient, completionChunk, rollout, clock, signal }: CalibrationOptions): Promise<PartSeconds> {
@@ -103,10 +114,12 @@ async function measure(model: QwenVl, { lora, gradient, completionChunk, rollout
     const falling = (rows: readonly Float32Array[]): Float64Array[] => rows.map((row) => new Float64Array(row.length).fill(1e-3));
     if (!rollout) {
       const groups = Array.from({ length: gradient.prompts }, () => ({ prompt, completions }));
-      const step = (): Promise<unknown> => model.groupLogProbsWithGradient(groups, { ...given, entropy: true, dropoutSeed: 0, gradient: (rows) => ({ loss: 0, dLogProbs: rows.map(falling) }) });
-      return { gradient: await secondsOf(clock, step), update: await secondsOf(clock, update), score: await secondsOf(clock, () => model.groupLogProbs(groups, { ...given })), prefill: 0, token: 0 };
+      const step = (): Promise<unknown> => model.groupLogProbsWithGradient(groups, { ...given, entropy: true, best: true, dropoutSeed: 0, gradient: (rows) => ({ loss: 0, dLogProbs: rows.map(falling) }) });
+      const { first, later } = await timesOf(clock, step);
+      return { gradient: later, compile: Math.max(0, first - later), update: await secondsOf(clock, update), score: await secondsOf(clock, () => model.groupLogProbs(groups, { ...given })), prefill: 0, token: 0 };
     }
     const pass = {
+      compile: 0,
       gradient: await secondsOf(clock, () => model.logProbsWithGradient(prompt, completions, { ...given, entropy: true, dropoutSeed: 0, gradient: (rows) => ({ loss: 0, dLogProbs: falling(rows) }) })),
       update: await secondsOf(clock, update),
       score: await secondsOf(clock, () => model.logProbs(prompt, completions, { ...given })),
@@ -122,6 +135,16 @@ async function measure(model: QwenVl, { lora, gradient, completionChunk, rollout
   }
 }
 
+/** Seconds of the tower, which is whole in every shell. */
+async function measureVision(model: QwenVl, grid: Grid, { clock, signal }: CalibrationOptions): Promise<number> {
+  const { inChannels, temporalPatchSize, patchSize } = model.config.vision;
+  const item = { kind: "video" as const, grid, patches: new Uint8Array(patchesOf(grid) * inChannels * temporalPatchSize * patchSize ** 2) };
+  return secondsOf(clock, async () => {
+    const features = await model.encodeVideos([item], { ...(signal && { signal }) });
+    features.forEach((one) => one.dispose());
+  });
+}
+
 /**
  * Measures what the calls of a run will take, on the very code and back end of the run: two models of the same widths with one and two
  * layers and weights of zero are made, and their difference is the cost of each further layer. No weight of the real model is read.
@@ -134,11 +157,13 @@ export async function calibrate(options: CalibrationOptions): Promise<Calibratio
   await forgetPeak();
   const measured: PartSeconds[] = [];
   let peak = 0;
+  let vision = 0;
   for (const count of SHELLS) {
     await withModelShell(folder, count, async (shell) => {
       const model = await loadQwenVl(shell, { tf, ...load, keepBytes: (keepBytes * count) / layers, ...(signal && { signal }) });
       try {
         measured.push(await measure(model, options));
+        if (count === SHELLS[1] && options.vision) vision = await measureVision(model, options.vision, options);
         peak = await peakBytes();
       } finally {
         model.dispose();
@@ -146,6 +171,6 @@ export async function calibrate(options: CalibrationOptions): Promise<Calibratio
     });
   }
   const [one, two] = measured as [PartSeconds, PartSeconds];
-  const all = (part: keyof PartSeconds): number => one[part] + (layers - 1) * Math.max(0, two[part] - one[part]);
-  return { gradient: all("gradient"), update: all("update"), score: all("score"), prefill: all("prefill"), token: all("token"), peakBytes: peak, seconds: clock() - started };
+  const all = (part: Exclude<keyof PartSeconds, "compile">): number => one[part] + (layers - 1) * Math.max(0, two[part] - one[part]);
+  return { gradient: all("gradient"), update: all("update"), score: all("score"), compile: two.compile, prefill: all("prefill"), token: all("token"), vision, peakBytes: peak, seconds: clock() - started };
 }

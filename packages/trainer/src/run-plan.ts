@@ -12,15 +12,19 @@ export interface Spread {
 
 /** Seconds of one generation (GRPO) or optimiser step (SFT) by part, measured on the back end. */
 export interface PlannedTime {
+  /** The vision tower, for samples that the run has not looked at before or cannot keep the features of. Reading frames is not counted. */
+  vision: number;
   /** Drawing completions; 0 for SFT. */
   rollout: number;
   /** Log-probabilities of the reference and of several iterations; 0 for SFT. */
   score: number;
   /** Forward and backward. */
   gradient: number;
-  /** One optimiser step, on average. */
+  /** One optimiser step with its share of all that, the tower included. */
   step: number;
-  /** The whole run, without loading and frames. */
+  /** Steps 2 and 3, on average: their own lengths, and calls of a new shape that are compiled first. */
+  early: number;
+  /** The whole run, without loading and reading frames; the tower runs once a sample where the features fit into the encoder's cache. */
   total: number;
   /** What measuring took. */
   calibration: number;
@@ -42,8 +46,8 @@ export interface RunPlan {
   linearTokens: { shared: number; unshared: number };
   /** Floating-point operations. */
   flops: number;
-  /** Bytes. `rollout`, `score` and `gradient` are what each part takes beside weights and adapter; `peak` is that of the process. */
-  memory: { weights: number; adapter: number; rollout: number; score: number; gradient: number; peak: number };
+  /** Bytes. `features` are those that the encoder keeps; `vision`, `rollout`, `score` and `gradient` are what each part takes beside weights, adapter and features; `peak` is that of the process. */
+  memory: { weights: number; adapter: number; features: number; vision: number; rollout: number; score: number; gradient: number; peak: number };
   /** Bytes of one checkpoint, and of all that are kept. */
   checkpoint: { each: number; kept: number };
   /** Undefined when nothing was measured. */
@@ -126,23 +130,23 @@ export function describePlan(plan: RunPlan): string {
     `parameters: ${(parameters.trained / 1e6).toFixed(2)} of ${(parameters.total / 1e6).toFixed(1)} million are trained`,
     `tokens through the linears a ${unit}: ${linearTokens.shared}${plan.kind === "sft" ? "" : `, ${linearTokens.unshared} if each completion had its own prompt (${(linearTokens.unshared / linearTokens.shared).toFixed(1)} times)`}`,
     `operations a ${unit}: ${plan.flops.toExponential(2)}`,
-    `memory: weights ${size(memory.weights)}, adapter with optimiser ${size(memory.adapter)}, beside them ${plan.kind === "sft" ? "" : `rollout ${size(memory.rollout)}, scoring ${size(memory.score)}, `}gradient ${size(memory.gradient)}`,
+    `memory: weights ${size(memory.weights)}, adapter with optimiser ${size(memory.adapter)}, features of frames ${size(memory.features)}, beside them vision tower ${size(memory.vision)}, ${plan.kind === "sft" ? "" : `rollout ${size(memory.rollout)}, scoring ${size(memory.score)}, `}gradient ${size(memory.gradient)}`,
     `peak of the process: ${size(memory.peak)}`,
     `disk: ${size(plan.checkpoint.each)} a checkpoint, ${size(plan.checkpoint.kept)} for those that are kept`,
     time === undefined
       ? "time: not measured"
-      : `time a ${unit}: ${plan.kind === "sft" ? "" : `rollout ${duration(time.rollout)}, scoring ${duration(time.score)}, `}gradient ${duration(time.gradient)}; a step ${duration(time.step)}, the run ${duration(time.total)} (measured in ${duration(time.calibration)})`,
+      : `time a ${unit}: vision tower ${duration(time.vision)}, ${plan.kind === "sft" ? "" : `rollout ${duration(time.rollout)}, scoring ${duration(time.score)}, `}gradient ${duration(time.gradient)}; a step ${duration(time.step)}, the run ${duration(time.total)} (measured in ${duration(time.calibration)})`,
   ].join("\n");
 }
 
 /**
  * One sentence on how a plan fits what was measured.
  *
- * @param stepSeconds Mean seconds of an optimiser step.
+ * @param stepSeconds Mean seconds of steps 2 and 3.
  * @param peakBytes   Peak of the process.
  */
 export function comparePlan(plan: RunPlan, stepSeconds: number, peakBytes: number): string {
   const against = (planned: number, real: number): string => `${real > planned ? "+" : ""}${Math.round(100 * (real / planned - 1))} %`;
-  const time = plan.time === undefined ? "" : `a step takes ${duration(stepSeconds)}, planned ${duration(plan.time.step)} (${against(plan.time.step, stepSeconds)}); `;
+  const time = plan.time === undefined ? "" : `a step takes ${duration(stepSeconds)}, planned ${duration(plan.time.early)} (${against(plan.time.early, stepSeconds)}); `;
   return `${time}peak memory ${size(peakBytes)}, planned ${size(plan.memory.peak)} (${against(plan.memory.peak, peakBytes)})`;
 }

@@ -7,7 +7,7 @@ import { holdOut } from "./hold-out.ts";
 import { checkLogProbs } from "./not-finite.ts";
 import { openSession, type Evaluation, type StepOutcome, type TrainDeps, type TrainResult } from "./session.ts";
 import { cut, epochBatches } from "./sft-batches.ts";
-import { cutByTokens } from "./token-batches.ts";
+import { callTokens, cutByTokens } from "./token-batches.ts";
 
 /** A sample ready for the model. */
 interface Answer {
@@ -51,7 +51,7 @@ export async function trainSft(settings: SftConfigInput, given: readonly SftSamp
     }
     return answers;
   };
-  const callsOf = (answers: readonly Answer[]): number[][] => cutByTokens(answers.map(({ prompt, ids }) => ({ prompt: prompt.ids.length, answer: ids.length })), config.maxBatchTokens);
+  const callsOf = (answers: readonly Answer[]): number[][] => cutByTokens(answers.map(({ prompt, ids }) => ({ prompt: prompt.ids.length, answer: ids.length })), config.maxBatchTokens, callTokens(model.config));
 
   /** Adds the gradient of a step's loss to the trainable set's sums. */
   const learn = async (step: number, batch: readonly SftSample[]): Promise<StepOutcome> => {

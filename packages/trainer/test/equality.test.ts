@@ -254,7 +254,7 @@ describe("SFT", () => {
   it("gives the same one by one and in calls of several, padded or not", async () => {
     const alone = await gradients(1);
     expect([alone.passes, alone.logProbs.size]).toEqual([8, 8]);
-    for (const [maxBatchTokens, passes] of [[64, 5], [4096, 2]] as const) {
+    for (const [maxBatchTokens, passes] of [[64, 5], [4096, 1]] as const) {
       const together = await gradients(maxBatchTokens);
       expect(together.passes).toBe(passes);
       expect(Math.abs(together.loss - alone.loss)).toBeLessThan(1e-6 * alone.loss);

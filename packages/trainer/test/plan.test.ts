@@ -1,19 +1,12 @@
-import { readFileSync } from "node:fs";
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { parseConfig, type QwenVlConfig } from "@dramascope/qwen-vl";
 import { comparePlan, parseGrpoConfig, parseSftConfig, planRun, type RunPlan } from "@dramascope/trainer";
 import type { GrpoSample, SftSample } from "@dramascope/schema";
 import { describe, expect, it } from "vitest";
 import { weightHeaders, withModelShell } from "../src/model-shell.ts";
 import { adapterParameters, gradientBytes, layerParameters, rowsOf } from "../src/run-plan.ts";
-
-const MODEL = fileURLToPath(new URL("../../../test-fixtures/models/demo-base", import.meta.url));
-const DEMO = parseConfig(JSON.parse(readFileSync(join(MODEL, "config.json"), "utf8")));
-
-/** The decoder of Qwen2.5-VL-7B. */
-const SEVEN_B: QwenVlConfig = { ...DEMO, text: { ...DEMO.text, hiddenSize: 3584, intermediateSize: 18_944, layers: 28, heads: 28, kvHeads: 4, headDim: 128, vocabSize: 152_064 } };
+import { visionBytes, visionFlops } from "../src/vision-plan.ts";
+import { DEMO, DEMO_FOLDER, SEVEN_B } from "./model-configs.ts";
 
 describe("the formulas", () => {
   it("give the published sizes of the 7B model", () => {
@@ -38,7 +31,35 @@ describe("the formulas", () => {
 });
 
 const core = (i: number): { sampleId: string; messages: { role: "user"; content: string }[]; videos: [] } => ({ sampleId: String(i), messages: [{ role: "user", content: "poor ".repeat(4 * (i + 1)) }], videos: [] });
-const deps = { model: MODEL, gridOf: () => Promise.reject(new Error("there are no videos")) };
+const deps = { model: DEMO_FOLDER, gridOf: () => Promise.reject(new Error("there are no videos")) };
+
+describe("the tower", () => {
+  it("has the operations of its 0.6 billion weights a patch, and those of attention", () => {
+    const weights = 32 * (4 * 1280 ** 2 + 3 * 1280 * 3420) + 1176 * 1280 + (5120 * (5120 + 3584)) / 4;
+    const ofOne = visionFlops(SEVEN_B, [1, 20, 12]) / 240;
+    expect(ofOne).toBeCloseTo(2 * weights + 4 * 1280 * (4 * 240 + 28 * 64), -3);
+    // Frame pairs do not see each other.
+    expect(visionFlops(SEVEN_B, [10, 20, 12])).toBeCloseTo(2400 * ofOne, -3);
+  });
+
+  it("takes videos of one sample together, up to a limit", () => {
+    const one = visionBytes(SEVEN_B, [[10, 20, 12]], 512);
+    expect(visionBytes(SEVEN_B, [[10, 20, 12], [10, 20, 12]], 512)).toBe(2 * one);
+    expect(visionBytes(SEVEN_B, Array.from({ length: 50 }, () => [10, 20, 12] as const), 512)).toBeLessThan(7 * one);
+    expect(visionBytes(SEVEN_B, [], 512)).toBe(0);
+  });
+
+  it("is a part of the plan", async () => {
+    const samples = Array.from({ length: 4 }, (_, i): SftSample => ({ ...core(i), messages: [{ role: "user", content: [{ type: "video", video: 0 }, { type: "text", text: "So?" }] }], kind: "sft", target: "still", videos: [{ dramaId: `d${i % 3}`, episode: 1 }] }));
+    const given = { model: DEMO_FOLDER, gridOf: () => Promise.resolve([6, 8, 4] as const) };
+    const config = parseSftConfig({ runDir: "x", batchSize: 2, epochs: 3 });
+    const [plan, blind] = [await planRun(config, samples, given), await planRun(config, samples.map((sample) => ({ ...sample, messages: core(0).messages, videos: [] })), deps)];
+    expect(plan.memory).toMatchObject({ features: 3 * 48 * DEMO.text.hiddenSize * 4, vision: visionBytes(DEMO, [[6, 8, 4]], 512) });
+    expect([blind.memory.features, blind.memory.vision]).toEqual([0, 0]);
+    expect(plan.flops).toBeGreaterThan(2 * 0.75 * visionFlops(DEMO, [6, 8, 4]));
+    expect((await planRun(config, samples, { ...given, maxCachedTokens: 10 })).memory.features).toBe(10 * 4 * DEMO.text.hiddenSize);
+  });
+});
 
 describe("a plan without a back end", () => {
   it("counts a GRPO run", async () => {
@@ -66,7 +87,7 @@ describe("a plan without a back end", () => {
 
 it("a shell has the widths of the model, few layers, no room on the disk, and goes away", async () => {
   let folder = "";
-  await withModelShell(MODEL, 2, async (shell) => {
+  await withModelShell(DEMO_FOLDER, 2, async (shell) => {
     folder = shell;
     const names = (await weightHeaders(shell)).map(({ name }) => name);
     expect(names.some((name) => name.includes("layers.1."))).toBe(true);
@@ -78,6 +99,6 @@ it("a shell has the widths of the model, few layers, no room on the disk, and go
 });
 
 it("a comparison names both sides", () => {
-  const plan = { memory: { peak: 100 * 2 ** 20 }, time: { step: 2 } } as RunPlan;
+  const plan = { memory: { peak: 100 * 2 ** 20 }, time: { early: 2 } } as RunPlan;
   expect(comparePlan(plan, 3, 110 * 2 ** 20)).toBe("a step takes 3.00 s, planned 2.00 s (+50 %); peak memory 110.0 MiB, planned 100.0 MiB (+10 %)");
 });
