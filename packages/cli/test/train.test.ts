@@ -98,6 +98,37 @@ describe("train grpo", () => {
   });
 });
 
+describe("an adapter", () => {
+  it("comes out of a checkpoint and goes into its model", async () => {
+    expect((await run("train", "sft", "--config", at("sft.yaml"), "--progress", "off", "--no-plan", "--set", "evalSamples=1", "evalSteps=2", `runDir=${at("held")}`)).code).toBe(0);
+    const taken = await run("train", "export", "--run", at("held"), "--checkpoint", "best", "--out", at("best"), "--json");
+    expect([taken.code, taken.stderr]).toEqual([0, ""]);
+    const { checkpoint, hasEffect } = JSON.parse(taken.stdout) as { checkpoint: string; hasEffect: boolean };
+    expect([checkpoint, hasEffect]).toEqual([at(`held/${(await readFile(at("held/best"), "utf8")).trim()}`), true]);
+    expect((await readdir(at("best"))).sort()).toEqual(["adapter_config.json", "adapter_model.safetensors", "run-manifest.json"]);
+
+    const merged = await run("train", "merge", "--model", fixture("models/demo-base"), "--adapter", at("best"), "--out", at("merged"), "--dtype", "float32", "--verify", "--json");
+    expect([merged.code, JSON.parse(merged.stdout)]).toEqual([0, { model: at("merged"), dtype: "float32", difference: expect.any(Number) as number }]);
+    expect(await readdir(at("merged"))).toEqual(expect.arrayContaining(["config.json", "model.safetensors", "tokenizer.json"]));
+
+    // The merged model is another base than the adapter's.
+    const again = await run("train", "merge", "--model", at("merged"), "--adapter", at("best"), "--out", at("twice"));
+    expect([again.code, again.stderr]).toEqual([3, expect.stringMatching(/MODEL_MISMATCH: .* was trained on another model/u)]);
+    expect(existsSync(at("twice"))).toBe(false);
+  });
+
+  it.each([
+    ["a checkpoint that is not there", ["export", "--run", "held", "--checkpoint", "999"], 3, /NO_CHECKPOINT: .*no checkpoint 999/u],
+    ["a path for a checkpoint", ["export", "--run", "held", "--checkpoint", "../held"], 3, /NO_CHECKPOINT/u],
+    ["a folder that is no run", ["export", "--run", "nowhere"], 3, /NO_CHECKPOINT/u],
+    ["a type that no file has", ["merge", "--model", "x", "--adapter", "y", "--dtype", "int8"], 2, /--dtype wants float32 or bfloat16/u],
+  ])("%s is refused", async (_what, words, code, message) => {
+    const result = await run("train", ...words.map((word) => (word === "held" || word === "nowhere" ? at(word) : word)), "--out", at("unmade"));
+    expect([result.code, result.stderr]).toEqual([code, expect.stringMatching(message)]);
+    expect(existsSync(at("unmade"))).toBe(false);
+  });
+});
+
 it("understands the files of the trainer's README", async () => {
   const readme = await readFile(new URL("../../trainer/README.md", import.meta.url), "utf8");
   const files = [...readme.matchAll(/```yaml\n(model:[^]*?)```/gu)].map(([, yaml]) => yaml!);

@@ -19,6 +19,7 @@ export { grpoPreset, mergeSettings, originsOf, type GrpoPreset, type OriginatedS
 export { createRewardClient, type RewardClient, type RewardClientOptions } from "./reward-client.ts";
 export { createRewardFn, type RewardContext, type RewardFn, type RewardItem } from "./reward-function.ts";
 export { reweightCompletions, type PartWeights, type Reweighting, type ReweightOptions } from "./reweight.ts";
+export { findCheckpoint } from "./run-directory.ts";
 export { readLineage, type Lineage, type TimeBase } from "./run-manifest.ts";
 export { comparePlan, describePlan, type PlannedTime, type RunPlan, type Spread } from "./run-plan.ts";
 export { learningRateAt, type Schedule, type ScheduleType } from "./schedule.ts";

@@ -10,7 +10,24 @@ const LOGS = ["metrics.jsonl", "completions.jsonl"] as const;
 /** A log of a run. */
 export type LogName = (typeof LOGS)[number];
 
+const CHECKPOINT = /^checkpoint-\d{6,}$/u;
 const nameOf = (step: number): string => `checkpoint-${String(step).padStart(6, "0")}`;
+
+/**
+ * Folder of a run's checkpoint.
+ *
+ * @param which `latest`, `best` (the highest reward, or the lowest loss on samples that were held out), or a number of steps.
+ * @throws TrainerError `NO_CHECKPOINT` when the run has no such one.
+ */
+export async function findCheckpoint(runDir: string, which: string): Promise<string> {
+  const fail = (what: string): never => {
+    throw new TrainerError(`${runDir} has ${what}`, { code: "NO_CHECKPOINT", hint: "Give the folder of a run, and latest, best or the steps of a checkpoint that is there." });
+  };
+  if (which !== "latest" && which !== "best" && !/^\d{1,9}$/u.test(which)) fail(`no checkpoint ${JSON.stringify(which)}`);
+  const name = /^\d/u.test(which) ? nameOf(Number(which)) : (await readFile(join(runDir, which), "utf8").catch(() => "")).trim();
+  if (!CHECKPOINT.test(name) || !(await readdir(runDir).catch((): string[] => [])).includes(name)) fail(`no checkpoint ${which}`);
+  return join(runDir, name);
+}
 
 /** Names that differ between two records, with `undefined` for what one of them lacks. */
 function differences(a: Readonly<Record<string, unknown>>, b: Readonly<Record<string, unknown>>): string[] {
@@ -127,7 +144,7 @@ export class RunDirectory {
   /** Names of the checkpoints, the newest first. */
   async checkpoints(): Promise<string[]> {
     return (await readdir(this.path))
-      .filter((name) => /^checkpoint-\d{6,}$/u.test(name))
+      .filter((name) => CHECKPOINT.test(name))
       .sort((a, b) => Number(b.slice(11)) - Number(a.slice(11)));
   }
 

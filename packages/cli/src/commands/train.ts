@@ -7,6 +7,7 @@ import { defineCommand, type CliIo, type CommandContext, type SetExitCode } from
 import { loadModel, loadTensorFlowFor, weightIdentity } from "../model.ts";
 import { frameLoader, manifestPath, openTrainProject, readSamples, type TrainProject } from "../train-project.ts";
 import { sheetWriter } from "../train-sheets.ts";
+import { addTrainAdapter } from "./train-adapter.ts";
 
 interface TrainOptions {
   config: string;
@@ -76,9 +77,9 @@ function settingsText(origins: readonly OriginatedSetting[]): string {
   return lines.map(({ setting, origin }) => `${setting.padEnd(width)}  # ${origin}\n`).join("");
 }
 
-/** `dramascope train sft|grpo` */
+/** `dramascope train sft|grpo|export|merge` */
 export function addTrain(program: Command, io: CliIo, setExitCode: SetExitCode): void {
-  const group = new Command("train").description("LoRA SFT and GRPO; the same command again resumes");
+  const group = new Command("train").description("LoRA SFT and GRPO, of which the same command again resumes; adapters out of checkpoints and into models");
   for (const kind of ["sft", "grpo"] as const) {
     defineCommand<TrainOptions>(group, io, setExitCode, {
       name: kind,
@@ -109,5 +110,6 @@ export function addTrain(program: Command, io: CliIo, setExitCode: SetExitCode):
       },
     });
   }
+  addTrainAdapter(group, io, setExitCode);
   program.addCommand(group);
 }
