@@ -6,6 +6,9 @@ import { usageError } from "./context.ts";
 import { CliError } from "./errors.ts";
 import { readConfig, textSetting, weightSettings, type WeightSettings } from "./model.ts";
 
+/** Settings of a training file that are not the trainer's. */
+const OTHERS = ["model", "data", "timeBase", "preset", "featureCache", "dtype", "products", "weightCache"];
+
 /** What flags say over the file. */
 export interface TrainFlags {
   /** Preset of GRPO; default what the file names. */
@@ -22,6 +25,8 @@ export interface TrainProject {
   data: string;
   timeBase: "pinned" | "true-fps";
   weights: WeightSettings;
+  /** Folder for features of frames; undefined where none are kept. */
+  featureCache: string | undefined;
   /** Every setting with where its value comes from. */
   origins: OriginatedSetting[];
 }
@@ -64,13 +69,14 @@ export async function openTrainProject(kind: "sft" | "grpo", configPath: string,
   const given = mergeSettings(file, flag);
   const preset = presetSettings(kind, given["preset"], configPath);
   const { weights, rest } = weightSettings(mergeSettings(preset, given), configPath, here);
-  const { model: modelFolder, data, timeBase = "pinned", preset: _preset, ...settings } = rest;
+  const { model: modelFolder, data, timeBase = "pinned", preset: _preset, featureCache: givenCache, ...settings } = rest;
   const at = (name: string, value: unknown): string => resolve(here, textSetting({ [name]: value }, name, configPath));
   if (timeBase !== "pinned" && timeBase !== "true-fps") throw new CliError(`${configPath}: timeBase is ${JSON.stringify(timeBase)}`, { code: "CONFIG_INVALID", hint: "Use pinned or true-fps." });
+  const featureCache = givenCache === undefined ? undefined : at("featureCache", givenCache);
   const paths = { runDir: at("runDir", settings["runDir"]), ...(settings["adapter"] !== undefined && { adapter: at("adapter", settings["adapter"]) }) };
-  const config = kind === "sft" ? parseSftConfig({ ...settings, ...paths }) : parseGrpoConfig({ ...settings, ...paths });
-  const project: Omit<TrainProject, "config" | "origins"> = { model: at("model", modelFolder), data: at("data", data), timeBase, weights };
-  const resolved = { model: project.model, data: project.data, timeBase, dtype: "float32", products: "bfloat16", ...weights, ...config };
+  const config = kind === "sft" ? parseSftConfig({ ...settings, ...paths }, OTHERS) : parseGrpoConfig({ ...settings, ...paths }, OTHERS);
+  const project: Omit<TrainProject, "config" | "origins"> = { model: at("model", modelFolder), data: at("data", data), timeBase, weights, featureCache };
+  const resolved = { model: project.model, data: project.data, timeBase, dtype: "float32", products: "bfloat16", ...weights, ...(featureCache !== undefined && { featureCache }), ...config };
   return { ...project, config, origins: originsOf(resolved, { preset, file, flag }) };
 }
 

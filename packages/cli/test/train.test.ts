@@ -22,13 +22,13 @@ const grpo = (...words: string[]): ReturnType<typeof run> => run("train", "grpo"
 
 describe("train --print-config", () => {
   it("says where each value comes from", async () => {
-    const { code, stdout } = await grpo("--print-config", "--set", "lora.alpha=16", "epsilon=0.1", "--seed", "7", "--json");
+    const { code, stdout } = await grpo("--print-config", "--set", "lora.alpha=16", "epsilon=0.1", "featureCache=features", "--seed", "7", "--json");
     expect(code).toBe(0);
     const { settings } = JSON.parse(stdout) as { settings: { name: string; value: unknown; origin: string }[] };
     const found = new Map(settings.map(({ name, value, origin }) => [name, [value, origin]]));
     const expected: [string, unknown, string][] = [
       ["numGenerations", 3, "file"], ["advantageConvention", "paper", "preset"], ["beta", 0.04, "preset"], ["lora.r", 4, "file"], ["lora.alpha", 16, "flag"], ["epsilon", 0.1, "flag"],
-      ["seed", 7, "flag"], ["epsilonHigh", 0.2, "default"], ["timeBase", "pinned", "default"], ["dtype", "float32", "default"],
+      ["featureCache", at("features"), "flag"], ["seed", 7, "flag"], ["epsilonHigh", 0.2, "default"], ["timeBase", "pinned", "default"], ["dtype", "float32", "default"],
     ];
     for (const [name, value, origin] of expected) expect([name, found.get(name)]).toEqual([name, [value, origin]]);
     expect(existsSync(at("grpo"))).toBe(false);
@@ -49,6 +49,7 @@ describe("wrong words", () => {
     ["an assignment without a value", "grpo", ["--set", "epsilon"], /--set wants path=value/u],
     ["a path into prototypes", "grpo", ["--set", "__proto__.x=1"], /--set wants path=value/u],
     ["an unknown setting", "grpo", ["--set", "learningrate=1"], /did you mean learningRate/u],
+    ["a setting beside the trainer's", "sft", ["--set", "weightcache=x"], /did you mean weightCache/u],
   ])("%s", async (_what, kind, words, message) => {
     const { code, stderr } = await run("train", kind, "--config", at(`${kind}.yaml`), ...words);
     expect([code, stderr]).toEqual([2, expect.stringMatching(message)]);

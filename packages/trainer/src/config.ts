@@ -197,23 +197,43 @@ function distance(a: string, b: string): number {
   return row.at(-1)!;
 }
 
-function parse<S extends z.ZodObject>(schema: S, value: unknown, what: string): z.output<S> {
+/** Names of the settings below a path. */
+function namesAt(schema: z.ZodObject, path: readonly PropertyKey[]): string[] {
+  let inner = schema;
+  for (const part of path) {
+    let next: unknown = inner.shape[String(part)];
+    while (next instanceof z.ZodPrefault || next instanceof z.ZodDefault || next instanceof z.ZodOptional) next = next.unwrap();
+    inner = next as z.ZodObject;
+  }
+  return Object.keys(inner.shape);
+}
+
+function parse<S extends z.ZodObject>(schema: S, value: unknown, what: string, others: readonly string[]): z.output<S> {
   const result = schema.safeParse(value);
   if (result.success) return result.data;
-  const known = Object.keys(schema.shape);
   const texts = result.error.issues.map((issue) => {
     if (issue.code !== "unrecognized_keys") return `${issue.path.map(String).join(".")}: ${issue.message}`;
-    return issue.keys.map((key) => `${key} is no setting; did you mean ${[...known].sort((a, b) => distance(a, key) - distance(b, key))[0]!}?`).join("; ");
+    const known = [...namesAt(schema, issue.path), ...(issue.path.length === 0 ? others : [])];
+    const full = (key: string): string => [...issue.path.map(String), key].join(".");
+    return issue.keys.map((key) => `${full(key)} is no setting; did you mean ${full(known.sort((a, b) => distance(a, key) - distance(b, key))[0]!)}?`).join("; ");
   });
   throw new TrainerError(`${what}: ${texts.join("; ")}`, { code: "CONFIG_INVALID", hint: "Correct the named settings." });
 }
 
-/** Checks SFT settings; an unknown one is an error with the nearest name. */
-export function parseSftConfig(value: unknown): SftConfig {
-  return parse(sftConfig, value, "the SFT settings");
+/**
+ * Checks SFT settings; an unknown one is an error with the nearest name.
+ *
+ * @param others Names that stand beside them in the same file, which could have been meant.
+ */
+export function parseSftConfig(value: unknown, others: readonly string[] = []): SftConfig {
+  return parse(sftConfig, value, "the SFT settings", others);
 }
 
-/** Checks GRPO settings; an unknown one is an error with the nearest name. */
-export function parseGrpoConfig(value: unknown): GrpoConfig {
-  return parse(grpoConfig, value, "the GRPO settings");
+/**
+ * Checks GRPO settings; an unknown one is an error with the nearest name.
+ *
+ * @param others Names that stand beside them in the same file, which could have been meant.
+ */
+export function parseGrpoConfig(value: unknown, others: readonly string[] = []): GrpoConfig {
+  return parse(grpoConfig, value, "the GRPO settings", others);
 }

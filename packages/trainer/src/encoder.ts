@@ -1,5 +1,6 @@
 import { framesToVisionItem, type ChatPart, type Prompt, type QwenVl, type RgbFrames, type VisionFeatures, type VisionItem } from "@dramascope/qwen-vl";
 import type { OnProgress, TrainingSample, VideoReference } from "@dramascope/schema";
+import { createFeatureCache, type FeatureCacheOptions } from "./feature-cache.ts";
 import type { TimeBase } from "./run-manifest.ts";
 
 /** Length of a sample's prompt. */
@@ -34,6 +35,8 @@ export interface EncoderOptions {
   timeBase?: TimeBase;
   /** Vision tokens that `trim` leaves; the least recently used sample goes first. Default 200000. */
   maxCachedTokens?: number;
+  /** Keeps features on disk, too, so that the tower runs once for each sample's frames in all epochs and restarts; frames are still read. The tower must not be under training. Default none. */
+  featureCache?: FeatureCacheOptions;
 }
 
 interface Cached {
@@ -46,7 +49,8 @@ interface Cached {
 const WARM_SAMPLES = 12;
 
 /** Makes an encoder that runs the frozen vision tower once a sample and remembers the features within a bound. */
-export function createSampleEncoder({ model, loadFrames, timeBase = "pinned", maxCachedTokens = 200_000 }: EncoderOptions): SampleEncoder {
+export function createSampleEncoder({ model, loadFrames, timeBase = "pinned", maxCachedTokens = 200_000, featureCache }: EncoderOptions): SampleEncoder {
+  const disk = featureCache && createFeatureCache(model.config, featureCache);
   const cache = new Map<string, Cached>();
   let held = 0;
   const { patchSize, spatialMergeSize } = model.config.vision;
@@ -82,7 +86,12 @@ export function createSampleEncoder({ model, loadFrames, timeBase = "pinned", ma
       return known;
     }
     const items = await itemsOf(sample);
-    return keep(key, items, await model.encodeVideos(items));
+    if (items.length === 0) return keep(key, items, []);
+    const stored = await disk?.read(items);
+    if (stored) return keep(key, items, stored);
+    const features = await model.encodeVideos(items);
+    await disk?.write(items, features);
+    return keep(key, items, features);
   };
 
   const warm = async (samples: readonly TrainingSample[], onProgress?: OnProgress): Promise<void> => {
@@ -90,8 +99,13 @@ export function createSampleEncoder({ model, loadFrames, timeBase = "pinned", ma
     for (let start = 0; start < missing.length; start += WARM_SAMPLES) {
       const group = missing.slice(start, start + WARM_SAMPLES);
       const items = await Promise.all(group.map(itemsOf));
-      const features = await model.encodeVideos(items.flat());
-      group.forEach((sample, i) => keep(keyOf(sample), items[i]!, features.splice(0, items[i]!.length)));
+      const stored = await Promise.all(items.map((own) => disk?.read(own)));
+      const features = await model.encodeVideos(items.filter((_, i) => !stored[i]).flat());
+      for (const [i, sample] of group.entries()) {
+        const own = stored[i] ?? features.splice(0, items[i]!.length);
+        if (!stored[i]) await disk?.write(items[i]!, own);
+        keep(keyOf(sample), items[i]!, own);
+      }
       trim();
       onProgress?.({ phase: "look at the frames", done: Math.min(missing.length, start + WARM_SAMPLES), total: missing.length });
     }

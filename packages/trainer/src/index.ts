@@ -5,6 +5,7 @@ export { createSampleEncoder, type EncoderOptions, type SampleEncoder, type Samp
 export { TrainerError } from "./errors.ts";
 export { exportAdapter } from "./export-adapter.ts";
 export { trainGrpo, type GrpoDeps } from "./grpo.ts";
+export type { FeatureCacheOptions } from "./feature-cache.ts";
 export { healthSigns, newHealthSigns, type HealthSign } from "./health.ts";
 export { k3Kl, type TokenKl } from "./kl.ts";
 export { mergeAdapter, type MergeOptions, type MergeResult } from "./merge-adapter.ts";

@@ -5,6 +5,9 @@ describe("settings", () => {
   it("that are unknown are refused with the nearest name", () => {
     expect(() => parseGrpoConfig({ runDir: "x", learningrate: 1 })).toThrow("learningrate is no setting; did you mean learningRate?");
     expect(() => parseSftConfig({ runDir: "x", maxBatchToken: 1 })).toThrow("maxBatchToken is no setting; did you mean maxBatchTokens?");
+    expect(() => parseSftConfig({ runDir: "x", lora: { rank: 8 } })).toThrow("lora.rank is no setting; did you mean lora.r?");
+    expect(() => parseGrpoConfig({ runDir: "x", rewardServer: { url: "x", tokenenv: "y" } })).toThrow("rewardServer.tokenenv is no setting; did you mean rewardServer.tokenEnv?");
+    expect(() => parseSftConfig({ runDir: "x", featurecache: "y" }, ["featureCache"])).toThrow("featurecache is no setting; did you mean featureCache?");
   });
 
   it.each([

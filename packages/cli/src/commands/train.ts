@@ -31,17 +31,19 @@ async function planFresh(project: TrainProject, samples: readonly TrainingSample
 
 async function train(project: TrainProject, samples: readonly TrainingSample[], options: TrainOptions, context: CommandContext): Promise<TrainResult> {
   const { say, progress, signal } = context;
-  const { config, weights, timeBase, data } = project;
+  const { config, weights, timeBase, data, featureCache } = project;
   const planned = options.plan === false ? undefined : await planFresh(project, samples, context);
   const { model, sha256, tensorflow } = await loadModel(project.model, context, weights);
   const loadFrames = frameLoader(data);
-  const encoder = createSampleEncoder({ model, timeBase, loadFrames });
+  const modelHash = weightIdentity(sha256, weights);
+  const backend = `${tensorflow.binding ?? "wasm"} ${tensorflow.version}, ${tensorflow.device}`;
+  const encoder = createSampleEncoder({ model, timeBase, loadFrames, ...(featureCache !== undefined && { featureCache: { folder: featureCache, tf: tensorflow.tf, identity: `${modelHash}, ${backend}`, onWarning: say } }) });
   const deps = {
     model, encoder, signal,
     onProgress: progress,
     onWarning: say,
-    modelHash: weightIdentity(sha256, weights),
-    backend: `${tensorflow.binding ?? "wasm"} ${tensorflow.version}, ${tensorflow.device}`,
+    modelHash,
+    backend,
     onDrift: options.allowDrift ? ("allow" as const) : ("refuse" as const),
     ...(planned && { plan: planned }),
     sheets: sheetWriter(join(config.runDir, "preview"), loadFrames),

@@ -1,0 +1,118 @@
+import { mkdtemp, readdir, readFile, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { loadQwenVl, type QwenVl, type Tf } from "@dramascope/qwen-vl";
+import type { SftSample } from "@dramascope/schema";
+import { loadTensorFlow } from "@dramascope/tensorflow";
+import { createSampleEncoder, type EncoderOptions, type SampleEncoder } from "@dramascope/trainer";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { DEMO_FOLDER } from "./model-configs.ts";
+import { overlay } from "./reference-run.ts";
+
+let tf: Tf;
+let model: QwenVl;
+beforeAll(async () => {
+  ({ tf } = await loadTensorFlow({ threads: 1 }));
+  model = await loadQwenVl(DEMO_FOLDER, { tf });
+});
+afterAll(() => model.dispose());
+
+const [WIDTH, HEIGHT, FRAMES] = [56, 56, 2];
+const TOKENS = 4;
+
+/** A sample of two videos whose pixels are a function of its name. */
+const sampleOf = (name: string): SftSample => ({
+  kind: "sft", sampleId: name, messages: [{ role: "user", content: [{ type: "video", video: 0 }, { type: "video", video: 1 }, { type: "text", text: "So?" }] }], target: "x",
+  videos: [1, 2].map((episode) => ({ dramaId: name, episode })),
+});
+
+/** An encoder, and the videos that its tower has looked at. */
+function encoderOf(options: Partial<EncoderOptions> = {}): { encoder: SampleEncoder; looks: () => number } {
+  let looks = 0;
+  const watched = overlay(model, {
+    encodeVideos: (items, ...rest) => {
+      looks += items.length;
+      return model.encodeVideos(items, ...rest);
+    },
+  });
+  const loadFrames: EncoderOptions["loadFrames"] = ({ dramaId, episode }) =>
+    Promise.resolve({ width: WIDTH, height: HEIGHT, frameCount: FRAMES, frames: Uint8Array.from({ length: FRAMES * WIDTH * HEIGHT * 3 }, (_, i) => (i * dramaId.charCodeAt(0) * episode) % 251) });
+  return { encoder: createSampleEncoder({ model: watched, loadFrames, ...options }), looks: () => looks };
+}
+
+const featuresOf = async (encoder: SampleEncoder, name: string): Promise<number[][]> => {
+  const { features } = await encoder.encode(sampleOf(name));
+  return Promise.all(features!.map(async ({ tensor }) => Array.from(await tensor.data())));
+};
+
+it("features stay until they are trimmed, however many there are", async () => {
+  const before = tf.memory().numTensors;
+  const { encoder, looks } = encoderOf({ maxCachedTokens: 2 * TOKENS });
+  const prompts = [await encoder.encode(sampleOf("a")), await encoder.encode(sampleOf("b")), await encoder.encode(sampleOf("c"))];
+  for (const prompt of prompts) expect((await model.logProbs(prompt, [[5, 6]])).logProbs[0]).toHaveLength(2);
+  expect(tf.memory().numTensors).toBe(before + 6);
+  encoder.trim!();
+  expect(tf.memory().numTensors).toBe(before + 2);
+  await encoder.encode(sampleOf("c"));
+  expect(looks()).toBe(6);
+  await encoder.encode(sampleOf("a"));
+  expect(looks()).toBe(8);
+  encoder.dispose();
+  expect(tf.memory().numTensors).toBe(before);
+});
+
+describe("features on disk", () => {
+  const cacheOf = async (): Promise<{ folder: string; tf: Tf; identity: string; warnings: string[]; onWarning: (text: string) => void }> => {
+    const warnings: string[] = [];
+    return { folder: join(await mkdtemp(join(tmpdir(), "dramascope-features-")), "cache"), tf, identity: "weights", warnings, onWarning: (text) => warnings.push(text) };
+  };
+
+  it("are those of the tower bit for bit, and spare it in another process", async () => {
+    const featureCache = await cacheOf();
+    const [first, second] = [encoderOf({ featureCache }), encoderOf({ featureCache })];
+    const expected = [await featuresOf(first.encoder, "a"), await featuresOf(first.encoder, "b")];
+    expect(await readdir(featureCache.folder)).toHaveLength(2);
+    await second.encoder.warm([sampleOf("a"), sampleOf("b"), sampleOf("c")]);
+    expect(second.looks()).toBe(2);
+    expect([await featuresOf(second.encoder, "a"), await featuresOf(second.encoder, "b")]).toEqual(expected);
+    expect(featureCache.warnings).toEqual([]);
+    first.encoder.dispose();
+    second.encoder.dispose();
+  });
+
+  it("of other weights or frames are not taken", async () => {
+    const featureCache = await cacheOf();
+    const encoders = [encoderOf({ featureCache }), encoderOf({ featureCache: { ...featureCache, identity: "others" } })];
+    await featuresOf(encoders[0]!.encoder, "a");
+    await featuresOf(encoders[1]!.encoder, "a");
+    await featuresOf(encoders[1]!.encoder, "b");
+    expect(encoders.map(({ looks }) => looks())).toEqual([2, 4]);
+    encoders.forEach(({ encoder }) => encoder.dispose());
+  });
+
+  it.each([
+    ["cut short", (file: Buffer) => file.subarray(0, 50)],
+    ["empty", () => Buffer.alloc(0)],
+    ["changed in one bit", (file: Buffer) => Buffer.from(file.map((byte, i) => (i === 100 ? byte ^ 1 : byte)))],
+  ])("that were %s are computed again with a warning, and kept anew", async (_what, damage) => {
+    const featureCache = await cacheOf();
+    const [first, second, third] = [encoderOf({ featureCache }), encoderOf({ featureCache }), encoderOf({ featureCache })];
+    const expected = await featuresOf(first.encoder, "a");
+    const path = join(featureCache.folder, (await readdir(featureCache.folder))[0]!);
+    await writeFile(path, damage(await readFile(path)));
+    expect(await featuresOf(second.encoder, "a")).toEqual(expected);
+    expect(featureCache.warnings).toEqual([`${path} is damaged: its frames are looked at again`]);
+    expect(await featuresOf(third.encoder, "a")).toEqual(expected);
+    expect([first.looks(), second.looks(), third.looks()]).toEqual([2, 2, 0]);
+    [first, second, third].forEach(({ encoder }) => encoder.dispose());
+  });
+
+  it("that cannot be written cost nothing but time", async () => {
+    const featureCache = await cacheOf();
+    await writeFile(featureCache.folder, "a file stands here");
+    const { encoder, looks } = encoderOf({ featureCache });
+    expect(await featuresOf(encoder, "a")).toHaveLength(2);
+    expect([looks(), featureCache.warnings.length]).toEqual([2, 2]);
+    encoder.dispose();
+  });
+});
