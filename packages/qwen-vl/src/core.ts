@@ -9,6 +9,8 @@ export interface Core {
   readonly queryChunk: number;
   /** Logit rows at once. */
   readonly logitsChunk: number;
+  /** Ids at once where rows are scored. */
+  readonly vocabChunk: number;
   /** Bytes of inner results that a gradient call may keep. */
   readonly keepBytes: number;
   /** How matrices are kept. */

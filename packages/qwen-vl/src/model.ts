@@ -48,10 +48,10 @@ export async function loadQwenVl(dir: string, options: LoadOptions): Promise<Qwe
   const template = await readChatTemplate(dir);
   const generation = parseGenerationConfig(await readJsonIfThere(join(dir, "generation_config.json")), config);
   const pixels = parsePreprocessor(await readJsonIfThere(join(dir, "preprocessor_config.json")), config.vision);
-  const { dtype = "float32", products = "bfloat16", queryChunk = 512, logitsChunk = 256, keepBytes = 2 ** 30 } = options;
+  const { dtype = "float32", products = "bfloat16", queryChunk = 512, logitsChunk = 256, vocabChunk = 8192, keepBytes = 2 ** 30 } = options;
   if (dtype === "bfloat16") await requireBfloat16(options.tf);
   const runtime = new Runtime(options.tf, products);
-  const core: Core = { config, runtime, queryChunk, logitsChunk, keepBytes, dtype, pixelTable: pixels };
+  const core: Core = { config, runtime, queryChunk, logitsChunk, vocabChunk, keepBytes, dtype, pixelTable: pixels };
   const checkpoint = await openCheckpoint(dir, config, { strict: options.strict ?? true });
   let weights: Weights;
   try {

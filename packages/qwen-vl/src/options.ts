@@ -25,13 +25,14 @@ function checkFlag(name: string, value: unknown): void {
 export const MATRIX_WORDS: readonly string[] = ["float32", "bfloat16"];
 
 /** Refuses options of loading that would be taken for something else, or never end. */
-export function checkLoadOptions({ tf, dtype, products, mrope, queryChunk, logitsChunk, keepBytes, strict, planTokens, memoryLimitBytes, ignoreMemoryPlan, weightCache, onProgress }: LoadOptions): void {
+export function checkLoadOptions({ tf, dtype, products, mrope, queryChunk, logitsChunk, vocabChunk, keepBytes, strict, planTokens, memoryLimitBytes, ignoreMemoryPlan, weightCache, onProgress }: LoadOptions): void {
   if (typeof (tf as Partial<LoadOptions["tf"]> | undefined)?.getBackend !== "function") badOption("tf", tf, "the TensorFlow.js that loadTensorFlow() gives");
   checkWord("dtype", dtype, MATRIX_WORDS);
   checkWord("products", products, MATRIX_WORDS);
   checkWord("mrope", mrope, ["qwen", "hf5"]);
   checkInteger("queryChunk", queryChunk, 1);
   checkInteger("logitsChunk", logitsChunk, 1);
+  checkInteger("vocabChunk", vocabChunk, 1);
   if (keepBytes !== undefined && !(keepBytes >= 0)) badOption("keepBytes", keepBytes, "a number of bytes, 0 or more");
   checkFlag("strict", strict);
   checkInteger("planTokens", planTokens, 1);

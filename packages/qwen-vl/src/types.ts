@@ -90,6 +90,8 @@ export interface LoadOptions {
   queryChunk?: number;
   /** Logit rows at once. Default 256. */
   logitsChunk?: number;
+  /** Ids of the vocabulary at once where tokens are scored or gradients are wanted; together with `logitsChunk` it bounds the logits that exist at a time. Default 8192. */
+  vocabChunk?: number;
   /**
    * Bytes of inner results that a gradient call may keep instead of computing them twice: those of as many layers as fit, all but attention scores. Of the other layers only
    * the inputs are kept (checkpointing by layer; of all layers with 0). All give the same gradients. Default 1 GiB.

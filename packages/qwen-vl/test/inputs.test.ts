@@ -56,7 +56,7 @@ afterAll(async () => {
 
 describe("an option that no rule knows is refused by name", () => {
   it.each<[string, unknown]>([
-    ["tf", undefined], ["dtype", "float16"], ["products", "f32"], ["mrope", "Qwen"], ["queryChunk", 0], ["queryChunk", -5], ["queryChunk", Number.NaN], ["logitsChunk", 0], ["logitsChunk", 2.5], ["keepBytes", Number.NaN],
+    ["tf", undefined], ["dtype", "float16"], ["products", "f32"], ["mrope", "Qwen"], ["queryChunk", 0], ["queryChunk", -5], ["queryChunk", Number.NaN], ["logitsChunk", 0], ["logitsChunk", 2.5], ["vocabChunk", 0], ["keepBytes", Number.NaN],
     ["keepBytes", -1], ["strict", "false"], ["planTokens", 0], ["memoryLimitBytes", Number.NaN], ["ignoreMemoryPlan", 1], ["weightCache", 7], ["onProgress", "log"],
   ])("loading with %s = %s", async (name, value) => {
     await refused(() => load({ [name]: value }), "BAD_OPTION", name);

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { rmsNorm, rmsNormVjp, rotate, swiglu, swigluVjp } from "../src/ops/elementwise.ts";
 import { linear, linearsVjp } from "../src/ops/linear.ts";
-import { entropyOf, headLogits, headLogitsVjp, logProbVjp, logSoftmaxAt, pick } from "../src/ops/log-prob.ts";
+import { placeTargets, scoreRows, scoreRowsVjp, vocabParts, type VocabScoring } from "../src/ops/log-prob.ts";
 import { sharedPrefixAttention, sharedPrefixAttentionVjp } from "../src/text/shared-prefix.ts";
 import { startValues } from "../src/train/lora.ts";
 import { doubleOps as ops, doubles, type Doubles } from "./double-ops.ts";
@@ -105,49 +105,59 @@ describe("a fresh adapter", () => {
   });
 });
 
+/** An output matrix in blocks, scored in parts of at most `most` ids. */
+function scoringOf(blocks: readonly number[][][], targets: readonly number[], temperature: number, most: number): VocabScoring<Doubles> {
+  const parts = vocabParts(blocks.map(({ length }) => length), most);
+  return {
+    head: { tied: true, blocks: blocks.map(doubles) }, parts, temperature,
+    targets: parts.map((part) => {
+      const { columns, inside } = placeTargets(Int32Array.from(targets), part);
+      return { columns: doubles(Array.from(columns)), inside: parts.length === 1 ? undefined : doubles(Array.from(inside)) };
+    }),
+  };
+}
+
 describe("log-probabilities", () => {
   interface Case { temperature: number; hiddenScale: number; entropyInLoss: boolean; logp: unknown; entropy: unknown; dhidden: unknown; dweight: unknown }
   const { hidden, weight, targets, gLogp, cases } = golden<{ hidden: unknown; weight: number[][]; targets: number[]; gLogp: unknown; cases: Case[] }>("logprob.json");
-  const head = { tied: true, blocks: [doubles(weight.slice(0, 8)), doubles(weight.slice(8))] };
-  const vocab = weight.length;
-
   it.each(cases)("at temperature $temperature, hidden values times $hiddenScale, entropy in the loss: $entropyInLoss", ({ temperature, hiddenScale, entropyInLoss, logp, entropy, dhidden, dweight }) => {
     const rows = ops.mul(doubles(hidden), ops.scalar(hiddenScale));
-    const table = logSoftmaxAt(ops, headLogits(ops, rows, head), temperature);
-    same(pick(ops, table, doubles(targets.map((id, row) => row * vocab + id))), logp, "logp");
-    same(entropyOf(ops, table), entropy, "entropy");
-    // No loss of the trainer goes through entropies.
-    if (entropyInLoss) return;
-    const dLogits = logProbVjp(ops, table, doubles(targets), doubles(gLogp), temperature);
-    same(headLogitsVjp(ops, dLogits, head), dhidden, "dhidden");
-    same(ops.matmul(dLogits, rows, { transposeA: true }), dweight, "dweight");
+    for (const [blocks, most] of [[[weight], weight.length], [[weight.slice(0, 8), weight.slice(8)], weight.length], [[weight.slice(0, 8), weight.slice(8)], 3]] as const) {
+      const scoring = scoringOf(blocks, targets, temperature, most);
+      const scores = scoreRows(ops, rows, scoring, { entropy: true });
+      same(scores.logProbs, logp, "logp");
+      same(scores.entropy(), entropy, "entropy");
+      // No loss of the trainer goes through entropies.
+      if (entropyInLoss) continue;
+      const gradient = scoreRowsVjp(ops, rows, scoring, { logZ: scores.logZ, g: doubles(gLogp) }, { matrix: true });
+      same(gradient.x, dhidden, "dhidden");
+      same(ops.concat(gradient.matrix, 0), dweight, "dweight");
+    }
   });
 });
 
 describe("the loss of SFT", () => {
   interface Part { rows: number[]; numItems: number | null; loss: number; dhidden: number[][][]; tokens: number; correct: number; entropySum: number }
   const { hidden, weight, labels, whole, microBatches, accumulation } = golden<{ hidden: number[][][]; weight: number[][]; labels: number[][]; whole: Part; microBatches: Part[]; accumulation: { window: number; meanOfMeans: number } }>("sft.json");
-  const head = { tied: true, blocks: [doubles(weight)] };
-
   /** Mean over `items` tokens of the negative log-likelihood of labels after their positions. */
   function lossOf({ rows, numItems, tokens }: Part) {
     const places = rows.flatMap((row) => labels[row]!.slice(1).flatMap((label, t) => (label === -100 ? [] : [{ row, t, label }])));
     expect(places).toHaveLength(tokens);
-    const table = logSoftmaxAt(ops, headLogits(ops, doubles(places.map(({ row, t }) => hidden[row]![t]!)), head), 1);
-    const ids = doubles(places.map(({ label }) => label));
-    const logp = pick(ops, table, doubles(places.map(({ label }, i) => i * weight.length + label)));
+    const x = doubles(places.map(({ row, t }) => hidden[row]![t]!));
+    const scoring = scoringOf([weight], places.map(({ label }) => label), 1, 5);
+    const scores = scoreRows(ops, x, scoring, { entropy: true });
     const items = numItems ?? tokens;
-    const dHidden = headLogitsVjp(ops, logProbVjp(ops, table, ids, doubles(places.map(() => -1 / items)), 1), head);
+    const dHidden = scoreRowsVjp(ops, x, scoring, { logZ: scores.logZ, g: doubles(places.map(() => -1 / items)) }, { matrix: false }).x;
     const spread = rows.map((row) => hidden[row]!.map((values, t) => {
       const at = places.findIndex((place) => place.row === row && place.t === t);
       return at < 0 ? values.map(() => 0) : Array.from(dHidden.values.subarray(at * values.length, (at + 1) * values.length));
     }));
-    const best = ops.argMax(table);
+    const best = scores.best();
     return {
-      loss: -logp.values.reduce((a, b) => a + b, 0) / items,
+      loss: -scores.logProbs.values.reduce((a, b) => a + b, 0) / items,
       dHidden: doubles(spread),
-      correct: places.filter(({ label }, i) => best.values[i] === label).length,
-      entropySum: entropyOf(ops, table).values.reduce((a, b) => a + b, 0),
+      correct: places.filter((_, i) => Math.abs(best.values[i]! - scores.logProbs.values[i]!) < 1e-12).length,
+      entropySum: scores.entropy().values.reduce((a, b) => a + b, 0),
     };
   }
 

@@ -6,8 +6,8 @@ import type { ParameterView } from "../parameters.ts";
 import type { Pace } from "../pace.ts";
 import { rmsNorm } from "../ops/elementwise.ts";
 import { embed } from "../ops/embed.ts";
-import { headLogits } from "../ops/log-prob.ts";
-import type { HeadValues } from "../ops/log-prob.ts";
+import { headLogits, placeTargets, vocabParts } from "../ops/log-prob.ts";
+import type { HeadValues, VocabPart, VocabScoring } from "../ops/log-prob.ts";
 import type { Tensor } from "../types.ts";
 import { decoderBlock, KEPT } from "./decoder.ts";
 import type { DecoderShape } from "./decoder.ts";
@@ -115,6 +115,27 @@ export function headInputs(core: Core, view: ParameterView): Record<string, Tens
 /** The head among a body's values. */
 export function headValues<V>(core: Core, values: Inputs<V>): HeadValues<V> {
   return { blocks: blockedValues("head", values), tied: core.config.tieWordEmbeddings };
+}
+
+/** Parts in which the vocabulary is scored. */
+function scoredParts(core: Core, view: ParameterView): VocabPart[] {
+  const { tieWordEmbeddings } = core.config;
+  return vocabParts(view.blocks(tieWordEmbeddings ? EMBEDDING : LM_HEAD).map(({ shape }) => shape[tieWordEmbeddings ? 0 : 1]!), core.vocabChunk);
+}
+
+/** Inputs of a body that scores rows: the head's, and by part of the vocabulary `columns.N` and, of several, `inside.N`; and how the body finds them. */
+export function scoringInputs(core: Core, arena: Arena, view: ParameterView, targets: Int32Array, temperature: number) {
+  const parts = scoredParts(core, view);
+  const placed = parts.flatMap((part, i) => {
+    const { columns, inside } = placeTargets(targets, part);
+    const at: [string, Tensor] = [`columns.${i}`, arena.add(core.runtime.ints(columns, [columns.length]))];
+    return parts.length === 1 ? [at] : [at, [`inside.${i}`, arena.add(core.runtime.floats(inside, [inside.length]))] satisfies [string, Tensor]];
+  });
+  return {
+    inputs: { ...Object.fromEntries(placed), ...headInputs(core, view) },
+    scoring: <V>(values: Inputs<V>): VocabScoring<V> => ({ head: headValues(core, values), parts, targets: parts.map((_, i) => ({ columns: values[`columns.${i}`]!, inside: values[`inside.${i}`] })), temperature }),
+    free: (): void => arena.free(...placed.map(([, tensor]) => tensor)),
+  };
 }
 
 /** Logits [chosen, vocab] of chosen rows of `x`. */

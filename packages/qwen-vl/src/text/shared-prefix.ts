@@ -85,7 +85,7 @@ function cutsOf(layout: RowLayout, { heads, kvHeads }: HeadShape, queryChunk: nu
   const fitting = 2 ** Math.floor(Math.log2(PIECE_ELEMENTS / (group * promptRows)));
   const chunk = Math.min(queryChunk, Math.max(LEAST_ROWS, fitting));
   const together = Math.max(1, Math.floor(Math.min(chunk, OWN_SHARE * promptRows) / completionRows));
-  const largest = Math.min(chunk, Math.max(livePromptRows(layout), together * completionRows)) * group * promptRows;
+  const largest = Math.min(chunk, Math.max(livePromptRows(layout), Math.min(together, completions) * completionRows)) * group * promptRows;
   return {
     byHead: prompts * kvHeads * largest > PIECE_ELEMENTS,
     prompt: spans(livePromptRows(layout), chunk), completion: spans(completionRows, chunk), groups: spans(completions, together),

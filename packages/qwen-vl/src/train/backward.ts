@@ -3,12 +3,13 @@ import type { Arena } from "../arena.ts";
 import type { Core } from "../core.ts";
 import type { Pace } from "../pace.ts";
 import { rmsNorm, rmsNormVjp } from "../ops/elementwise.ts";
-import { headLogits, headLogitsVjp, logProbVjp, logSoftmaxAt } from "../ops/log-prob.ts";
+import { scoreRowsVjp } from "../ops/log-prob.ts";
 import { decoderLayerNames, EMBEDDING, FINAL_NORM, LM_HEAD } from "../parameters.ts";
 import type { ParameterView } from "../parameters.ts";
 import { decoderBlockVjp, KEPT } from "../text/decoder.ts";
 import type { Kept, PrefixGradient } from "../text/decoder.ts";
-import { decoderShape, headInputs, headValues, lastRowsLive, layerRowInputs, layoutKey } from "../text/forward.ts";
+import { decoderShape, lastRowsLive, layerRowInputs, layoutKey, scoringInputs } from "../text/forward.ts";
+import { joined } from "../text/heads.ts";
 import type { Tensor } from "../types.ts";
 import { towerBackward } from "../vision/tower.ts";
 import { runBackward } from "./gradients.ts";
@@ -27,15 +28,23 @@ export interface BackwardPass {
   pace: Pace;
 }
 
+/** What a backward starts from. */
+export interface HeadGradient {
+  /** Derivative by the log-probability of every token. */
+  dLogProbs: Float32Array;
+  /** Logarithms of the rows' sums of exponentials, by chunk; they are freed at their use. */
+  logZ: readonly Tensor[];
+}
+
 /** Gradient of Σ dLogProbs · logp for every parameter of the sink, added to its accumulators. */
-export async function backward(pass: BackwardPass, state: ForwardState, dLogProbs: Float32Array): Promise<void> {
-  await layersBackward(pass, state, await headBackward(pass, state, dLogProbs));
+export async function backward(pass: BackwardPass, state: ForwardState, gradient: HeadGradient): Promise<void> {
+  await layersBackward(pass, state, await headBackward(pass, state, gradient));
 }
 
 /** Gradient [live rows, hidden] of the last layer's output. */
-export async function headBackward(pass: BackwardPass, state: ForwardState, dLogProbs: Float32Array): Promise<Tensor> {
+export async function headBackward(pass: BackwardPass, state: ForwardState, { dLogProbs, logZ }: HeadGradient): Promise<Tensor> {
   let dx: Tensor | undefined;
-  for (const chunk of state.chunks) dx = await chunkBackward(pass, state, chunk, dLogProbs, dx);
+  for (const [i, chunk] of state.chunks.entries()) dx = await chunkBackward(pass, state, chunk, { g: dLogProbs.subarray(chunk.at, chunk.at + chunk.count), logZ: logZ[i]! }, dx);
   return dx!;
 }
 
@@ -85,40 +94,33 @@ export async function layersBackward(pass: BackwardPass, state: ForwardState, dy
   await towerBackward(core, arena, view, state.placed.saved, state.placed.tokens.map((_, i) => out[`item${i}`]!), sink, pace);
 }
 
-async function chunkBackward({ core, arena, view, sink, temperature, pace }: BackwardPass, state: ForwardState, chunk: HeadChunk, dLogProbs: Float32Array, dx: Tensor | undefined): Promise<Tensor> {
+async function chunkBackward({ core, arena, view, sink, temperature, pace }: BackwardPass, state: ForwardState, chunk: HeadChunk, given: { g: Float32Array; logZ: Tensor }, dx: Tensor | undefined): Promise<Tensor> {
   const { runtime, config } = core;
   const n = chunk.rows.length;
   const g = new Float32Array(n);
-  g.set(dLogProbs.subarray(chunk.at, chunk.at + chunk.count));
+  g.set(given.g);
   const matrixName = config.tieWordEmbeddings ? EMBEDDING : LM_HEAD;
   const wanted = [FINAL_NORM, matrixName].filter((name) => sink.has(name));
   const eps = config.text.rmsNormEps;
-  const inputs = {
-    x: state.hidden.at(-1)!,
-    rows: arena.add(runtime.ints(chunk.rows, [n])),
-    targets: arena.add(runtime.ints(chunk.targets, [n])),
-    g: arena.add(runtime.floats(g, [n])),
-    ...headInputs(core, view),
-    ...(dx === undefined ? {} : { dx }),
-  };
+  const head = scoringInputs(core, arena, view, chunk.targets, temperature);
+  const inputs = { x: state.hidden.at(-1)!, rows: arena.add(runtime.ints(chunk.rows, [n])), g: arena.add(runtime.floats(g, [n])), logZ: given.logZ, ...head.inputs, ...(dx === undefined ? {} : { dx }) };
   const sums: Record<string, TensorLike> = {};
   for (const name of wanted) sums[`sum:${name}`] = sink.accumulator(name);
   const body: Body = (ops, v) => {
-    const head = headValues(core, v);
     const rows = ops.gather(v["x"]!, v["rows"]!);
     const normed = rmsNorm(ops, rows, v["norm"]!, eps);
-    const dLogits = logProbVjp(ops, logSoftmaxAt(ops, headLogits(ops, normed, head), temperature), v["targets"]!, v["g"]!, temperature);
-    const dNormed = headLogitsVjp(ops, dLogits, head);
-    const grads = rmsNormVjp(ops, rows, v["norm"]!, eps, dNormed, wanted.includes(FINAL_NORM));
+    const dNormed = scoreRowsVjp(ops, normed, head.scoring(v), { logZ: v["logZ"]!, g: v["g"]! }, { matrix: wanted.includes(matrixName) });
+    const grads = rmsNormVjp(ops, rows, v["norm"]!, eps, dNormed.x, wanted.includes(FINAL_NORM));
     const spread = ops.segmentSum(grads.x, v["rows"]!, ops.shape(v["x"]!)[0]!);
     const out: Record<string, typeof spread> = { dx: v["dx"] === undefined ? spread : ops.add(v["dx"], spread) };
     if (grads.weight !== undefined) out[FINAL_NORM] = ops.add(v[`sum:${FINAL_NORM}`]!, grads.weight);
-    if (wanted.includes(matrixName)) out[matrixName] = ops.add(v[`sum:${matrixName}`]!, ops.matmul(dLogits, normed, { transposeA: true }));
+    if (wanted.includes(matrixName)) out[matrixName] = ops.add(v[`sum:${matrixName}`]!, joined(ops, dNormed.matrix, 0));
     return out;
   };
   const out = arena.addAll(await runtime.runPaced(pace, `log_probs_vjp:${temperature}:${wanted.join(",")}`, { ...inputs, ...sums }, body));
   for (const name of wanted) sink.replace(name, arena.release(out[name]!));
-  arena.free(inputs.rows, inputs.targets, inputs.g, dx);
+  arena.free(inputs.rows, inputs.g, given.logZ, dx);
+  head.free();
   return out["dx"]!;
 }
 

@@ -4,13 +4,13 @@ import type { Core } from "../core.ts";
 import { QwenVlError } from "../errors.ts";
 import { Pace } from "../pace.ts";
 import { rmsNorm } from "../ops/elementwise.ts";
-import { entropyOf, headLogits, logSoftmaxAt, pick } from "../ops/log-prob.ts";
+import { scoreRows } from "../ops/log-prob.ts";
 import { isTemperature, LEAST_TEMPERATURE } from "../generate/sampler.ts";
 import { badOption, checkInteger } from "../options.ts";
 import type { ParameterView } from "../parameters.ts";
 import { checkIds, checkPrompt } from "../text/check-prompt.ts";
 import type { PrefixGradient } from "../text/decoder.ts";
-import { headInputs, headValues } from "../text/forward.ts";
+import { scoringInputs } from "../text/forward.ts";
 import { completionsAlone, packRows, promptStart, rowParts, unpackTokens } from "../text/packing.ts";
 import type { PackedRows, PromptGroup } from "../text/packing.ts";
 import { placeFeatures } from "../text/vision-rows.ts";
@@ -58,31 +58,27 @@ export interface ScoreGroupsOptions {
   training?: Training | undefined;
 }
 
-/** Positions `row · vocab + id` of a chunk's targets. */
-function flatTargets(targets: Int32Array, vocab: number): Int32Array {
-  return targets.map((id, i) => i * vocab + id);
-}
-
-async function readScores({ core, arena, view, pace }: ForwardPass, state: ForwardState, options: ScoreGroupsOptions): Promise<Scores> {
+/** Scores, and by chunk of rows the logarithms that their backward starts from. */
+async function readScores({ core, arena, view, pace }: ForwardPass, state: ForwardState, options: ScoreGroupsOptions): Promise<{ scores: Scores; logZ: Tensor[] }> {
   const { runtime, config } = core;
   const x = state.hidden.at(-1)!;
   const { temperature, entropy, best } = options;
-  const body: Body = (ops, v) => {
-    const rows = rmsNorm(ops, ops.gather(v["x"]!, v["rows"]!), v["norm"]!, config.text.rmsNormEps);
-    const table = logSoftmaxAt(ops, headLogits(ops, rows, headValues(core, v)), temperature);
-    return { logProbs: pick(ops, table, v["flat"]!), ...(entropy ? { entropy: entropyOf(ops, table) } : {}), ...(best ? { best: ops.max(table, [1]) } : {}) };
-  };
   const total = state.packed.targets.length;
   const logProbs = new Float32Array(total);
   const entropies = new Float32Array(total);
   const bests = new Float32Array(total);
   const results: { chunk: HeadChunk; out: Record<string, Tensor> }[] = [];
   for (const chunk of state.chunks) {
-    const n = chunk.rows.length;
-    const rows = arena.add(runtime.ints(chunk.rows, [n]));
-    const flat = arena.add(runtime.ints(flatTargets(chunk.targets, config.text.vocabSize), [n]));
-    const out = arena.addAll(await runtime.runPaced(pace, `log_probs:${temperature}:${String(entropy)}:${String(best)}`, { x, rows, flat, ...headInputs(core, view) }, body));
-    arena.free(rows, flat);
+    const rows = arena.add(runtime.ints(chunk.rows, [chunk.rows.length]));
+    const { inputs, scoring, free } = scoringInputs(core, arena, view, chunk.targets, temperature);
+    const body: Body = (ops, v) => {
+      const normed = rmsNorm(ops, ops.gather(v["x"]!, v["rows"]!), v["norm"]!, config.text.rmsNormEps);
+      const scored = scoreRows(ops, normed, scoring(v), { entropy });
+      return { logProbs: scored.logProbs, logZ: scored.logZ, ...(entropy ? { entropy: scored.entropy() } : {}), ...(best ? { best: scored.best() } : {}) };
+    };
+    const out = arena.addAll(await runtime.runPaced(pace, `log_probs:${temperature}:${String(entropy)}:${String(best)}`, { x, rows, ...inputs }, body));
+    arena.free(rows);
+    free();
     results.push({ chunk, out });
   }
   for (const { chunk, out } of results) {
@@ -90,7 +86,7 @@ async function readScores({ core, arena, view, pace }: ForwardPass, state: Forwa
     logProbs.set(values.subarray(0, chunk.count), chunk.at);
     if (entropy) entropies.set((await out["entropy"]!.data()).subarray(0, chunk.count), chunk.at);
     if (best) bests.set((await out["best"]!.data()).subarray(0, chunk.count), chunk.at);
-    arena.free(...Object.values(out));
+    arena.free(out["logProbs"], out["entropy"], out["best"]);
   }
   const bad = logProbs.findIndex((value, i) => !Number.isFinite(value) || !Number.isFinite(entropies[i]));
   if (bad >= 0) {
@@ -101,7 +97,7 @@ async function readScores({ core, arena, view, pace }: ForwardPass, state: Forwa
   const scores: Scores = { logProbs: unpackTokens(logProbs, state.packed.lengths) };
   if (entropy) scores.entropy = unpackTokens(entropies, state.packed.lengths);
   if (best) scores.best = unpackTokens(bests, state.packed.lengths);
-  return scores;
+  return { scores, logZ: results.map(({ out }) => out["logZ"]!) };
 }
 
 function checkCompletions(core: Core, groups: readonly PromptGroup<Prompt>[]): void {
@@ -164,11 +160,11 @@ async function atOnce(pass: ForwardPass, groups: readonly PromptGroup<Prompt>[],
   const dropout = training?.dropout && { ...training.dropout, parts: rowParts(packed.layout) };
   const keepBytes = training?.prefix === "flowing" ? core.keepBytes : 0;
   const state = await forwardLayers(pass, packed, { placed, dropout, keepBytes, holds: training === undefined ? "nothing" : "inputs" });
-  const scores = await readScores(pass, state, options);
+  const { scores, logZ } = await readScores(pass, state, options);
   if (training === undefined) return { scores };
   const { loss, dLogProbs } = lossOf(training, scores, options.signal);
   const flat = flatten(packed, dLogProbs);
-  await training.sink.collect(() => backward({ ...pass, sink: training.sink, prefix: training.prefix, temperature }, state, flat));
+  await training.sink.collect(() => backward({ ...pass, sink: training.sink, prefix: training.prefix, temperature }, state, { dLogProbs: flat, logZ }));
   return { scores, loss };
 }
 
@@ -195,11 +191,14 @@ async function inChunks(pass: ForwardPass, groups: readonly PromptGroup<Prompt>[
     return forwardLayers(pass, own, { dropout: dropoutOver(rowParts(own.layout, first)), keepBytes: holds === "inputs" ? core.keepBytes : 0, holds, prefixes, last });
   };
   const parts: Scores[] = [];
+  const logZs = new Map<number, Tensor[]>();
   let kept: ForwardState | undefined;
   for (const first of firsts) {
     const isLast = first === firsts.at(-1);
     const state = await forward(first, isLast && training !== undefined ? "inputs" : "nothing");
-    parts.push(await readScores(pass, state, options));
+    const { scores: own, logZ } = await readScores(pass, state, options);
+    parts.push(own);
+    logZs.set(first, logZ);
     if (isLast) kept = state;
     else freeState(arena, state);
   }
@@ -220,7 +219,7 @@ async function inChunks(pass: ForwardPass, groups: readonly PromptGroup<Prompt>[
         continue;
       }
       state.dPrefixes = dPrefixes;
-      const dx = await headBackward(back, state, flatten(state.packed, dLogProbs.map((group) => group.slice(first, first + size))));
+      const dx = await headBackward(back, state, { dLogProbs: flatten(state.packed, dLogProbs.map((group) => group.slice(first, first + size))), logZ: logZs.get(first)! });
       const [ofLast, ofOwn] = core.runtime.tf.split(dx, [groups.length, dx.shape[0] - groups.length]).map((part) => arena.add(part)) as [Tensor, Tensor];
       const before = dLast;
       dLast = arena.add(before.add(ofLast));

@@ -56,7 +56,7 @@ export function everyBody(ref: Reference): Promise<RecordedBody[]> {
   return recordBodies(async () => {
     for (const features of await ref.model.encodeVideos([...ref.items, ref.items[1]!])) features.dispose();
     await work(ref, { weights: /./u });
-    await work(ref, { weights: /norm|bias|proj/u, keepBytes: 0, queryChunk: 7, logitsChunk: 5 });
+    await work(ref, { weights: /norm|bias|proj/u, keepBytes: 0, queryChunk: 7, logitsChunk: 5, vocabChunk: 150 });
     await work(ref, { folder: TIED, weights: /embed_tokens|layers\.0|merger/u });
   });
 }

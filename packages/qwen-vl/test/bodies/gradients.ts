@@ -73,15 +73,14 @@ const QUESTIONS: Record<string, (bodies: readonly RecordedBody[], backward: Reco
     return { forward, inputs: { rows: rows!, features: floats([rows!.shape[0]!, width], new Float32Array(rows!.shape[0]! * width)) }, dy: dx!, results: { features: "items" } };
   },
   log_probs_vjp: (bodies, { key, inputs, outputs }) => {
-    const { x, rows, targets, g, norm, "head.0": head } = inputs as Record<"x" | "rows" | "targets" | "g" | "norm" | "head.0", HostTensor>;
-    const { body } = bodies.find((one) => one.name === "log_probs" && one.key.split(":")[1] === key.split(":")[1] && one.inputs["head.0"]!.shape.join() === head.shape.join() && one.inputs["rows"]!.shape[0] === rows.shape[0])!;
-    const vocab = Math.max(...head.shape);
-    const flat: HostTensor = { ...targets, values: Int32Array.from(targets.values, (id, i) => i * vocab + id) };
+    const { x, rows, g, norm, "head.0": head } = inputs as Record<"x" | "rows" | "g" | "norm" | "head.0", HostTensor>;
+    const targets = Object.fromEntries(Object.entries(inputs).filter(([name]) => /^(?:columns|inside)\.\d+$/u.test(name)));
+    const { body } = bodies.find((one) => one.name === "log_probs" && one.key.split(":")[1] === key.split(":")[1] && one.inputs["head.0"]!.shape.join() === head.shape.join() && one.inputs["rows"]!.shape[0] === rows.shape[0] && Object.keys(targets).every((name) => name in one.inputs))!;
     const matrix = Object.keys(outputs).find((name) => /lm_head|embed_tokens/u.test(name));
     const normName = Object.keys(outputs).find((name) => name.endsWith("norm.weight"));
     return {
       forward: (ops, v) => body(ops, v)["logProbs"]!,
-      inputs: { x, rows, flat, norm, "head.0": head },
+      inputs: { x, rows, ...targets, norm, "head.0": head },
       dy: g,
       results: { x: "dx", ...(normName === undefined ? {} : { norm: normName }), ...(matrix === undefined ? {} : { "head.0": matrix }) },
     };

@@ -1,10 +1,10 @@
-import type { Body } from "@dramascope/tensorflow";
+import type { Body, Ops } from "@dramascope/tensorflow";
 import { gradientsByTensorFlow, type Forward } from "@dramascope/tensorflow/testing";
 import type { Tensor } from "@dramascope/qwen-vl";
 import { createRandom } from "@dramascope/schema";
 import { describe, expect, it } from "vitest";
 import { embed } from "../../src/ops/embed.ts";
-import { headLogits, headLogitsVjp } from "../../src/ops/log-prob.ts";
+import { headLogits, placeTargets, scoreRows, scoreRowsVjp, vocabParts, type VocabScoring } from "../../src/ops/log-prob.ts";
 import { rmsNorm } from "../../src/ops/elementwise.ts";
 import { linear } from "../../src/ops/linear.ts";
 import { decoderBlock, decoderBlockVjp, feedForward, linearInputs, rotateRows } from "../../src/text/decoder.ts";
@@ -42,13 +42,33 @@ const blocks = [drawn([40, 8]), drawn([40, 8]), drawn([13, 8])];
 const inBlocks = (name: string, tensors: readonly HostTensor[]): Record<string, HostTensor> => Object.fromEntries(tensors.map((tensor, i) => [`${name}.${i}`, tensor]));
 const turned = blocks.map(({ shape, values }): HostTensor => ({ shape: [...shape].reverse(), dtype: "float32", values }));
 
+const headOf = <V>(v: Readonly<Record<string, V>>, tied: boolean) => ({ blocks: [v["head.0"]!, v["head.1"]!, v["head.2"]!], tied });
+
 function head(tied: boolean): Case {
-  const values = <V>(v: Readonly<Record<string, V>>) => ({ blocks: [v["head.0"]!, v["head.1"]!, v["head.2"]!], tied });
   return {
     name: `an output matrix in three blocks, ${tied ? "that of the embedding" : "of its own"}`,
-    inputs: { x: drawn([5, 8]), ...inBlocks("head", tied ? blocks : turned), dy: drawn([5, 93]) },
-    forward: (ops, v) => headLogits(ops, v["x"]!, values(v)),
-    backward: (ops, v) => ({ x: headLogitsVjp(ops, v["dy"]!, values(v)) }),
+    inputs: { x: drawn([5, 8]), ...inBlocks("head", tied ? blocks : turned) },
+    forward: (ops, v) => headLogits(ops, v["x"]!, headOf(v, tied)),
+    wrt: [],
+  };
+}
+
+/** Targets by part as inputs of a body. */
+function placed(ids: readonly number[], parts: ReturnType<typeof vocabParts>): Record<string, HostTensor> {
+  return Object.fromEntries(parts.flatMap((part, i): [string, HostTensor][] => {
+    const { columns, inside } = placeTargets(Int32Array.from(ids), part);
+    return [[`columns.${i}`, { shape: [ids.length], dtype: "int32", values: columns }], [`inside.${i}`, { shape: [ids.length], dtype: "float32", values: inside }]];
+  }));
+}
+
+function scored(tied: boolean): Case {
+  const parts = vocabParts([40, 40, 13], 16);
+  const scoring = <V>(v: Readonly<Record<string, V>>): VocabScoring<V> => ({ head: headOf(v, tied), parts, targets: parts.map((_, i) => ({ columns: v[`columns.${i}`]!, inside: v[`inside.${i}`] })), temperature: 0.7 });
+  return {
+    name: `tokens scored over parts of a vocabulary, whose matrix is ${tied ? "that of the embedding" : "of its own"},`,
+    inputs: { x: drawn([6, 8], 3), ...inBlocks("head", tied ? blocks : turned), ...placed([0, 15, 16, 39, 40, 92], parts), dy: drawn([6]) },
+    forward: (ops, v) => scoreRows(ops, v["x"]!, scoring(v), { entropy: false }).logProbs,
+    backward: (ops, v) => ({ x: scoreRowsVjp(ops, v["x"]!, scoring(v), { logZ: scoreRows(ops, v["x"]!, scoring(v), { entropy: false }).logZ, g: v["dy"]! }, { matrix: false }).x }),
     wrt: ["x"],
   };
 }
@@ -68,6 +88,36 @@ function longPrompt(): Case {
     forward: (ops, v) => decoderBlock(ops, v, shape, layout).y,
     backward: (ops, v) => decoderBlockVjp(ops, v, shape, layout, { x: true, parameters: new Set(["q_proj.bias", "v_proj.bias", "input_layernorm.weight"]) }),
     wrt: ["x", "q_proj.bias", "v_proj.bias", "input_layernorm.weight"],
+    onWasm: "forward",
+  };
+}
+
+/** Two prompts whose heads are attended one by one, against each prompt by itself, whose heads are few enough to go together. */
+function twoPrompts(): Case {
+  const [promptRows, completions, completionRows] = [1024, 2, 16];
+  const own = completions * completionRows;
+  const shape = { heads: 2, kvHeads: 1, headDim: 4, eps: 1e-6, loraScales: {}, queryChunk: 512 };
+  const sizes = { q_proj: [8, 8], k_proj: [8, 4], v_proj: [8, 4], o_proj: [8, 8], gate_proj: [8, 12], up_proj: [8, 12], down_proj: [12, 8] } as const;
+  const prefixBias = new Float32Array(2 * promptRows).fill(-1e9, 2 * promptRows - 24);
+  return {
+    name: "a decoder layer over two prompts",
+    inputs: {
+      x: drawn([2 * (promptRows + own), 8]), ...angles(2 * (promptRows + own), 2), prefixBias: { shape: [2, promptRows], dtype: "float32", values: prefixBias }, ...linears(sizes, /^[qkv]_/u),
+      "input_layernorm.weight": drawn([8]), "post_attention_layernorm.weight": drawn([8]), dy: drawn([2 * (promptRows + own), 8]),
+    },
+    forward: (ops, v) => {
+      const alone = [0, 1].map((b) => {
+        const rows = (name: string) => {
+          const width = ops.shape(v[name]!)[1]!;
+          return ops.concat([ops.slice(v[name]!, [b * promptRows, 0], [promptRows, width]), ops.slice(v[name]!, [2 * promptRows + b * own, 0], [own, width])], 0);
+        };
+        const given = { ...v, x: rows("x"), cos: rows("cos"), sin: rows("sin"), prefixBias: ops.slice(v["prefixBias"]!, [b, 0], [1, promptRows]) };
+        return ops.split(decoderBlock(ops, given, shape, { prompts: 1, promptRows, completions, completionRows }).y, [promptRows, own], 0);
+      });
+      return ops.concat([alone[0]![0]!, alone[1]![0]!, alone[0]![1]!, alone[1]![1]!], 0);
+    },
+    backward: (ops, v) => decoderBlockVjp(ops, v, shape, { prompts: 2, promptRows, completions, completionRows }, { x: true, parameters: new Set(["q_proj.bias", "k_proj.bias", "v_proj.bias"]) }),
+    wrt: ["x", "q_proj.bias", "k_proj.bias", "v_proj.bias"],
     onWasm: "forward",
   };
 }
@@ -143,7 +193,10 @@ const cases: Case[] = [
   },
   head(true),
   head(false),
+  scored(true),
+  scored(false),
   longPrompt(),
+  twoPrompts(),
   constantPrefix(),
   largeFrames(),
 ];
@@ -170,6 +223,38 @@ export function largeTests({ tf }: Reference): void {
       expect(resultDifference(Object.fromEntries(wrt.map((key) => [key, actual[key]!])), expected)).toBeLessThan(1e-5);
       tf.dispose([given, gradient, gradients]);
     });
+  });
+
+  it("64 tokens of a vocabulary of 50,000 are scored, forth and back, without logits of them all at once", () => {
+    const [n, vocab, most] = [64, 50_000, 8192];
+    const parts = vocabParts([30_000, 20_000], most);
+    const ids = Array.from({ length: n }, (_, i) => (i * 793) % vocab);
+    let largest = 0;
+    /** The same operations, which say how large a value they give. */
+    const watched = <V>(ops: Ops<V>): Ops<V> => {
+      const noted = (x: unknown): void => [x].flat().forEach((one) => (largest = Math.max(largest, ops.shape(one as V).reduce((a, b) => a * b, 1))));
+      return Object.fromEntries(Object.entries(ops as unknown as Record<string, (...given: unknown[]) => unknown>).map(([name, operation]) => [name, (...given: unknown[]) => {
+        const result = operation(...given);
+        if (name !== "shape" && name !== "dtype" && name !== "scope") noted(result);
+        return result;
+      }])) as unknown as Ops<V>;
+    };
+    const inputs = { x: drawn([n, 8]), "head.0": drawn([30_000, 8]), "head.1": drawn([20_000, 8]), g: drawn([n]), ...placed(ids, parts) };
+    const inParts: Body = (ops, v) => {
+      const scoring = { head: { blocks: [v["head.0"]!, v["head.1"]!], tied: true }, parts, targets: parts.map((_, i) => ({ columns: v[`columns.${i}`]!, inside: v[`inside.${i}`] })), temperature: 1 };
+      const { logProbs, logZ, entropy, best } = scoreRows(watched(ops), v["x"]!, scoring, { entropy: true });
+      return { logProbs, entropy: entropy(), best: best(), dx: scoreRowsVjp(watched(ops), v["x"]!, scoring, { logZ, g: v["g"]! }, { matrix: false }).x };
+    };
+    const whole: Body = (ops, v) => {
+      const matrix = ops.concat([v["head.0"]!, v["head.1"]!], 0);
+      const table = ops.logSoftmax(ops.matmul(v["x"]!, matrix, { transposeB: true }));
+      const hits = ops.oneHot(ops.constant(Int32Array.from(ids), [n], "int32"), vocab);
+      const dLogits = ops.mul(ops.sub(hits, ops.exp(table)), ops.reshape(v["g"]!, [n, 1]));
+      return { logProbs: ops.sum(ops.mul(table, hits), [1]), entropy: ops.neg(ops.sum(ops.mul(ops.exp(table), table), [1])), best: ops.max(table, [1]), dx: ops.matmul(dLogits, matrix) };
+    };
+    const expected = replay({ key: "whole", body: whole, tf, products: "bfloat16" }, inputs, "compiled");
+    for (const mode of ["compiled", "eager"] as const) expect(resultDifference(replay({ key: "parts", body: inParts, tf, products: "bfloat16" }, inputs, mode), expected)).toBeLessThan(1e-5);
+    expect(largest).toBe(n * most);
   });
 
   it("an embedding in three blocks gives the rows of the whole", () => {

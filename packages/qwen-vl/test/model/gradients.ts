@@ -41,7 +41,7 @@ export function gradientTests(ref: Reference): void {
         expect(compared).toBeGreaterThan(10);
       }
       const once = await set.readGradients();
-      const frugal = await ref.load({ keepBytes: 0, queryChunk: 7, logitsChunk: 16 });
+      const frugal = await ref.load({ keepBytes: 0, queryChunk: 7, logitsChunk: 16, vocabChunk: 100 });
       const same = frugal.trainable(new RegExp(`^(${escaped.join("|")})$`, "u"));
       const group = cases[1]!;
       await frugal.logProbsWithGradient(ref.prompt, group.completions, { temperature: group.temperature, gradient: lossOf(group.weights) });
