@@ -1,7 +1,7 @@
-import { closeSync, mkdirSync, openSync, readFileSync, rmSync, writeSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import { DatabaseSync } from "node:sqlite";
-import { isProcessAlive } from "@dramascope/schema";
+import { takeLock } from "@dramascope/schema";
 import { CurationError } from "./errors.ts";
 
 /** Kind of a paid step. */
@@ -40,28 +40,11 @@ export interface StepLedger {
 
 const GROUP_COMMIT_MS = 5;
 
-/** Takes the lock file, or names who holds it. A lock of a dead process is taken over. */
-function lock(path: string): () => void {
-  for (let attempt = 0; attempt < 2; attempt++) {
-    try {
-      const handle = openSync(path, "wx");
-      writeSync(handle, String(process.pid));
-      closeSync(handle);
-      return () => rmSync(path, { force: true });
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
-      const pid = Number(readFileSync(path, "utf8"));
-      if (pid !== process.pid && pid > 0 && isProcessAlive(pid)) throw new CurationError(`${path}: process ${pid} is working on this ledger`, { code: "LEDGER_LOCKED", hint: "Wait for it to end, or stop it." });
-      rmSync(path, { force: true });
-    }
-  }
-  throw new CurationError(`${path}: another process took the lock`, { code: "LEDGER_LOCKED", hint: "Try again." });
-}
-
 /** Opens a ledger in one SQLite file for this process alone. */
 export function openSqliteLedger(path: string): StepLedger {
   mkdirSync(dirname(path), { recursive: true });
-  const unlock = lock(`${path}.lock`);
+  const lock = takeLock(`${path}.lock`);
+  if ("holder" in lock) throw new CurationError(`${path}: process ${lock.holder} is working on this ledger`, { code: "LEDGER_LOCKED", hint: `Wait for it to end, or stop it. If that process is something else, remove ${path}.lock.` });
   const database = new DatabaseSync(path);
   database.exec("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA busy_timeout=5000");
   database.exec(`CREATE TABLE IF NOT EXISTS steps (key TEXT PRIMARY KEY, kind TEXT NOT NULL, drama TEXT NOT NULL, round INTEGER NOT NULL, state TEXT NOT NULL,
@@ -104,7 +87,7 @@ export function openSqliteLedger(path: string): StepLedger {
       if (timer !== undefined) clearTimeout(timer);
       flush();
       database.close();
-      unlock();
+      lock.release();
     },
   };
 }

@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { mkdtemp, readdir, readFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { estimate, exportSets, openSqliteLedger, parseCurationConfig, runCuration, type RunSummary } from "@dramascope/curation";
@@ -94,7 +94,7 @@ describe("a run against the teacher", () => {
     const ledger = openSqliteLedger(join(folder, "x.db"));
     ledger.close();
     const { writeFile } = await import("node:fs/promises");
-    await writeFile(join(folder, "x.db.lock"), "1");
+    await writeFile(join(folder, "x.db.lock"), `${process.ppid} ${hostname()}`);
     expect(() => openSqliteLedger(join(folder, "x.db"))).toThrow(expect.objectContaining({ code: "LEDGER_LOCKED" }) as Error);
   });
 

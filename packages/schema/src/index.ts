@@ -3,7 +3,7 @@ export { DataError, DramascopeError, type ErrorDetails } from "./errors.ts";
 export { openBytes, writeAtomically, writeFileAtomically, writeFolderAtomically, writeTextAtomically } from "./files.ts";
 export { canonicalJson, hashJson, sha256, sha256File } from "./hash.ts";
 export { readJsonl, readLines, writeJsonl, type NumberedLine, type ReadJsonlOptions, type RejectedLine } from "./jsonl.ts";
-export { isProcessAlive } from "./process-alive.ts";
+export { takeLock } from "./process-lock.ts";
 export type { OnProgress, Progress } from "./progress.ts";
 export { isPublicAddress } from "./public-address.ts";
 export { createRandom, type Random, type RandomOptions } from "./random.ts";

@@ -4,6 +4,7 @@ import { parseConfig, prepare, readAdapter, readChatTemplate, readTokenizer, typ
 import type { TrainingSample, VideoReference } from "@dramascope/schema";
 import { calibrate, SHELLS, type Calibration } from "./calibration.ts";
 import type { GrpoConfig, SftConfig } from "./config.ts";
+import type { EncoderOptions } from "./encoder.ts";
 import { TrainerError } from "./errors.ts";
 import { weightHeaders } from "./model-shell.ts";
 import { adapterParameters, forwardFlops, gradientBytes, layerParameters, rolloutBytes, rowsOf, scoreBytes, type CallShape, type PlannedTime, type RunPlan, type Spread } from "./run-plan.ts";
@@ -16,6 +17,8 @@ export interface PlanDeps {
   model: string;
   /** Temporal grids, rows and columns of a video in patches of 14 pixels, without decoding it. */
   gridOf: (video: VideoReference, sample: TrainingSample) => Promise<Grid>;
+  /** Reads the frames of a video, to measure what that takes; without it reading is not counted. */
+  loadFrames?: EncoderOptions["loadFrames"];
   /** Back end to measure on; without it the plan has no time. */
   tf?: Tf;
   /** Vision tokens whose features the encoder will keep, as in {@link EncoderOptions}. Default 200000. */
@@ -33,6 +36,7 @@ const CALIBRATION_FLOPS = 4e11;
 const EARLY_STEPS = [1, 3] as const;
 /** Share of a call's memory that the system's allocator keeps beside it where calls differ in shape; measured with models of 1 and 20 million weights. */
 const KEPT_BY_ALLOCATOR = 0.5;
+const monotonic = (): number => performance.now() / 1000;
 /** Memory of Node with a loaded TensorFlow and this program, where nothing was measured. */
 const BASE_BYTES = 420 * 2 ** 20;
 
@@ -76,7 +80,7 @@ interface MeasuredShapes {
 }
 
 /** Seconds by part out of what was measured at a shorter shape. */
-function timeOf(config: QwenVlConfig, work: Work, looks: Looks & { firstLooks: number }, measured: Calibration, shapes: MeasuredShapes): PlannedTime {
+function timeOf(config: QwenVlConfig, work: Work, looks: Looks & { firstLooks: number; reading: number }, measured: Calibration, shapes: MeasuredShapes): PlannedTime {
   const { layers } = config.text;
   const growth = (full: CallShape, short: CallShape): number => forwardFlops(config, layers, full) / forwardFlops(config, layers, short);
   const pass = growth(work.gradient, shapes.gradient);
@@ -87,7 +91,7 @@ function timeOf(config: QwenVlConfig, work: Work, looks: Looks & { firstLooks: n
     const prompts = (shape: CallShape): CallShape => ({ ...shape, completions: 0, completionTokens: 0 });
     rollout = measured.prefill * growth(prompts(work.rollout), prompts(shapes.rollout)) + measured.token * (work.rollout.completionTokens - 1);
   }
-  const vision = looks.measured === undefined ? 0 : (work.samples * measured.vision * looks.flops) / visionFlops(config, looks.measured);
+  const vision = looks.measured === undefined ? 0 : work.samples * (looks.reading + (measured.vision * looks.flops) / visionFlops(config, looks.measured));
   const later = (gradient + score + rollout) / work.stepsPerGeneration + measured.update;
   const step = later + vision / work.stepsPerGeneration;
   // Steps differ in length, and calls of a new shape are compiled first: what comes first is known call by call.
@@ -97,6 +101,15 @@ function timeOf(config: QwenVlConfig, work: Work, looks: Looks & { firstLooks: n
     vision, rollout, score, gradient, step, early: early.length === 0 ? step : early.reduce((a, b) => a + b, 0) / early.length,
     total: later * work.steps + vision * looks.firstLooks + work.evaluationCalls * measured.score * pass, calibration: measured.seconds,
   };
+}
+
+/** Seconds to read the frames of a sample, on average: those of the sample with the most, measured, by their share. */
+async function secondsOfReading(samples: readonly TrainingSample[], videos: readonly (readonly Grid[])[], looks: Looks, { loadFrames, clock = monotonic }: PlanDeps): Promise<number> {
+  const sample = samples[videos.indexOf(looks.largest)];
+  if (!loadFrames || !sample) return 0;
+  const started = clock();
+  for (const video of sample.videos) await loadFrames(video, sample);
+  return ((clock() - started) * looks.share) / samples.length;
 }
 
 /** Rank of the run's adapter and its number of values. */
@@ -137,7 +150,7 @@ export async function planRun(config: SftConfig | GrpoConfig, samples: readonly 
   const shapes = { gradient: shortened(model, work.gradient), rollout: work.rollout && { ...shortened(model, work.rollout), completionTokens: work.rollout.completionTokens } };
   const generations = work.steps / work.stepsPerGeneration;
   const firstLooks = looks.tokens <= maxCachedTokens ? Math.min(generations, Math.ceil(samples.length / work.samples)) : generations;
-  const measured = deps.tf && (await calibrate({ model: deps.model, tf: deps.tf, load: deps.load ?? {}, keepBytes, layers, lora: config.lora, completionChunk: "completionChunk" in config ? config.completionChunk : undefined, ...shapes, vision: looks.measured, clock: deps.clock ?? (() => performance.now() / 1000), signal: deps.signal }));
+  const measured = deps.tf && (await calibrate({ model: deps.model, tf: deps.tf, load: deps.load ?? {}, keepBytes, layers, lora: config.lora, completionChunk: "completionChunk" in config ? config.completionChunk : undefined, ...shapes, vision: looks.measured, clock: deps.clock ?? monotonic, signal: deps.signal }));
   const kept = newShapes(work.calls).some((fresh, step) => step > 0 && fresh > 0) ? KEPT_BY_ALLOCATOR * memory.gradient : 0;
   const largest = kept + Math.max(memory.vision, memory.rollout, memory.score, memory.gradient);
   const layerBytes = layerParameters(model) * (dtype === "bfloat16" ? 2 : 4);
@@ -156,6 +169,6 @@ export async function planRun(config: SftConfig | GrpoConfig, samples: readonly 
     flops: 3 * work.gradientCalls * forward + work.scoreCalls * forward + (work.rollout ? forwardFlops(model, layers, work.rollout) : 0) + work.samples * looks.flops,
     memory: { ...memory, peak: base + weights + memory.adapter + memory.features + largest },
     checkpoint: { each: 12 * trained, kept: 12 * trained * (config.keepCheckpoints + 1) },
-    time: measured && timeOf(model, work, { ...looks, firstLooks }, measured, shapes),
+    time: measured && timeOf(model, work, { ...looks, firstLooks, reading: await secondsOfReading(samples, videos, looks, deps) }, measured, shapes),
   };
 }

@@ -28,7 +28,7 @@ export interface PreviewOptions {
 
 /**
  * Makes a function that, before the first step and after steps 1, 5, 10, 50 and every so many, writes two completions of one sample with
- * the contact sheets of what the model saw to `step-000005.json`; it returns that path, or undefined when no preview is due. The same random numbers
+ * what its data asks for and the contact sheets of what the model saw to `step-000005.json`; it returns that path, or undefined when no preview is due. The same random numbers
  * are used each time, and none of the run's, so that previews differ by the policy alone and change nothing.
  */
 export function createPreview(options: PreviewOptions): (step: number) => Promise<string | undefined> {
@@ -43,7 +43,8 @@ export function createPreview(options: PreviewOptions): (step: number) => Promis
     if (signal?.aborted) return undefined;
     sheets ??= await options.sheets(sample);
     const completions = group!.map(({ text, ids, finishReason }) => ({ text, length: ids.length, ended: finishReason === "stop" }));
-    await writeFileAtomically(path, `${JSON.stringify({ step, id: sample.sampleId, sheets, completions }, null, 2)}\n`);
+    const wanted = sample.kind === "sft" ? { target: sample.target } : { quality: sample.quality, caption: sample.caption };
+    await writeFileAtomically(path, `${JSON.stringify({ step, id: sample.sampleId, sheets, wanted, completions }, null, 2)}\n`);
     return path;
   };
 }

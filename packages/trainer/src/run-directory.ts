@@ -1,9 +1,8 @@
 import { appendFile, mkdir, open, readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { writeFileAtomically, writeJsonl } from "@dramascope/schema";
+import { takeLock, writeFileAtomically, writeJsonl } from "@dramascope/schema";
 import { readCheckpoint, writeCheckpoint, type Checkpoint, type CheckpointOwner } from "./checkpoint.ts";
 import { TrainerError } from "./errors.ts";
-import { lockRun } from "./run-lock.ts";
 import type { RunManifest } from "./run-manifest.ts";
 
 const LOGS = ["metrics.jsonl", "completions.jsonl"] as const;
@@ -50,7 +49,10 @@ export class RunDirectory {
    */
   async lock(): Promise<void> {
     await mkdir(this.path, { recursive: true });
-    this.#unlock = await lockRun(this.path);
+    const path = join(this.path, "run.lock");
+    const taken = takeLock(path);
+    if ("holder" in taken) throw new TrainerError(`${this.path} is in use by process ${taken.holder}`, { code: "RUN_BUSY", hint: `Wait for it, or give a new run folder. If that process is no training run, remove ${path}.` });
+    this.#unlock = taken.release;
   }
 
   /** Gives the folder back. */

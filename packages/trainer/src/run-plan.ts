@@ -12,7 +12,7 @@ export interface Spread {
 
 /** Seconds of one generation (GRPO) or optimiser step (SFT) by part, measured on the back end. */
 export interface PlannedTime {
-  /** The vision tower, for samples that the run has not looked at before or cannot keep the features of. Reading frames is not counted. */
+  /** Reading frames and the vision tower, for samples that the run has not looked at before or cannot keep the features of. */
   vision: number;
   /** Drawing completions; 0 for SFT. */
   rollout: number;
@@ -20,11 +20,11 @@ export interface PlannedTime {
   score: number;
   /** Forward and backward. */
   gradient: number;
-  /** One optimiser step with its share of all that, the tower included. */
+  /** One optimiser step with its share of all that, looks at frames included. */
   step: number;
   /** Steps 2 and 3, on average: their own lengths, and calls of a new shape that are compiled first. */
   early: number;
-  /** The whole run, without loading and reading frames; the tower runs once a sample where the features fit into the encoder's cache. */
+  /** The whole run, without loading the model; frames are looked at once a sample where the features fit into the encoder's cache. */
   total: number;
   /** What measuring took. */
   calibration: number;
@@ -128,14 +128,14 @@ export function describePlan(plan: RunPlan): string {
     `${plan.samples} samples, ${plan.steps} optimiser steps`,
     `tokens (least · median · most): prompts ${spread(tokens.prompt)}, ${plan.kind === "sft" ? "answers" : "completions up to"} ${plan.kind === "sft" ? spread(tokens.completion) : tokens.completion.max}`,
     `parameters: ${(parameters.trained / 1e6).toFixed(2)} of ${(parameters.total / 1e6).toFixed(1)} million are trained`,
-    `tokens through the linears a ${unit}: ${linearTokens.shared}${plan.kind === "sft" ? "" : `, ${linearTokens.unshared} if each completion had its own prompt (${(linearTokens.unshared / linearTokens.shared).toFixed(1)} times)`}`,
+    `tokens through the linears a ${unit}: ${Math.round(linearTokens.shared)}${plan.kind === "sft" ? "" : `, ${linearTokens.unshared} if each completion had its own prompt (${(linearTokens.unshared / linearTokens.shared).toFixed(1)} times)`}`,
     `operations a ${unit}: ${plan.flops.toExponential(2)}`,
     `memory: weights ${size(memory.weights)}, adapter with optimiser ${size(memory.adapter)}, features of frames ${size(memory.features)}, beside them vision tower ${size(memory.vision)}, ${plan.kind === "sft" ? "" : `rollout ${size(memory.rollout)}, scoring ${size(memory.score)}, `}gradient ${size(memory.gradient)}`,
     `peak of the process: ${size(memory.peak)}`,
     `disk: ${size(plan.checkpoint.each)} a checkpoint, ${size(plan.checkpoint.kept)} for those that are kept`,
     time === undefined
       ? "time: not measured"
-      : `time a ${unit}: vision tower ${duration(time.vision)}, ${plan.kind === "sft" ? "" : `rollout ${duration(time.rollout)}, scoring ${duration(time.score)}, `}gradient ${duration(time.gradient)}; a step ${duration(time.step)}, the run ${duration(time.total)} (measured in ${duration(time.calibration)})`,
+      : `time a ${unit}: frames ${duration(time.vision)}, ${plan.kind === "sft" ? "" : `rollout ${duration(time.rollout)}, scoring ${duration(time.score)}, `}gradient ${duration(time.gradient)}; a step ${duration(time.step)}, the run ${duration(time.total)} (measured in ${duration(time.calibration)})`,
   ].join("\n");
 }
 

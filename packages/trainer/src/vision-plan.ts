@@ -37,6 +37,8 @@ export interface Looks {
   measured: Grid | undefined;
   /** The videos of the sample that has the most. */
   largest: readonly Grid[];
+  /** Patches of all different videos over those of that sample. */
+  share: number;
 }
 
 /**
@@ -50,12 +52,14 @@ export function looksOf(config: QwenVlConfig, videos: readonly (readonly Grid[])
   const all = videos.flat();
   const patches = (grids: readonly Grid[]): number => grids.reduce((sum, grid) => sum + patchesOf(grid), 0);
   const most = all.reduce<Grid | undefined>((largest, grid) => (largest === undefined || patchesOf(grid) > patchesOf(largest) ? grid : largest), undefined);
+  const largest = videos.reduce((known, grids) => (patches(grids) > patches(known) ? grids : known), []);
   // Frame pairs do not see each other: the time grows with their number.
   const pairs = most && Math.max(1, Math.min(most[0], Math.floor(mostFlops / visionFlops(config, [1, most[1], most[2]]))));
   return {
     flops: all.reduce((sum, grid) => sum + visionFlops(config, grid), 0) / samples,
     tokens: patches(all) / config.vision.spatialMergeSize ** 2,
     measured: most && [pairs!, most[1], most[2]],
-    largest: videos.reduce((largest, grids) => (patches(grids) > patches(largest) ? grids : largest), []),
+    largest,
+    share: largest.length === 0 ? 0 : patches(all) / patches(largest),
   };
 }

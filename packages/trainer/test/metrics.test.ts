@@ -79,7 +79,7 @@ describe("previews", () => {
     for (let step = 0; step <= 125; step++) if ((await preview(step)) !== undefined) steps.push(step);
     expect(steps).toEqual([0, 1, 5, 10, 50, 80, 120]);
     expect(new Set(asked.map((one) => JSON.stringify(one)))).toEqual(new Set(['{"maxNewTokens":16,"n":2,"seed":7}']));
-    expect(JSON.parse(await readFile(join(folder, "step-000005.json"), "utf8"))).toEqual({ step: 5, id: "s", sheets: ["sheet-1.png"], completions: [{ text: "one", length: 2, ended: true }, { text: "two", length: 3, ended: false }] });
+    expect(JSON.parse(await readFile(join(folder, "step-000005.json"), "utf8"))).toEqual({ step: 5, id: "s", sheets: ["sheet-1.png"], wanted: { quality: 3, caption: "x" }, completions: [{ text: "one", length: 2, ended: true }, { text: "two", length: 3, ended: false }] });
     await writeFile(join(folder, "step-000001.json"), "{}");
     expect(await preview(1)).toBeUndefined();
   });

@@ -69,7 +69,7 @@ async function plan({ config, model, data, weights }: TrainProject, samples: rea
   const { tf, version, device } = await loadTensorFlowFor(model);
   say(`measuring on TensorFlow ${version}, ${device}`);
   const { weightCache: _cache, ...load } = weights;
-  return planRun(config, samples, { model, tf, load, gridOf: gridReader(data), signal });
+  return planRun(config, samples, { model, tf, load, gridOf: gridReader(data), loadFrames: frameLoader(data), signal });
 }
 
 /** Settings as YAML with the origin of each as a comment. */
