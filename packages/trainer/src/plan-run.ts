@@ -34,8 +34,10 @@ export interface PlanDeps {
 const CALIBRATION_FLOPS = 4e11;
 /** First and last but one of the steps that a plan is held against, from 0. */
 const EARLY_STEPS = [1, 3] as const;
-/** Share of a call's memory that the system's allocator keeps beside it where calls differ in shape; measured with models of 1 and 20 million weights. */
-const KEPT_BY_ALLOCATOR = 0.5;
+/** What calls of one shape leave in the process: compiled functions, and memory that its allocator does not join again. Measured with models of 1 and 20 million weights. */
+const SHAPE_BYTES = 28 * 2 ** 20;
+/** Shapes whose functions a model keeps. */
+const KEPT_SHAPES = 25;
 const monotonic = (): number => performance.now() / 1000;
 /** Memory of Node with a loaded TensorFlow and this program, where nothing was measured. */
 const BASE_BYTES = 420 * 2 ** 20;
@@ -151,8 +153,7 @@ export async function planRun(config: SftConfig | GrpoConfig, samples: readonly 
   const generations = work.steps / work.stepsPerGeneration;
   const firstLooks = looks.tokens <= maxCachedTokens ? Math.min(generations, Math.ceil(samples.length / work.samples)) : generations;
   const measured = deps.tf && (await calibrate({ model: deps.model, tf: deps.tf, load: deps.load ?? {}, keepBytes, layers, lora: config.lora, completionChunk: "completionChunk" in config ? config.completionChunk : undefined, ...shapes, vision: looks.measured, clock: deps.clock ?? monotonic, signal: deps.signal }));
-  const kept = newShapes(work.calls).some((fresh, step) => step > 0 && fresh > 0) ? KEPT_BY_ALLOCATOR * memory.gradient : 0;
-  const largest = kept + Math.max(memory.vision, memory.rollout, memory.score, memory.gradient);
+  const largest = (Math.min(KEPT_SHAPES, work.shapes) - 1) * SHAPE_BYTES + Math.max(memory.vision, memory.rollout, memory.score, memory.gradient);
   const layerBytes = layerParameters(model) * (dtype === "bfloat16" ? 2 : 4);
   // What was measured has two layers and perhaps a shorter call: the rest is added by the formulas.
   const shellWork = Math.max(gradientBytes(model, SHELLS[1], shapes.gradient, (keepBytes * SHELLS[1]) / layers, queryChunk), shapes.rollout ? rolloutBytes(model, SHELLS[1], shapes.rollout, queryChunk) : 0, looks.measured ? visionBytes(model, [looks.measured], queryChunk) : 0);

@@ -31,6 +31,29 @@ export interface Work {
   evaluationCalls: number;
   /** The calls with gradient of each step of SFT's first epoch; none for GRPO. */
   calls: readonly (readonly CallShape[])[];
+  /** Different shapes of calls with gradient, each of which is compiled. */
+  shapes: number;
+}
+
+/** A call's shape to what the model rounds its lengths to: eighths of a power of two. Calls of one such shape are compiled once. */
+function shapeKey({ prompts, promptTokens, completions, completionTokens }: CallShape): string {
+  const rounded = (n: number): number => {
+    const fine = Math.max(16, 2 ** Math.floor(Math.log2(n)) / 8);
+    return Math.ceil(n / fine) * fine;
+  };
+  return [prompts, rounded(promptTokens), completions, rounded(completionTokens)].join();
+}
+
+const countShapes = (calls: readonly CallShape[]): number => new Set(calls.map(shapeKey)).size;
+
+/** For each step how many of its calls have a shape that no earlier one had. */
+export function newShapes(calls: readonly (readonly CallShape[])[]): number[] {
+  const seen = new Set<string>();
+  return calls.map((step) => {
+    const before = seen.size;
+    step.forEach((call) => seen.add(shapeKey(call)));
+    return seen.size - before;
+  });
 }
 
 /** The calls of an SFT run's first epoch by step, each padded to its longest prompt and answer. */
@@ -53,7 +76,7 @@ function sftWork(model: QwenVlConfig, config: SftConfig, samples: readonly Train
   const heldRows = held.reduce((sum, i) => sum + prompts[i]! + targets[i]!, 0);
   return {
     steps, stepsPerGeneration: 1, samples: Math.min(config.batchSize, training.length), gradient, gradientCalls: rows / rowsOf(gradient) / calls.length, scoreCalls: 0, rollout: undefined,
-    evaluationCalls: (Math.ceil(steps / config.evalSteps) * heldRows) / rowsOf(gradient), calls,
+    evaluationCalls: (Math.ceil(steps / config.evalSteps) * heldRows) / rowsOf(gradient), calls, shapes: countShapes(calls.flat()),
   };
 }
 
@@ -69,24 +92,6 @@ export function workOf(model: QwenVlConfig, config: SftConfig | GrpoConfig, samp
   return {
     steps: generations * perGeneration, stepsPerGeneration: perGeneration, samples: config.promptsPerStep, gradient: one, gradientCalls: config.promptsPerStep * config.numIterations,
     scoreCalls: config.promptsPerStep * scored, rollout: { ...one, prompts: config.promptsPerStep }, evaluationCalls: 0, calls: [],
+    shapes: countShapes(prompts.map((tokens) => ({ ...one, promptTokens: tokens }))),
   };
-}
-
-/** A call's shape to what the model rounds its lengths to: eighths of a power of two. Calls of one such shape are compiled once. */
-function shapeKey({ prompts, promptTokens, completions, completionTokens }: CallShape): string {
-  const rounded = (n: number): number => {
-    const fine = Math.max(16, 2 ** Math.floor(Math.log2(n)) / 8);
-    return Math.ceil(n / fine) * fine;
-  };
-  return [prompts, rounded(promptTokens), completions, rounded(completionTokens)].join();
-}
-
-/** For each step how many of its calls have a shape that no earlier one had. */
-export function newShapes(calls: readonly (readonly CallShape[])[]): number[] {
-  const seen = new Set<string>();
-  return calls.map((step) => {
-    const before = seen.size;
-    step.forEach((call) => seen.add(shapeKey(call)));
-    return seen.size - before;
-  });
 }

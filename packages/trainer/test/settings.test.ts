@@ -1,4 +1,5 @@
-import { parseGrpoConfig, parseSftConfig } from "@dramascope/trainer";
+import { readFileSync } from "node:fs";
+import { originsOf, parseGrpoConfig, parseSftConfig } from "@dramascope/trainer";
 import { describe, expect, it } from "vitest";
 
 describe("settings", () => {
@@ -36,5 +37,20 @@ describe("settings", () => {
   it("have the documented defaults", () => {
     expect(parseGrpoConfig({ runDir: "x" })).toMatchObject({ learningRate: 1e-5, schedule: "linear", weightDecay: 0, maxGradNorm: 1, beta: 0.04, epsilon: 0.2, epsilonHigh: 0.2, numIterations: 1, numGenerations: 16, lossType: "grpo", temperature: 1, topP: 1, topK: 0, maxCompletionLength: 2048, skipZeroStd: true, maskTruncated: false });
     expect(parseSftConfig({ runDir: "x" })).toMatchObject({ learningRate: 1e-4, schedule: "cosine", weightDecay: 0, maxGradNorm: 1, epochs: 3, batchSize: 8, bucketWindow: 128, lora: { r: 8, alpha: 32, dropout: 0.05 } });
+  });
+
+  it.each([
+    ["SFT", parseSftConfig({ runDir: "x" }), 0],
+    ["GRPO", parseGrpoConfig({ runDir: "x", rewardServer: { url: "u" } }), -1],
+  ] as const)("of %s all stand in SETTINGS.md with their defaults", (_kind, config, column) => {
+    const rows = readFileSync(new URL("../SETTINGS.md", import.meta.url), "utf8").split("\n").filter((line) => line.startsWith("| `")).map((line) => line.split(" | "));
+    const written = new Map(rows.map(([name, ...cells]) => [name!.slice(3, -1), cells.slice(0, -1).at(column)]));
+    const none = { preset: {}, file: {}, flag: {} };
+    const given = ["runDir", "rewardServer.url"];
+    for (const { name, value } of originsOf(config, none)) {
+      if (given.includes(name) || name.startsWith("rewardWeights.")) continue;
+      expect([name, written.get(name)]).toEqual([name, `\`${JSON.stringify(value)}\``]);
+    }
+    expect(written.get("rewardWeights")).toBe(`\`${Object.values(parseGrpoConfig({ runDir: "x" }).rewardWeights).join(", ")}\``);
   });
 });
