@@ -163,6 +163,11 @@ function unlessTooLarge<Counts>(name: "caption" | "comments", empty: Counts, rea
   }
 }
 
+function accuracyReward(score: number | null, { score: reference, options }: PreparedState): number {
+  if (score === null) return 0;
+  return options.accuracy === "graded" ? 1 - Math.abs(score - reference) / 4 : score === reference ? 1 : 0;
+}
+
 /**
  * Rewards of one completion; never throws, whatever its text. Each is 0 … 1; `comments` can pass 1 under the denominator `expected`.
  *
@@ -184,7 +189,7 @@ export function scoreCompletion(text: string, prepared: PreparedReference): Scor
   const reasons: string[] = [];
   const caption = unlessTooLarge("caption", 0, reasons, () => captionReward(scanned.caption, state, reasons));
   const comments = unlessTooLarge("comments", noComments, reasons, () => commentsReward(scanned, state, reasons));
-  const accuracy = scanned.answer.score === state.score ? 1 : 0;
+  const accuracy = accuracyReward(scanned.answer.score, state);
   const format = scanned.formatOk ? 1 : 0;
   const total = caption.value === null || comments.value === null ? null : weights.caption * caption.value + weights.comments * comments.value + weights.accuracy * accuracy + weights.format * format;
   const result: ScoredCompletion = { format, accuracy, caption: caption.value, comments: comments.value, total, reasons, version };

@@ -47,6 +47,22 @@ describe("comments", () => {
   });
 });
 
+it.each([
+  ["4", 1, 1],
+  ["3", 0, 0.75],
+  ["5", 0, 0.75],
+  ["2", 0, 0.5],
+  ["1", 0, 0.25],
+  ["6", 0, 0],
+  ["four", 0, 0],
+])("an answer of %s against class 4 earns %d exactly and %d graded by its distance", (given, exact, graded) => {
+  const text = answer(["so handsome"]).replace("<answer>4<", `<answer>${given}<`);
+  expect(score(text).accuracy).toBe(exact);
+  const by = score(text, { accuracy: "graded" });
+  expect(by.accuracy).toBe(graded);
+  expect(by.total).toBeCloseTo(score(text).total! + 0.5 * (graded - exact), 12);
+});
+
 it("a part that is too large to compute is null with the reason, and so is the total", () => {
   const many = Array.from({ length: 600 }, (_, i) => `w${i} w${(i * 7) % 600} x`);
   const settings = { limits: { comments: null } };
@@ -76,6 +92,7 @@ describe("settings", () => {
     [{ weights: { caption: 0.2, comments: 0.2, accuracy: 0.5 } as never }, "WEIGHTS_INVALID"],
     [{ tokenizer: "words" as never }, "OPTIONS_INVALID"],
     [{ format: true as never }, "OPTIONS_INVALID"],
+    [{ accuracy: "near" as never }, "OPTIONS_INVALID"],
     [{ expectedComments: 0 }, "OPTIONS_INVALID"],
     [{ takeComments: 1.5 }, "OPTIONS_INVALID"],
     [{ minCaptionTokens: -1 }, "OPTIONS_INVALID"],

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { compareSystems, type ComparisonTable } from "@dramascope/evaluation";
-import { ablateWeights, DEFAULT_OPTIONS, type RewardName } from "@dramascope/rewards";
+import { ablateWeights, DEFAULT_OPTIONS, type RewardName, type RewardSettings } from "@dramascope/rewards";
 import type { StageResult } from "./judge.ts";
 import { grpoAdapter, judgeWith, type SeedRun, type Workshop } from "./stages.ts";
 
@@ -11,14 +11,17 @@ export interface Ablation {
   stages: StageResult[];
   /** Base, SFT only and GRPO only against both. */
   training: ComparisonTable;
-  /** GRPO without some rewards, the weights of the others scaled to the same sum, against all four. */
+  /** GRPO without some rewards, the weights of the others scaled to the same sum, or with accuracy graded, against all four. */
   rewards: ComparisonTable;
 }
 
-const WITHOUT: readonly { folder: string; name: string; removed: readonly RewardName[] }[] = [
-  { folder: "no-caption", name: "without the caption reward", removed: ["caption"] },
-  { folder: "no-comments", name: "without the comments reward", removed: ["comments"] },
-  { folder: "no-caption-comments", name: "accuracy and format only", removed: ["caption", "comments"] },
+const without = (...removed: RewardName[]): RewardSettings => ({ weights: ablateWeights(DEFAULT_OPTIONS.weights, removed) });
+
+const VARIANTS: readonly { folder: string; name: string; rewards: RewardSettings }[] = [
+  { folder: "no-caption", name: "without the caption reward", rewards: without("caption") },
+  { folder: "no-comments", name: "without the comments reward", rewards: without("comments") },
+  { folder: "no-caption-comments", name: "accuracy and format only", rewards: without("caption", "comments") },
+  { folder: "graded", name: "accuracy graded by distance", rewards: { accuracy: "graded" } },
 ];
 
 /** Trains and judges what the ablation tables need beside a seed's own stages. */
@@ -26,11 +29,8 @@ export async function ablate(shop: Workshop, base: StageResult, run: SeedRun): P
   const { seed, folder, sftAdapter, sft, grpo } = run;
   const judged = async (name: string, adapter: string): Promise<StageResult> => judgeWith(shop, adapter, name, seed, "tags");
   const grpoOnly = await judged("GRPO only", await grpoAdapter(shop, { runDir: join(folder, "grpo-only"), seed }));
-  const fewer: StageResult[] = [];
-  for (const { folder: part, name, removed } of WITHOUT) {
-    const adapter = await grpoAdapter(shop, { runDir: join(folder, `grpo-${part}`), seed, from: sftAdapter, rewardWeights: ablateWeights(DEFAULT_OPTIONS.weights, removed) });
-    fewer.push(await judged(name, adapter));
-  }
+  const others: StageResult[] = [];
+  for (const { folder: part, name, rewards } of VARIANTS) others.push(await judged(name, await grpoAdapter(shop, { runDir: join(folder, `grpo-${part}`), seed, from: sftAdapter, rewards })));
   const truth = new Map(shop.data.eval.map(({ sampleId, quality }): [string, number] => [sampleId, quality]));
   const compare = (stages: readonly [name: string, stage: StageResult][]): ComparisonTable => {
     const runs = new Map(stages.map(([name, { predictions }]) => [name, new Map(shop.data.eval.map(({ sampleId }, i): [string, number] => [sampleId, predictions[i]!]))]));
@@ -38,8 +38,8 @@ export async function ablate(shop: Workshop, base: StageResult, run: SeedRun): P
   };
   return {
     seed,
-    stages: [grpoOnly, ...fewer],
+    stages: [grpoOnly, ...others],
     training: compare([["base", base], ["SFT only", sft], ["GRPO only", grpoOnly], ["SFT + GRPO", grpo]]),
-    rewards: compare([["no GRPO (SFT only)", sft], ...fewer.map((stage): [string, StageResult] => [stage.name, stage]), ["all four rewards", grpo]]),
+    rewards: compare([["no GRPO (SFT only)", sft], ...others.map((stage): [string, StageResult] => [stage.name, stage]), ["all four rewards", grpo]]),
   };
 }

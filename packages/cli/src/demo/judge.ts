@@ -16,7 +16,7 @@ export interface StageResult {
   /** Seed of the training run; null for the base. */
   seed: number | null;
   format: AnswerFormat;
-  /** Predicted class of each held-out drama; an unreadable answer counts as 3. */
+  /** Predicted class of each held-out drama, or a mean of classes; an unreadable answer counts as 3. */
   predictions: number[];
   answers: Sample[];
   /** Share of answers with a readable score. */
@@ -63,9 +63,9 @@ export function summarise(stage: Pick<StageResult, "name" | "seed" | "format" | 
   return { name, seed, format, answers, predictions, readable, accuracy: estimate("accuracy"), mse: estimate("mse"), pcc: estimate("pcc") };
 }
 
-/** Paired difference in PCC of two stages on the same dramas: `b` minus `a`. */
-export function pccGain(gold: readonly number[], a: StageResult, b: StageResult): Estimate {
-  const { difference, low, high } = pairedBootstrap({ gold, a: a.predictions, b: b.predictions }, { metric: "pcc", replicates: REPLICATES, seed: 2 });
+/** Paired difference of two stages on the same dramas: `b` minus `a`. */
+export function stageGain(gold: readonly number[], a: StageResult, b: StageResult, metric: "pcc" | "accuracy" | "mse"): Estimate {
+  const { difference, low, high } = pairedBootstrap({ gold, a: a.predictions, b: b.predictions }, { metric, replicates: REPLICATES, seed: 2 });
   return { value: difference ?? Number.NaN, low: low ?? Number.NaN, high: high ?? Number.NaN };
 }
 

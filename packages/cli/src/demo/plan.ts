@@ -21,7 +21,7 @@ export const FULL_PLAN: DemoPlan = {
   filmed: 40,
   sft: { epochs: 8, batch: 16, learningRate: 5e-3 },
   grpo: { steps: 70, promptsPerStep: 8, completions: 8, learningRate: 1.5e-3 },
-  ensemble: 4,
+  ensemble: 8,
   jsonRow: true,
 };
 

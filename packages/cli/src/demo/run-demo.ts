@@ -14,7 +14,7 @@ import { demoReport } from "./demo-report.ts";
 import { loadFixtures, type DemoFixtures } from "./fixtures.ts";
 import { wordsRight, type StageResult } from "./judge.ts";
 import { ANSWER_TOKENS, FULL_PLAN, QUICK_PLAN } from "./plan.ts";
-import { judgeWith, runSeed, type SeedRun, type Workshop } from "./stages.ts";
+import { judgeWith, runSeed, stagesOf, type SeedRun, type Workshop } from "./stages.ts";
 import { curateWorld, episodeFrames, makeWorld, type WorldData } from "./world-data.ts";
 
 /** Options of {@link runDemo}. */
@@ -149,7 +149,7 @@ export async function runDemo({ out: outGiven, isQuick, seeds, ablation, context
 
   const profile: Profile = {
     format: "dramascope.profile", prompt: await readFile(fixtures.prompts.grpo, "utf8"), answer: "tags", plan: FRAME_PLAN, clock: "continuous", timeBase: "pinned", maxNewTokens: ANSWER_TOKENS.tags, notice: WORLD_NOTICE,
-    calibration: calibrateAssessments({ catalogue: `${data.eval.length} held-out dramas of the synthetic world`, scores: last.ensemble.predictions, gold: shop.gold }),
+    calibration: calibrateAssessments({ catalogue: `${data.eval.length} held-out dramas of the synthetic world`, scores: last.grpoMean.predictions, gold: shop.gold }),
   };
   await writeProfile(last.adapter, profile);
 
@@ -178,8 +178,8 @@ export async function runDemo({ out: outGiven, isQuick, seeds, ablation, context
 
   const peakMemory = process.resourceUsage().maxRSS * 1024;
   const total = (performance.now() - started) / 1000;
-  const stages = [...base, ...runs.flatMap(({ sft, grpo, ensemble, json }) => [sft, grpo, ensemble, ...(json ? [json] : [])]), ...ablations.flatMap(({ stages }) => stages)];
-  const figures = stages.map(({ predictions: _predictions, answers: _answers, ...rest }) => rest);
+  const stages = [...base, ...runs.flatMap(stagesOf), ...ablations.flatMap(({ stages }) => stages)];
+  const figures = stages.map(({ name, seed, format, readable, accuracy, mse, pcc }): StageFigures => ({ name, seed, format, readable, accuracy, mse, pcc }));
   const report = join(out, "report.html");
   const html = demoReport({
     plan, isQuick, world, data, base, runs, ablations, gold: shop.gold, films, assessed, seconds, total, peakMemory, tensorflow,

@@ -1,9 +1,9 @@
 import { join } from "node:path";
 import { readAnswer } from "@dramascope/assessor";
 import type { Prompt, QwenVl } from "@dramascope/qwen-vl";
-import type { RewardWeights } from "@dramascope/rewards";
+import type { RewardSettings } from "@dramascope/rewards";
 import type { SftSample } from "@dramascope/schema";
-import { trainGrpo, trainSft, type SampleEncoder, type TrainDeps } from "@dramascope/trainer";
+import { createRewardFn, trainGrpo, trainSft, type SampleEncoder, type TrainDeps } from "@dramascope/trainer";
 import type { CommandContext } from "../context.ts";
 import { judgeStage, summarise, type StageResult } from "./judge.ts";
 import { ANSWER_TOKENS, type DemoPlan } from "./plan.ts";
@@ -35,10 +35,14 @@ export interface SeedRun {
   adapter: string;
   sft: StageResult;
   grpo: StageResult;
-  /** Mean of several sampled answers to every drama. */
-  ensemble: StageResult;
+  /** The same two adapters, each drama judged by the mean of several sampled answers. */
+  sftMean: StageResult;
+  grpoMean: StageResult;
   json: StageResult | undefined;
 }
+
+/** A seed's stages in the order in which they are shown. */
+export const stagesOf = ({ sft, grpo, sftMean, grpoMean, json }: SeedRun): StageResult[] => [sft, grpo, sftMean, grpoMean, ...(json ? [json] : [])];
 
 const ENSEMBLE_PROMPTS = 16;
 const ADAM = { beta1: 0.9, beta2: 0.95, maxGradNorm: 1, schedule: "cosine_with_min_lr" as const, minLrRate: 0.1, warmupSteps: 5, lora: { r: 16, alpha: 32, dropout: 0 }, saveSteps: 20 };
@@ -64,23 +68,24 @@ export async function judgeWith(shop: Workshop, adapter: string | undefined, nam
   }
 }
 
-/** Mean class of several sampled answers to every prompt; an unreadable drama falls back to its greedy answer. */
-async function ensembleScores({ model, context, prompts }: Workshop, adapter: string, samples: number, greedy: StageResult): Promise<number[]> {
-  const attached = await model.attachLora(adapter, { name: "ensemble" });
+/** Judges by the mean class of several sampled answers to every drama; an unreadable drama falls back to its greedy answer. */
+async function judgeByMean({ model, context, prompts, plan, gold }: Workshop, adapter: string, greedy: StageResult): Promise<StageResult> {
+  const name = `${greedy.name}, mean of ${plan.ensemble} answers`;
+  const attached = await model.attachLora(adapter, { name });
   model.setActiveAdapter(attached.name);
   try {
-    const scores: number[] = [];
+    const predictions: number[] = [];
     for (let start = 0; start < prompts.tags.length; start += ENSEMBLE_PROMPTS) {
-      context.progress({ phase: "several answers each", done: start, total: prompts.tags.length });
-      const drawn = await model.generate(prompts.tags.slice(start, start + ENSEMBLE_PROMPTS), { maxNewTokens: ANSWER_TOKENS.tags, n: samples, temperature: 1, seed: start, maxRows: ENSEMBLE_PROMPTS * samples, signal: context.signal });
+      context.progress({ phase: `evaluate ${name}`, done: start, total: prompts.tags.length });
+      const drawn = await model.generate(prompts.tags.slice(start, start + ENSEMBLE_PROMPTS), { maxNewTokens: ANSWER_TOKENS.tags, n: plan.ensemble, temperature: 1, seed: start, maxRows: ENSEMBLE_PROMPTS * plan.ensemble, signal: context.signal });
       context.signal.throwIfAborted();
       for (const group of drawn) {
         const read = group.map(({ text }) => readAnswer(text, "tags").score).filter((score) => score !== null);
-        scores.push(read.length === 0 ? greedy.predictions[scores.length]! : read.reduce<number>((sum, score) => sum + score, 0) / read.length);
+        predictions.push(read.length === 0 ? greedy.predictions[predictions.length]! : read.reduce<number>((sum, score) => sum + score, 0) / read.length);
       }
     }
-    context.progress({ phase: "several answers each", done: prompts.tags.length, total: prompts.tags.length });
-    return scores;
+    context.progress({ phase: `evaluate ${name}`, done: prompts.tags.length, total: prompts.tags.length });
+    return summarise({ ...greedy, name, predictions }, gold);
   } finally {
     attached.dispose();
   }
@@ -93,30 +98,29 @@ async function sftAdapter(shop: Workshop, samples: readonly SftSample[], runDir:
 }
 
 /** GRPO from an adapter, or from the bare model. */
-export async function grpoAdapter(shop: Workshop, run: { runDir: string; seed: number; from?: string; rewardWeights?: RewardWeights }): Promise<string> {
+export async function grpoAdapter(shop: Workshop, run: { runDir: string; seed: number; from?: string; rewards?: RewardSettings }): Promise<string> {
   const { steps, promptsPerStep, completions, learningRate } = shop.plan.grpo;
-  const { runDir, seed, from, rewardWeights } = run;
+  const { runDir, seed, from, rewards = {} } = run;
   const { adapter } = await trainGrpo(
     {
       ...ADAM, seed, runDir, learningRate, steps, promptsPerStep, numGenerations: completions, maxCompletionLength: ANSWER_TOKENS.tags, lossType: "dapo", beta: 0, advantageConvention: "paper",
       ...(from !== undefined && { adapter: from }),
-      ...(rewardWeights && { rewardWeights }),
+      ...(rewards.weights && { rewardWeights: rewards.weights }),
     },
     shop.data.grpo,
-    depsOf(shop),
+    { ...depsOf(shop), reward: createRewardFn(rewards) },
   );
   return finished(adapter, shop);
 }
 
 /** SFT, GRPO and the JSON row of one seed, each judged on the held-out dramas. */
 export async function runSeed(shop: Workshop, folder: string, seed: number): Promise<SeedRun> {
-  const { plan, data, gold } = shop;
+  const { plan, data } = shop;
   const afterSft = await sftAdapter(shop, data.sft, join(folder, "sft"), seed);
   const sft = await judgeWith(shop, afterSft, "SFT", seed, "tags");
   const adapter = await grpoAdapter(shop, { runDir: join(folder, "grpo"), seed, from: afterSft });
   const grpo = await judgeWith(shop, adapter, "SFT + GRPO", seed, "tags");
-  const predictions = await ensembleScores(shop, adapter, plan.ensemble, grpo);
-  const ensemble = summarise({ ...grpo, name: `SFT + GRPO, mean of ${plan.ensemble} answers`, predictions }, gold);
+  const [sftMean, grpoMean] = [await judgeByMean(shop, afterSft, sft), await judgeByMean(shop, adapter, grpo)];
   const json = plan.jsonRow ? await judgeWith(shop, await sftAdapter(shop, data.sftJson, join(folder, "sft-json"), seed), "SFT on JSON, JSON prompt", seed, "json") : undefined;
-  return { seed, folder, sftAdapter: afterSft, adapter, sft, grpo, ensemble, json };
+  return { seed, folder, sftAdapter: afterSft, adapter, sft, grpo, sftMean, grpoMean, json };
 }
