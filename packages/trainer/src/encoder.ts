@@ -99,7 +99,8 @@ export function createSampleEncoder({ model, loadFrames, timeBase = "pinned", ma
     for (let start = 0; start < missing.length; start += WARM_SAMPLES) {
       const group = missing.slice(start, start + WARM_SAMPLES);
       const items = await Promise.all(group.map(itemsOf));
-      const stored = await Promise.all(items.map((own) => disk?.read(own)));
+      const stored: (VisionFeatures[] | undefined)[] = [];
+      for (const own of items) stored.push(await disk?.read(own));
       const features = await model.encodeVideos(items.filter((_, i) => !stored[i]).flat());
       for (const [i, sample] of group.entries()) {
         const own = stored[i] ?? features.splice(0, items[i]!.length);

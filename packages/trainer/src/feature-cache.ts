@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { QwenVlConfig, Tensor2D, Tf, VisionFeatures, VisionItem } from "@dramascope/qwen-vl";
+import type { QwenVlConfig, Tf, VisionFeatures, VisionItem } from "@dramascope/qwen-vl";
 import { writeFileAtomically } from "@dramascope/schema";
 
 /** Where features of frames are kept between processes. */
@@ -69,7 +69,7 @@ export function createFeatureCache({ vision }: QwenVlConfig, { folder, tf, ident
     write: async (items, features) => {
       const path = pathOf(items);
       const parts: Float32Array[] = [];
-      for (const { tensor } of features) parts.push((await (tensor as Tensor2D).data()) as Float32Array);
+      for (const { tensor } of features) parts.push((await tensor.data()) as Float32Array);
       const body = Buffer.concat(parts.map(({ buffer, byteOffset, byteLength }) => new Uint8Array(buffer, byteOffset, byteLength)));
       try {
         await writeFileAtomically(path, Buffer.concat([digest(body), body]));
