@@ -1,7 +1,7 @@
 import { mkdir } from "node:fs/promises";
 import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
-import { lineChart, renderReport, type LineSeries } from "@dramascope/report";
+import { lineChart, renderReport, table, type LineSeries } from "@dramascope/report";
 import { writeFileAtomically } from "@dramascope/schema";
 import { requestOf, type StepShape, type StepSide, type Way } from "./grpo-side.ts";
 
@@ -54,22 +54,46 @@ export function growthTable(points: readonly GrowthPoint[]): string {
   return points.map(({ completions, prompt, seconds, addedMiB }) => `  N ${completions}, P ${prompt}: ${Object.keys(seconds).map((name) => `${name} ${seconds[name]!.toFixed(2)} s, ${addedMiB[name]!} MiB`).join("; ")}`).join("\n");
 }
 
-/** Measures steps that grow and writes their charts to {@link GROWTH_PAGE}. */
-export async function measureGrowth(runners: readonly Runner[], base: StepShape, { completions, prompts, warmUp }: { completions: readonly number[]; prompts: readonly number[]; warmUp: boolean }): Promise<Growth> {
+/** What is measured where, and on which step. */
+export interface GrowthPlan {
+  base: StepShape;
+  completions: readonly number[];
+  prompts: readonly number[];
+  /** Whether a step that builds functions comes before the one that is timed. */
+  warmUp: boolean;
+}
+
+/** Measures steps that grow. */
+export async function measureGrowth(runners: readonly Runner[], { base, completions, prompts, warmUp }: GrowthPlan): Promise<Growth> {
   const growth: Growth = { byCompletions: [], byPrompt: [] };
   for (const n of completions) growth.byCompletions.push(await measure(runners, { ...base, completions: n }, warmUp));
   for (const prompt of prompts) growth.byPrompt.push(await measure(runners, { ...base, prompt }, warmUp));
-  const charts = (points: readonly GrowthPoint[], x: "completions" | "prompt", xLabel: string) => [
-    lineChart({ title: "Processor time of a step", series: lines(points, x, "seconds"), xLabel, yLabel: "seconds" }),
-    lineChart({ title: "Memory added by a step", series: lines(points, x, "addedMiB"), xLabel, yLabel: "MiB" }),
-  ];
+  return growth;
+}
+
+/** Writes the charts and tables of {@link measureGrowth} to {@link GROWTH_PAGE}. */
+export async function drawGrowth({ byCompletions, byPrompt }: Growth, { prompt, completions, tokens }: StepShape): Promise<void> {
+  const blocks = (points: readonly GrowthPoint[], x: "completions" | "prompt", xLabel: string) => {
+    const chart = (title: string, y: "seconds" | "addedMiB", yLabel: string, digits: number) => {
+      const most = Math.max(...points.flatMap((point) => Object.values(point[y])));
+      return lineChart({ title, series: lines(points, x, y), xLabel, yLabel, yRange: [0, 1.05 * most], format: (value) => value.toFixed(digits) });
+    };
+    const ways = Object.keys(points[0]!.seconds);
+    return [
+      chart("Processor time of a step", "seconds", "seconds", 2),
+      chart("Memory added by a step", "addedMiB", "MiB", 0),
+      table({
+        columns: [x === "prompt" ? "Prompt tokens" : "Completions", ...ways.flatMap((way) => [{ title: `${way}, s`, digits: 2 }, `${way}, MiB`])],
+        rows: points.map((point) => [point[x], ...ways.flatMap((way) => [point.seconds[way]!, point.addedMiB[way]!])]),
+      }),
+    ];
+  };
   await mkdir(dirname(GROWTH_PAGE), { recursive: true });
   await writeFileAtomically(GROWTH_PAGE, renderReport({
     title: "How a GRPO step grows",
     sections: [
-      { title: "By completions", blocks: charts(growth.byCompletions, "completions", `completions of a prompt of ${base.prompt} tokens`) },
-      { title: "By length of the prompt", blocks: charts(growth.byPrompt, "prompt", `prompt tokens, ${base.completions} completions`) },
+      { title: "By completions", blocks: blocks(byCompletions, "completions", `completions of ${tokens} tokens after a prompt of ${prompt}`) },
+      { title: "By length of the prompt", blocks: blocks(byPrompt, "prompt", `prompt tokens, ${completions} completions of ${tokens}`) },
     ],
   }));
-  return growth;
 }

@@ -1,5 +1,5 @@
 import { compareGradients, type GradientChecks } from "./grpo-checks.ts";
-import { GROWTH_PAGE, growthTable, measureGrowth, type Runner } from "./grpo-growth.ts";
+import { drawGrowth, GROWTH_PAGE, growthTable, measureGrowth, type Runner } from "./grpo-growth.ts";
 import { adapterOf, requestOf, startOurStep, startTorchStep, type OurSetting, type StepAnswer, type StepShape, type StepSide, type Way } from "./grpo-side.ts";
 import { checkpointOf, type ModelName } from "./model-checkpoint.ts";
 import { findPython } from "./model-python.ts";
@@ -15,9 +15,9 @@ const SHAPES: Readonly<Record<ModelName, StepShape>> = {
 
 const SETTINGS: readonly OurSetting[] = [
   { threads: 1, dtype: "float32", products: "float32" },
-  { threads: 2, dtype: "float32", products: "float32" },
   { threads: 1, dtype: "bfloat16", products: "bfloat16" },
   { threads: 1, dtype: "bfloat16", products: "float32" },
+  { threads: 2, dtype: "float32", products: "float32" },
 ];
 
 /** Figures of one way of a side. */
@@ -101,7 +101,10 @@ export const bench: Bench = async ({ isQuick, withPython, say }) => {
     { name: "ours unshared", way: "unshared", open: openOurs },
     ...(openTorch === null ? [] : [{ name: "torch shared", way: "shared", open: openTorch } satisfies Runner]),
   ];
-  const growth = await measureGrowth(runners, { ...SHAPES.tiny, prompt: isQuick ? 512 : 2048 }, isQuick ? { completions: [1, 4, 16], prompts: [512, 1024], warmUp: false } : { completions: [1, 2, 4, 8, 16], prompts: [512, 1024, 2048, 4096], warmUp: true });
+  const base = { ...SHAPES.tiny, prompt: isQuick ? 512 : 2048 };
+  const places = isQuick ? { completions: [1, 4, 16], prompts: [512, 1024] } : { completions: [1, 2, 4, 8, 16], prompts: [512, 1024, 2048, 4096] };
+  const growth = await measureGrowth(runners, { base, ...places, warmUp: !isQuick });
+  await drawGrowth(growth, base);
   say(`${growthTable([...growth.byCompletions, ...growth.byPrompt])}\n  charts: ${GROWTH_PAGE}`);
 
   const of = (name: ModelName, setting: Partial<OurSetting>): Case[] => cases.filter((one) => one.model === name && Object.entries(setting).every(([key, value]) => one[key as keyof OurSetting] === value));
