@@ -161,6 +161,8 @@ const grpoFields = z.strictObject({
   skipZeroStd: z.boolean().default(true),
   /** Scores over HTTP by `dramascope rewards serve`. Default in this process. */
   rewardServer: rewardServer.optional(),
+  /** Threads of this process that score, beside the one that trains; 0 scores in that one. Rewards are the same. */
+  rewardWorkers: z.int().min(0).default(0),
   /** Completions of a prompt that are computed at once: fewer take less memory and a little more time, and give the same gradients to rounding. Default all. */
   completionChunk: count.optional(),
   /** Keeps token ids in `completions.jsonl`. */

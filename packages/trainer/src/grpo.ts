@@ -6,18 +6,24 @@ import { parseGrpoConfig, type GrpoConfigInput } from "./config.ts";
 import { generationMetrics, REWARD_PARTS } from "./metrics.ts";
 import { chunked, policyStep, scoreCompletions, stepsOfGeneration, type Generation } from "./policy-pass.ts";
 import { createRewardClient } from "./reward-client.ts";
-import { checkRewards, createRewardFn, type RewardFn } from "./reward-function.ts";
+import { checkRewards, createRewardFn, createRewardWorkers, type RewardFn } from "./reward-function.ts";
 import { openSession, type StepOutcome, type TrainDeps, type TrainResult } from "./session.ts";
 
 /** What GRPO needs beside its settings. */
 export interface GrpoDeps extends TrainDeps {
-  /** Default the settings' `rewardServer`, else the four rewards of `@dramascope/rewards` in this process. */
+  /** Default the settings' `rewardServer`, else the four rewards of `@dramascope/rewards` in this process or its `rewardWorkers`. */
   reward?: RewardFn;
   /** Default the model's own sampling; replaced in tests. */
   rollout?: (prompts: readonly Prompt[], step: number) => Promise<Sample[][]>;
 }
 
 const MAX_SEED_STEPS = 2 ** 20;
+
+/** Both results, after both have ended: a failure of one does not leave the other at work. */
+async function bothOf<A, B>(a: Promise<A>, b: Promise<B>): Promise<[A, B]> {
+  await Promise.allSettled([a, b]);
+  return Promise.all([a, b]);
+}
 
 /** A generation and what to log of it. */
 interface LoggedGeneration extends Generation {
@@ -41,13 +47,15 @@ export async function trainGrpo(settings: GrpoConfigInput, given: readonly GrpoS
   const config = parseGrpoConfig(settings);
   const { model, encoder } = deps;
   const server = deps.reward === undefined && config.rewardServer ? createRewardClient({ ...config.rewardServer, onWarning: deps.onWarning }) : undefined;
-  const reward = deps.reward ?? server?.reward ?? createRewardFn({ weights: config.rewardWeights });
   const session = await openSession("grpo", config, given, deps);
   const { samples } = session;
   const policy = session.adapter.name;
   const wantsStart = (config.reference ?? (config.adapter === undefined ? "base" : "start")) === "start";
   const frozen = config.beta !== 0 && wantsStart && config.adapter !== undefined ? await model.attachLora(config.adapter, { name: "grpo-reference", trainable: false }) : undefined;
   model.setActiveAdapter(policy);
+  const rewardSettings = { weights: config.rewardWeights };
+  const workers = deps.reward === undefined && !server && config.rewardWorkers > 0 ? createRewardWorkers(config.rewardWorkers, rewardSettings) : undefined;
+  const reward = deps.reward ?? server?.reward ?? workers?.reward ?? createRewardFn(rewardSettings);
   const generations = config.steps ?? Math.ceil(samples.length / config.promptsPerStep);
 
   const rollout = deps.rollout ?? ((prompts: readonly Prompt[], step: number) =>
@@ -86,7 +94,11 @@ export async function trainGrpo(settings: GrpoConfigInput, given: readonly GrpoS
     const prompts = await promptsOf(batch);
     const drawn = await session.phases.run("rollout", `generation ${index + 1}`, () => rollout(prompts, index));
     const items = drawn.flatMap((group, p) => group.map((one) => ({ sample: batch[p]!, completion: one.text })));
-    const scores = await session.phases.run("reward", `generation ${index + 1}`, () => reward(items, { step: session.progress.step + 1, signal: deps.signal }));
+    const completions = drawn.map((group) => group.map(({ ids }) => ids));
+    const score = (adapter: string): Promise<Float32Array[][]> => session.phases.run("score", `generation ${index + 1}`, () => scoreCompletions(model, prompts, completions, { adapter, temperature: config.temperature, ...chunked(config) }));
+    // Neither needs the rewards: the model computes them while a server or threads score.
+    const scoreBoth = async (): Promise<Pick<Generation, "old" | "reference">> => ({ old: steps > 1 ? await score(policy) : null, reference: config.beta === 0 ? null : await score(frozen?.name ?? "none") });
+    const [scores, logProbs] = await bothOf(session.phases.run("reward", `generation ${index + 1}`, () => reward(items, { step: session.progress.step + 1, signal: deps.signal })), scoreBoth());
     session.progress.rewardVersion = checkRewards(items, scores, session.progress.rewardVersion);
     const weights = REWARD_PARTS.map((name) => config.rewardWeights[name]);
     const grouped = groupAdvantages(scores.map((score) => REWARD_PARTS.map((name) => score[name])), weights, {
@@ -99,8 +111,6 @@ export async function trainGrpo(settings: GrpoConfigInput, given: readonly GrpoS
     const { advantages } = grouped;
     const step = index * steps + 1;
     await session.directory.append("completions.jsonl", completionLines({ step, samples: batch, groups: drawn, scores, advantages, withIds: config.logTokenIds }));
-    const completions = drawn.map((group) => group.map(({ ids }) => ids));
-    const score = (adapter: string): Promise<Float32Array[][]> => session.phases.run("score", `generation ${index + 1}`, () => scoreCompletions(model, prompts, completions, { adapter, temperature: config.temperature, ...chunked(config) }));
     return {
       sampleIds: batch.map(({ sampleId }) => sampleId),
       prompts,
@@ -108,8 +118,7 @@ export async function trainGrpo(settings: GrpoConfigInput, given: readonly GrpoS
       advantages,
       counted: drawn.map((group) => group.map(({ finishReason }) => !config.maskTruncated || finishReason === "stop")),
       sampled: drawn.map((group) => group.map(({ logProbs }) => logProbs)),
-      old: steps > 1 ? await score(policy) : null,
-      reference: config.beta === 0 ? null : await score(frozen?.name ?? "none"),
+      ...logProbs,
       tokens: completions.flat().reduce((sum, ids) => sum + ids.length, 0),
       metrics: generationMetrics(drawn, scores, grouped),
     };
@@ -137,6 +146,7 @@ export async function trainGrpo(settings: GrpoConfigInput, given: readonly GrpoS
     if (server && !session.manifest.finished) await server.check(deps.signal);
     return await session.run(generations * steps, compute, { carry });
   } finally {
+    await workers?.close();
     frozen?.dispose();
     session.dispose();
   }

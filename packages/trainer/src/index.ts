@@ -18,7 +18,7 @@ export type { PolicyTally } from "./policy-metrics.ts";
 export type { PreflightRow } from "./preflight.ts";
 export { grpoPreset, mergeSettings, originsOf, type GrpoPreset, type OriginatedSetting, type SettingOrigin } from "./presets.ts";
 export { createRewardClient, type RewardClient, type RewardClientOptions } from "./reward-client.ts";
-export { createRewardFn, type RewardContext, type RewardFn, type RewardItem } from "./reward-function.ts";
+export { createRewardFn, createRewardWorkers, type RewardContext, type RewardFn, type RewardItem, type RewardWorkers } from "./reward-function.ts";
 export { reweightCompletions, type PartWeights, type Reweighting, type ReweightOptions } from "./reweight.ts";
 export { findCheckpoint } from "./run-directory.ts";
 export { readLineage, type Lineage, type TimeBase } from "./run-manifest.ts";

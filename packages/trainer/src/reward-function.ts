@@ -1,4 +1,4 @@
-import { prepareReference, scoreCompletion, type PreparedReference, type RewardSettings } from "@dramascope/rewards";
+import { createRewardPool, prepareReference, scoreCompletion, type PreparedReference, type RewardSettings } from "@dramascope/rewards";
 import type { GrpoSample, RewardBreakdown } from "@dramascope/schema";
 import { TrainerError } from "./errors.ts";
 
@@ -30,6 +30,34 @@ export function createRewardFn(settings: RewardSettings = {}): RewardFn {
     return reference;
   };
   return (items) => Promise.resolve(items.map(({ sample, completion }) => scoreCompletion(completion, referenceOf(sample))));
+}
+
+/** Rewards of worker threads. */
+export interface RewardWorkers {
+  /** As {@link createRewardFn} scores, while the calling thread goes on. */
+  reward: RewardFn;
+  /** Ends the threads. */
+  close(): Promise<void>;
+}
+
+/**
+ * Rewards computed by threads of this process. The returned function throws TrainerError `REWARD_FAILED` for a sample that a thread could not score: nothing is made up.
+ *
+ * @param workers Threads, at least 1.
+ */
+export function createRewardWorkers(workers: number, settings: RewardSettings = {}): RewardWorkers {
+  const pool = createRewardPool({ workers, reward: settings });
+  return {
+    reward: async (items, { signal }) => {
+      const references = new Map(items.map(({ sample }) => [sample.sampleId, { score: sample.quality, caption: sample.caption, comments: sample.comments }]));
+      const scores = await pool.score(items.map(({ sample, completion }) => ({ completion, reference: references.get(sample.sampleId)! })), { ...(signal && { signal }) });
+      return scores.map(({ error, ...score }, i) => {
+        if (error !== null) throw new TrainerError(`sample ${items[i]!.sample.sampleId}: ${error.message}`, { code: "REWARD_FAILED", hint: "Correct the sample, or leave it out; the last checkpoint is good." });
+        return score;
+      });
+    },
+    close: () => pool.close(),
+  };
 }
 
 const PARTS = ["caption", "comments", "accuracy", "format"] as const;

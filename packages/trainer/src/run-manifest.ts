@@ -55,7 +55,7 @@ export interface RunManifest {
 }
 
 /** Settings that say where and how a run goes, not what comes of it. */
-const OUTSIDE_IDENTITY: ReadonlySet<string> = new Set(["runDir", "rewardServer", "phaseTimeoutSeconds", "nanPolicy", "maxSkips", "saveSteps", "keepCheckpoints", "previewSteps", "logTokenIds", "completionChunk"]);
+const OUTSIDE_IDENTITY: ReadonlySet<string> = new Set(["runDir", "rewardServer", "rewardWorkers", "phaseTimeoutSeconds", "nanPolicy", "maxSkips", "saveSteps", "keepCheckpoints", "previewSteps", "logTokenIds", "completionChunk"]);
 
 /** Inputs of {@link makeRunManifest}. */
 export interface RunManifestInputs {
