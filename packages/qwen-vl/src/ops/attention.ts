@@ -57,7 +57,7 @@ export function attendVjp<V>(ops: Ops<V>, queries: V, source: KeySource<V>, prob
 function pulledBack<V>(ops: Ops<V>, values: V, pull: V, dOutput: V): V {
   const [g, k, d] = ops.shape(values) as [number, number, number];
   if (ops.shape(dOutput)[1]! < 4 * d) return ops.sub(product(ops, dOutput, values, { transposeB: true }), pull);
-  return product(ops, ops.concat([dOutput, ops.neg(pull)], 2), ops.concat([values, ops.broadcastTo(ops.scalar(1), [g, k, 1])], 2), { transposeB: true });
+  return product(ops, ops.concat([dOutput, pull], 2), ops.concat([values, ops.broadcastTo(ops.scalar(-1), [g, k, 1])], 2), { transposeB: true });
 }
 
 /** Product over the last two axes; a single matrix is faster by itself. */
