@@ -18,6 +18,8 @@ export interface SampleEncoder {
   encode(sample: TrainingSample): Promise<Prompt>;
   /** Looks at many samples at once, faster than one by one, and trims; what the cache has no room for is looked at again later. */
   warm(samples: readonly TrainingSample[], onProgress?: OnProgress): Promise<void>;
+  /** Begins to read the frames of samples that come next, while other work goes on; `encode` waits for the rest. Frames read ahead before are forgotten where they are not asked for again. */
+  prefetch?(samples: readonly TrainingSample[]): void;
   /** Frees the features that are more than the cache may hold, the least recently used ones. Prompts from before are no good after it. Without it nothing is freed before the end. */
   trim?(): void;
   /** Loads a sample's frames and counts its tokens; computes nothing. Without it a run does not look at frames and lengths before it starts. */
@@ -52,6 +54,7 @@ const WARM_SAMPLES = 12;
 export function createSampleEncoder({ model, loadFrames, timeBase = "pinned", maxCachedTokens = 200_000, featureCache }: EncoderOptions): SampleEncoder {
   const disk = featureCache && createFeatureCache(model.config, featureCache);
   const cache = new Map<string, Cached>();
+  let ahead = new Map<string, Promise<VisionItem[]>>();
   let held = 0;
   const { patchSize, spatialMergeSize } = model.config.vision;
 
@@ -85,7 +88,9 @@ export function createSampleEncoder({ model, loadFrames, timeBase = "pinned", ma
       cache.set(key, known);
       return known;
     }
-    const items = await itemsOf(sample);
+    const read = ahead.get(key) ?? itemsOf(sample);
+    ahead.delete(key);
+    const items = await read;
     if (items.length === 0) return keep(key, items, []);
     const stored = await disk?.read(items);
     if (stored) return keep(key, items, stored);
@@ -112,6 +117,13 @@ export function createSampleEncoder({ model, loadFrames, timeBase = "pinned", ma
     }
   };
 
+  const prefetch = (samples: readonly TrainingSample[]): void => {
+    const next = samples.filter((sample) => !cache.has(keyOf(sample))).map((sample): [string, Promise<VisionItem[]>] => [keyOf(sample), ahead.get(keyOf(sample)) ?? itemsOf(sample)]);
+    // What cannot be read is said when the sample is asked for.
+    for (const [, read] of next) read.catch(() => undefined);
+    ahead = new Map(next);
+  };
+
   const prepare = (sample: TrainingSample, items: readonly VisionItem[]): Prompt => {
     const messages = sample.messages.map(({ role, content }) => ({
       role,
@@ -123,6 +135,7 @@ export function createSampleEncoder({ model, loadFrames, timeBase = "pinned", ma
   return {
     timeBase,
     warm,
+    prefetch,
     trim,
     measure: async (sample) => {
       const { ids } = prepare(sample, cache.get(keyOf(sample))?.items ?? (await itemsOf(sample)));
@@ -136,6 +149,7 @@ export function createSampleEncoder({ model, loadFrames, timeBase = "pinned", ma
     dispose: () => {
       for (const { features } of cache.values()) features.forEach((one) => one.dispose());
       cache.clear();
+      ahead.clear();
       held = 0;
     },
   };

@@ -92,6 +92,7 @@ export async function trainGrpo(settings: GrpoConfigInput, given: readonly GrpoS
   const generate = async (index: number): Promise<LoggedGeneration> => {
     const batch = batchOf(index);
     const prompts = await promptsOf(batch);
+    encoder.prefetch?.(index + 1 < generations ? batchOf(index + 1) : []);
     const drawn = await session.phases.run("rollout", `generation ${index + 1}`, () => rollout(prompts, index));
     const items = drawn.flatMap((group, p) => group.map((one) => ({ sample: batch[p]!, completion: one.text })));
     const completions = drawn.map((group) => group.map(({ ids }) => ids));

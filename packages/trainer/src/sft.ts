@@ -54,8 +54,9 @@ export async function trainSft(settings: SftConfigInput, given: readonly SftSamp
   const callsOf = (answers: readonly Answer[]): number[][] => cutByTokens(answers.map(({ prompt, ids }) => ({ prompt: prompt.ids.length, answer: ids.length })), config.maxBatchTokens, callTokens(model.config));
 
   /** Adds the gradient of a step's loss to the trainable set's sums. */
-  const learn = async (step: number, batch: readonly SftSample[]): Promise<StepOutcome> => {
+  const learn = async (step: number, batch: readonly SftSample[], next: readonly SftSample[]): Promise<StepOutcome> => {
     const answers = await load(batch);
+    encoder.prefetch?.(next);
     const tokens = countTokens(answers);
     let [loss, entropy, hits] = [0, 0, 0];
     for (const call of callsOf(answers)) {
@@ -103,9 +104,9 @@ export async function trainSft(settings: SftConfigInput, given: readonly SftSamp
     const lengths = training.map((i) => session.lengths[i]!);
     const stepsPerEpoch = Math.ceil(training.length / config.batchSize);
     const totalSteps = stepsPerEpoch * config.epochs;
+    const batchOf = (step: number): SftSample[] => (step < totalSteps ? epochBatches(lengths, Math.floor(step / stepsPerEpoch), config)[step % stepsPerEpoch]!.map((i) => samples[training[i]!]!) : []);
     const compute = async (step: number): Promise<StepOutcome> => {
-      const places = epochBatches(lengths, Math.floor(step / stepsPerEpoch), config)[step % stepsPerEpoch]!;
-      const outcome = await learn(step, places.map((i) => samples[training[i]!]!));
+      const outcome = await learn(step, batchOf(step), batchOf(step + 1));
       return { ...outcome, metrics: { epoch: (step + 1) / stepsPerEpoch, ...outcome.metrics } };
     };
     return await session.run(totalSteps, compute, {

@@ -2,9 +2,9 @@ import { mkdtemp, readdir, readFile, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { loadQwenVl, type QwenVl, type Tf } from "@dramascope/qwen-vl";
-import type { SftSample } from "@dramascope/schema";
+import type { GrpoSample, SftSample } from "@dramascope/schema";
 import { loadTensorFlow } from "@dramascope/tensorflow";
-import { createSampleEncoder, type EncoderOptions, type SampleEncoder } from "@dramascope/trainer";
+import { createSampleEncoder, trainGrpo, trainSft, type EncoderOptions, type SampleEncoder } from "@dramascope/trainer";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { DEMO_FOLDER } from "./model-configs.ts";
 import { overlay } from "./reference-run.ts";
@@ -113,6 +113,72 @@ describe("features on disk", () => {
     const { encoder, looks } = encoderOf({ featureCache });
     expect(await featuresOf(encoder, "a")).toHaveLength(2);
     expect([looks(), featureCache.warnings.length]).toEqual([2, 2]);
+    encoder.dispose();
+  });
+});
+
+describe("frames read ahead", () => {
+  /** An encoder whose frames come when they are let go, and the samples whose frames were asked for. */
+  function slowEncoder(): { encoder: SampleEncoder; asked: string[]; letGo: () => void } {
+    const asked: string[] = [];
+    let letGo = (): void => undefined;
+    const gate = new Promise<void>((resolve) => (letGo = resolve));
+    const frames = new Uint8Array(FRAMES * WIDTH * HEIGHT * 3);
+    const loadFrames: EncoderOptions["loadFrames"] = async ({ dramaId, episode }) => {
+      if (episode === 1) asked.push(dramaId);
+      if (dramaId === "broken") throw new Error("its frames are not there");
+      await gate;
+      return { width: WIDTH, height: HEIGHT, frameCount: FRAMES, frames };
+    };
+    return { encoder: createSampleEncoder({ model, loadFrames }), asked, letGo };
+  }
+
+  it("are asked for at once, and used once", async () => {
+    const { encoder, asked, letGo } = slowEncoder();
+    encoder.prefetch!([sampleOf("a"), sampleOf("b")]);
+    expect(asked).toEqual(["a", "b"]);
+    encoder.prefetch!([sampleOf("b"), sampleOf("c")]);
+    expect(asked).toEqual(["a", "b", "c"]);
+    letGo();
+    expect((await encoder.encode(sampleOf("b"))).features).toHaveLength(2);
+    expect(asked).toEqual(["a", "b", "c"]);
+    // What was read ahead and not asked for again was forgotten; what has features is not read again.
+    await encoder.encode(sampleOf("a"));
+    encoder.prefetch!([sampleOf("a"), sampleOf("b")]);
+    expect(asked).toEqual(["a", "b", "c", "a"]);
+    encoder.dispose();
+  });
+
+  it("are those of the next step, in SFT and in GRPO", async () => {
+    const { encoder } = encoderOf();
+    const [read, ahead]: [string[], string[]] = [[], []];
+    const watched = overlay(encoder, {
+      encode: (sample) => {
+        read.push(sample.sampleId);
+        return encoder.encode(sample);
+      },
+      prefetch: (samples) => void ahead.push(samples.map(({ sampleId }) => sampleId).join()),
+    });
+    const folder = await mkdtemp(join(tmpdir(), "dramascope-ahead-"));
+    const deps = { model, encoder: watched };
+    const common = { learningRate: 1e-3, previewSteps: 1000 };
+    await trainSft({ ...common, runDir: join(folder, "sft"), epochs: 2, batchSize: 1 }, ["a", "b"].map(sampleOf), deps);
+    expect(read.slice(-3)).toEqual(ahead.slice(0, 3));
+    expect(ahead[3]).toBe("");
+    ahead.length = 0;
+    const samples = ["a", "b", "c"].map((name): GrpoSample => ({ ...sampleOf(name), kind: "grpo", quality: 3, caption: "x", comments: [] }));
+    await trainGrpo({ ...common, runDir: join(folder, "grpo"), promptsPerStep: 1, numGenerations: 2, maxCompletionLength: 2, beta: 0 }, samples, deps);
+    expect(read.slice(-2)).toEqual(ahead.slice(0, 2));
+    expect(ahead[2]).toBe("");
+    encoder.dispose();
+  });
+
+  it("that cannot be read fail the sample, not the process", async () => {
+    const { encoder, letGo } = slowEncoder();
+    letGo();
+    encoder.prefetch!([sampleOf("broken")]);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    await expect(encoder.encode(sampleOf("broken"))).rejects.toThrow("its frames are not there");
     encoder.dispose();
   });
 });
