@@ -44,7 +44,7 @@ export interface SeedRun {
 /** A seed's stages in the order in which they are shown. */
 export const stagesOf = ({ sft, grpo, sftMean, grpoMean, json }: SeedRun): StageResult[] => [sft, grpo, sftMean, grpoMean, ...(json ? [json] : [])];
 
-const ENSEMBLE_PROMPTS = 16;
+const ENSEMBLE_PROMPTS = 32;
 const ADAM = { beta1: 0.9, beta2: 0.95, maxGradNorm: 1, schedule: "cosine_with_min_lr" as const, minLrRate: 0.1, warmupSteps: 5, lora: { r: 16, alpha: 32, dropout: 0 }, saveSteps: 20 };
 
 const depsOf = ({ model, modelHash, encoder, context }: Workshop): TrainDeps => ({ model, encoder, signal: context.signal, onProgress: context.progress, onWarning: context.say, modelHash });
