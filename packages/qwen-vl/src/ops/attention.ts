@@ -7,8 +7,8 @@ export const MASKED = -1e9;
 export interface KeySource<V> {
   keys: V;
   values: V;
-  /** Added to the scores [g, m, k]; broadcasting shape. */
-  bias?: V | undefined;
+  /** The first keys with a further column that is added to their scores, {@link withBias}. */
+  biased?: V | undefined;
   /** Added to the scores of the last w keys, [m, w]: where causality cuts through. */
   diagonal?: V | undefined;
 }
@@ -34,8 +34,12 @@ export function attend<V>(ops: Ops<V>, queries: V, source: KeySource<V>): Attend
 
 /** The probabilities of {@link attend} alone. */
 export function attentionProbabilities<V>(ops: Ops<V>, queries: V, source: KeySource<V>): V {
-  const scores = scoresOf(ops, queries, source);
-  return ops.softmax(source.bias === undefined ? scores : ops.add(scores, source.bias));
+  return ops.softmax(scoresOf(ops, queries, source));
+}
+
+/** Keys [g, k, d] with what is added to the scores of each, [g, k, 1]: a further column of the product is cheaper than a pass over all scores. */
+export function withBias<V>(ops: Ops<V>, keys: V, bias: V): V {
+  return ops.concat([keys, bias], 2);
 }
 
 /** Σ dOutput · output of every query row, which the gradient of a softmax subtracts: [g, m, d] -> [g, m, 1]. */
@@ -53,7 +57,7 @@ export function attendVjp<V>(ops: Ops<V>, queries: V, source: KeySource<V>, prob
   };
 }
 
-/** dOutput · valuesᵀ − pull, in one product where that has many rows: a further column is cheaper than a pass over all scores. */
+/** dOutput · valuesᵀ − pull, in one product where that has many rows. */
 function pulledBack<V>(ops: Ops<V>, values: V, pull: V, dOutput: V): V {
   const [g, k, d] = ops.shape(values) as [number, number, number];
   if (ops.shape(dOutput)[1]! < 4 * d) return ops.sub(product(ops, dOutput, values, { transposeB: true }), pull);
@@ -77,13 +81,15 @@ export function sliceRows<V>(ops: Ops<V>, x: V, from: number, to: number): V {
 }
 
 /** Only the part that the diagonal touches is added to, for every pass over all scores is memory traffic. */
-function scoresOf<V>(ops: Ops<V>, queries: V, { keys, diagonal }: KeySource<V>): V {
-  const k = ops.shape(keys)[1]!;
-  const against = (from: number, to: number): V => product(ops, queries, sliceRows(ops, keys, from, to), { transposeB: true });
-  if (diagonal === undefined) return against(0, k);
-  const before = k - ops.shape(diagonal)[1]!;
-  const cut = ops.add(against(before, k), diagonal);
-  return before === 0 ? cut : ops.concat([against(0, before), cut], 2);
+function scoresOf<V>(ops: Ops<V>, queries: V, { keys, biased, diagonal }: KeySource<V>): V {
+  const [g, k] = ops.shape(keys) as [number, number];
+  const before = diagonal === undefined ? k : k - ops.shape(diagonal)[1]!;
+  const against = (some: V): V => product(ops, queries, some, { transposeB: true });
+  const first = (): V =>
+    biased === undefined ? against(sliceRows(ops, keys, 0, before)) : product(ops, ops.concat([queries, ops.broadcastTo(ops.scalar(1), [g, ops.shape(queries)[1]!, 1])], 2), biased, { transposeB: true });
+  if (diagonal === undefined) return first();
+  const cut = ops.add(against(sliceRows(ops, keys, before, k)), diagonal);
+  return before === 0 ? cut : ops.concat([first(), cut], 2);
 }
 
 /** Biases of at most so many scores are written out; larger ones are compared on the device, to keep them out of compiled graphs. */

@@ -1,5 +1,5 @@
 import type { Ops } from "@dramascope/tensorflow";
-import { attend, attendVjp, attentionProbabilities, bandBias, sequenced, sliceRows, softmaxPull } from "../ops/attention.ts";
+import { attend, attendVjp, attentionProbabilities, bandBias, sequenced, sliceRows, softmaxPull, withBias } from "../ops/attention.ts";
 import type { AttendedGradients, Band, KeySource } from "../ops/attention.ts";
 import { apart, fromHeads, growingSum, joined, partHeads, rowsFirst, spans, sum } from "./heads.ts";
 import type { HeadShape, Span } from "./heads.ts";
@@ -141,14 +141,8 @@ export function sharedPrefixAttention<V>(ops: Ops<V>, given: AttentionValues<V>,
   const cuts = cutsOf(layout, shape, queryChunk);
   const heads = cuts.byHead ? g : 1;
   const [keyParts, valueParts] = [apart(ops, kp, heads), apart(ops, vp, heads)];
-  /** Scores to add, by prompt [prompts, rows, columns], for a part of the heads. */
-  const ofPart = (bias: V, h: number): V => {
-    const [, rows, columns] = ops.shape(bias) as [number, number, number];
-    if (prompts === 1) return bias;
-    if (cuts.byHead) return apart(ops, bias, prompts)[Math.floor(h / kvHeads)]!;
-    return ops.reshape(ops.broadcastTo(ops.reshape(bias, [prompts, 1, rows, columns]), [prompts, kvHeads, rows, columns]), [g, rows, columns]);
-  };
-  const prefixRow = prefixBias === undefined ? undefined : ops.reshape(prefixBias, [prompts, 1, promptRows]);
+  const hidden = prefixBias && apart(ops, ops.reshape(ops.broadcastTo(ops.reshape(prefixBias, [prompts, 1, promptRows]), [prompts, kvHeads, promptRows]), [g, promptRows, 1]), heads);
+  const biased = hidden?.map((bias, h) => withBias(ops, keyParts[h]!, bias));
   const elements = g * group * (liveRows * promptRows + ownRows * (promptRows + completionRows));
   const keep = elements <= KEEP_LIMIT;
   const outputs: V[] = [];
@@ -161,21 +155,21 @@ export function sharedPrefixAttention<V>(ops: Ops<V>, given: AttentionValues<V>,
     return { piece: { queries, source, probabilities: keep ? attended.probabilities : undefined }, output: attended.output };
   };
 
+  const diagonals = new Map<string, V>();
+  const diagonal = (count: number, span: Span): V => {
+    const key = `${count},${span.from},${span.to}`;
+    const known = diagonals.get(key) ?? bandBias(ops, ownBands(count, span, group), count * span.to);
+    diagonals.set(key, known);
+    return known;
+  };
   const saved: SharedPrefixSaved<V> = { prompt: [], completion: [], cuts };
   if (qp !== undefined) {
-    const diagonals = new Map<number, V>();
-    const diagonal = (span: Span): V => {
-      const rows = span.to - span.from;
-      const known = diagonals.get(rows) ?? bandBias(ops, ownBands(1, { from: 0, to: rows }, group), rows);
-      diagonals.set(rows, known);
-      return known;
-    };
     const pieces = apart(ops, ops.reshape(qp, [g, liveRows * group, d]), heads).map((queries, h) =>
       cuts.prompt.map((span) =>
         run(sliceRows(ops, queries, span.from * group, span.to * group),
           layout.live === "last"
-            ? { keys: keyParts[h]!, values: valueParts[h]!, bias: prefixRow && ofPart(prefixRow, h) }
-            : { keys: sliceRows(ops, keyParts[h]!, 0, span.to), values: sliceRows(ops, valueParts[h]!, 0, span.to), diagonal: diagonal(span) },
+            ? { keys: keyParts[h]!, values: valueParts[h]!, biased: biased?.[h] }
+            : { keys: sliceRows(ops, keyParts[h]!, 0, span.to), values: sliceRows(ops, valueParts[h]!, 0, span.to), diagonal: diagonal(1, { from: 0, to: size(span) }) },
         ),
       ),
     );
@@ -183,28 +177,15 @@ export function sharedPrefixAttention<V>(ops: Ops<V>, given: AttentionValues<V>,
     if (output === undefined) outputs.push(fromHeads(ops, joined(ops, pieces.map((parts) => joined(ops, parts.map((p) => p.output!), 1)), 0), prompts, liveRows, kvHeads));
   }
   if (ownRows > 0) {
-    // A group's own keys stand behind those of its prompt, so that there is one product, one softmax and one mask.
-    const biases = new Map<string, V>();
-    const bias = (count: number, span: Span): V => {
-      const key = `${count},${span.from}`;
-      const known = biases.get(key) ?? unionBias(count, span);
-      biases.set(key, known);
-      return known;
-    };
-    const unionBias = (count: number, span: Span): V => {
-      const own = bandBias(ops, ownBands(count, span, group), count * span.to);
-      const [rows, columns] = ops.shape(own) as [number, number];
-      const before = ops.broadcastTo(prefixRow ?? ops.scalar(0), [prompts, rows, promptRows]);
-      return ops.concat([before, ops.broadcastTo(ops.reshape(own, [1, rows, columns]), [prompts, rows, columns])], 2);
-    };
     const part = (x: V, h: number): V[] => apart(ops, ops.reshape(x, [g, completions, completionRows * h, d]), heads);
     const [queries, keys, values] = [part(qc!, group), part(kc!, 1), part(vc!, 1)];
     const pieces = queries.map((ofHead, h) =>
       cuts.groups.map(({ from: first, to: end }) =>
         cuts.completion.map((span) => {
+          // Behind those of the prompt, so that there is one softmax, and one product with each of the gradients.
           const behind = (prefix: V, own: V): V => ops.concat([prefix, ownSlice(ops, own, { from: first, to: end }, { from: 0, to: span.to })], 1);
           return run(ownSlice(ops, ofHead, { from: first, to: end }, { from: span.from * group, to: span.to * group }), {
-            keys: behind(keyParts[h]!, keys[h]!), values: behind(valueParts[h]!, values[h]!), bias: ofPart(bias(end - first, span), h),
+            keys: behind(keyParts[h]!, keys[h]!), values: behind(valueParts[h]!, values[h]!), biased: biased?.[h], diagonal: diagonal(end - first, span),
           });
         }),
       ),
