@@ -7,7 +7,8 @@ import { generationMetrics, REWARD_PARTS } from "./metrics.ts";
 import { chunked, policyStep, scoreCompletions, stepsOfGeneration, type Generation } from "./policy-pass.ts";
 import { createRewardClient } from "./reward-client.ts";
 import { checkRewards, createRewardFn, createRewardWorkers, type RewardFn } from "./reward-function.ts";
-import { openSession, type StepOutcome, type TrainDeps, type TrainResult } from "./session.ts";
+import { openSession, type StepOutcome } from "./session.ts";
+import type { TrainDeps, TrainResult } from "./train-deps.ts";
 
 /** What GRPO needs beside its settings. */
 export interface GrpoDeps extends TrainDeps {

@@ -24,5 +24,5 @@ export { findCheckpoint } from "./run-directory.ts";
 export { readLineage, type Lineage, type TimeBase } from "./run-manifest.ts";
 export { comparePlan, describePlan, type PlannedTime, type RunPlan, type Spread } from "./run-plan.ts";
 export { learningRateAt, type Schedule, type ScheduleType } from "./schedule.ts";
-export type { TrainDeps, TrainResult } from "./session.ts";
 export { trainSft } from "./sft.ts";
+export type { TrainDeps, TrainResult } from "./train-deps.ts";

@@ -1,5 +1,5 @@
-import type { LoraAdapter, QwenVl, TrainableSet } from "@dramascope/qwen-vl";
-import type { OnProgress, TrainingSample } from "@dramascope/schema";
+import type { LoraAdapter, TrainableSet } from "@dramascope/qwen-vl";
+import type { TrainingSample } from "@dramascope/schema";
 import { join } from "node:path";
 import type { CheckpointOwner, Progress } from "./checkpoint.ts";
 import { TrainerError } from "./errors.ts";
@@ -10,47 +10,11 @@ import { PhaseWatch } from "./phases.ts";
 import { preflight } from "./preflight.ts";
 import { createPreview } from "./preview.ts";
 import { RunDirectory } from "./run-directory.ts";
-import type { RunPlan } from "./run-plan.ts";
 import { makeRunManifest, type RunManifest } from "./run-manifest.ts";
 import { learningRateAt, WARMUP_SHARE } from "./schedule.ts";
 import { StepLog } from "./step-log.ts";
 import type { GrpoConfig, SftConfig } from "./config.ts";
-import type { SampleEncoder } from "./encoder.ts";
-
-/** What training needs beside its settings. */
-export interface TrainDeps {
-  model: QwenVl;
-  encoder: SampleEncoder;
-  /** Stops after the current step, with a checkpoint. */
-  signal?: AbortSignal;
-  onProgress?: OnProgress;
-  /** Things a person should know: a damaged checkpoint, groups without spread, cut completions. */
-  onWarning?: (text: string) => void;
-  /** Hash of the model's files, part of the run's identity. Default its number of weights. */
-  modelHash?: string;
-  /** Name of back end, device and threads, part of the run's identity: a resumed run is the same bit for bit on the same one only. Default none. */
-  backend?: string;
-  /** Whether a run may go on with other settings, data, model or back end; what differs is then written in `run.json`. Default `refuse`. */
-  onDrift?: "refuse" | "allow";
-  /** Seconds from any fixed start; for step times. */
-  clock?: () => number;
-  /** Seconds since 1970; for TensorBoard. Default the system's clock. */
-  wallClock?: () => number;
-  /** What was planned for the run, from `planRun`; after three steps `onWarning` hears how it fits. */
-  plan?: RunPlan;
-  /** Writes contact sheets of what the model sees of a sample, returns their paths. Where it is given, previews are written to `preview/`. */
-  sheets?: (sample: TrainingSample) => Promise<string[]>;
-}
-
-/** What a run gives. */
-export interface TrainResult {
-  /** PEFT folder of the trained adapter; undefined when the run was stopped before its end. */
-  adapter: string | undefined;
-  /** Finished optimiser steps. */
-  steps: number;
-  /** All steps are done. */
-  finished: boolean;
-}
+import type { TrainDeps, TrainResult } from "./train-deps.ts";
 
 /** One optimiser step's gradients, already summed in the trainable set, and what to log of them. */
 export interface StepOutcome {
@@ -238,12 +202,13 @@ async function startSession<S extends TrainingSample>(directory: RunDirectory, k
         step: progress.step, loss, grad_norm: gradNorm, learning_rate: rate, num_tokens: progress.tokens, ...metrics, ...evaluation?.metrics, step_time: stepTime, "dramascope/memory/peak": process.resourceUsage().maxRSS * 1024,
         ...Object.fromEntries([...phases.takeSeconds()].map(([name, seconds]) => [`dramascope/time/${name}`, seconds])),
       });
-      if (outcome) onProgress?.({ phase: kind, done: progress.step, total: totalSteps, note: typeof reward === "number" ? `reward ${reward.toFixed(3)}, format ${(metrics["rewards/format/mean"] ?? 0).toFixed(2)}, gradient ${outcome.gradNorm.toFixed(3)}` : `loss ${outcome.loss.toFixed(4)}` });
+      if (outcome) onProgress?.({ phase: kind, done: progress.step, total: totalSteps, note: typeof reward === "number" ? `reward ${reward.toFixed(3)}, format ${(metrics["rewards/format/mean"] ?? 0).toFixed(2)}, gradient ${outcome.gradNorm.toFixed(3)}` : `loss ${outcome.loss.toFixed(4)}${evaluation ? `, held out ${(-evaluation.score).toFixed(4)}` : ""}` });
       if ((isBest || progress.step % config.saveSteps === 0) && progress.step < totalSteps) await save(carried);
     }
     await look();
     const { hasEffect } = await exportAdapter(await save(undefined), adapterFolder);
     if (!hasEffect) onWarning?.("the adapter changes nothing: all its B matrices are zero; look at learning_rate and grad_norm in metrics.jsonl");
+    if (evaluate && progress.best && progress.best.step < progress.step) onWarning?.(`the loss on samples that are held out was the lowest after ${progress.best.step} steps: ${directory.checkpointAt(progress.best.step)}; ${adapterFolder} is that of the last step`);
     await directory.writeManifest({ ...manifest, lineage: { ...manifest.lineage, rewardVersion: progress.rewardVersion }, finished: true });
     return { adapter: adapterFolder, steps: progress.step, finished: true };
   };

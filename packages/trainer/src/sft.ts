@@ -5,9 +5,10 @@ import { dropoutSeedAt } from "./dropout-seed.ts";
 import { TrainerError } from "./errors.ts";
 import { holdOut } from "./hold-out.ts";
 import { checkLogProbs } from "./not-finite.ts";
-import { openSession, type Evaluation, type StepOutcome, type TrainDeps, type TrainResult } from "./session.ts";
+import { openSession, type Evaluation, type StepOutcome } from "./session.ts";
 import { cut, epochBatches } from "./sft-batches.ts";
 import { callTokens, cutByTokens } from "./token-batches.ts";
+import type { TrainDeps, TrainResult } from "./train-deps.ts";
 
 /** A sample ready for the model. */
 interface Answer {

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { QwenVl } from "@dramascope/qwen-vl";
 import type { SftSample } from "@dramascope/schema";
-import { trainSft, type SampleEncoder, type SftConfigInput } from "@dramascope/trainer";
+import { trainSft, type SampleEncoder, type SftConfigInput, type TrainDeps } from "@dramascope/trainer";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { holdOut } from "../src/hold-out.ts";
@@ -46,7 +46,7 @@ interface Line {
 }
 
 /** Lines of a run's metrics, and the folder. */
-async function train(settings: Partial<SftConfigInput>, deps: { signal?: AbortSignal; encoder?: SampleEncoder } = {}, runDir?: string): Promise<{ lines: Line[]; runDir: string; adapter: string | undefined }> {
+async function train(settings: Partial<SftConfigInput>, deps: Pick<Partial<TrainDeps>, "signal" | "encoder" | "onWarning"> = {}, runDir?: string): Promise<{ lines: Line[]; runDir: string; adapter: string | undefined }> {
   const folder = runDir ?? join(await mkdtemp(join(tmpdir(), "dramascope-evaluate-")), "run");
   const samples = Array.from({ length: 8 }, (_, i) => sampleOf(i));
   const { adapter } = await trainSft({ runDir: folder, epochs: 2, batchSize: 2, evalSamples: 2, evalSteps: 2, learningRate: 1e-3, lora: { r: 4, dropout: 0.1 }, keepCheckpoints: 1, ...settings }, samples, { model, encoder, ...deps });
@@ -57,12 +57,14 @@ async function train(settings: Partial<SftConfigInput>, deps: { signal?: AbortSi
 describe("a run with samples held out", () => {
   it("tells their loss every so many steps and at the end, and names the checkpoint where it was the lowest", async () => {
     // So high a rate breaks the policy after a few steps.
-    const { lines, runDir } = await train({ learningRate: 0.5, schedule: "constant_with_warmup", warmupSteps: 3, evalSteps: 1 });
+    const warnings: string[] = [];
+    const { lines, runDir } = await train({ learningRate: 0.5, schedule: "constant_with_warmup", warmupSteps: 3, evalSteps: 1 }, { onWarning: (text) => warnings.push(text) });
     expect(lines).toHaveLength(6);
     const losses = lines.map(({ eval_loss }) => eval_loss!);
     const best = losses.indexOf(Math.min(...losses)) + 1;
     expect(best).toBeLessThan(6);
     expect(await readFile(join(runDir, "best"), "utf8")).toBe(`checkpoint-${String(best).padStart(6, "0")}\n`);
+    expect(warnings.join("\n")).toContain(`the lowest after ${best} steps: ${join(runDir, `checkpoint-${String(best).padStart(6, "0")}`)}`);
     expect((await readdir(runDir)).filter((name) => name.startsWith("checkpoint")).sort()).toEqual([best, 6].map((step) => `checkpoint-${String(step).padStart(6, "0")}`));
   });
 
