@@ -51,12 +51,18 @@ export function collectLinearsVjp<V>(ops: Ops<V>, x: V, linears: readonly NamedL
   return grads.x;
 }
 
-/** Rotates and optionally scales projected rows [n, heads·d]. */
+/** Rotates projected rows [n, heads·d]. */
 export function rotateRows<V>(ops: Ops<V>, x: V, heads: number, cos: V, sin: V, inverse = false): V {
   const [rows, width] = ops.shape(x) as [number, number];
   const d = width / heads;
   const angle = (a: V): V => ops.reshape(a, [rows, 1, d / 2]);
   return ops.reshape(rotate(ops, ops.reshape(x, [rows, heads, d]), angle(cos), angle(sin), inverse), [rows, width]);
+}
+
+/** {@link rotateRows} of queries, which are scaled by 1/√d: the angles' few values are, not the rows. */
+function rotateQueries<V>(ops: Ops<V>, x: V, { heads, headDim }: HeadShape, cos: V, sin: V, inverse = false): V {
+  const scale = ops.scalar(1 / Math.sqrt(headDim));
+  return rotateRows(ops, x, heads, ops.mul(cos, scale), ops.mul(sin, scale), inverse);
 }
 
 /** Inner results of a layer that its backward need not compute again where they are kept, in this order. */
@@ -85,7 +91,7 @@ export function feedForward<V>(ops: Ops<V>, inputs: Inputs<V>, { eps, loraScales
 
 /** A layer but for its output: what that and its backward need. */
 function innerResults<V>(ops: Ops<V>, inputs: Inputs<V>, shape: DecoderShape, layout: RowLayout, known: Kept<V> | undefined) {
-  const { heads, kvHeads, headDim, eps, loraScales } = shape;
+  const { kvHeads, eps, loraScales } = shape;
   const live = (rows: V): V => liveRows(ops, rows, inputs["last"], layout);
   const own = liveInputs(ops, inputs, layout);
   const x = inputs["x"]!;
@@ -93,7 +99,7 @@ function innerResults<V>(ops: Ops<V>, inputs: Inputs<V>, shape: DecoderShape, la
   const sin = inputs["sin"]!;
   const project = (name: string, value: V, from: Inputs<V>): V => linear(ops.scope(name), value, linearInputs(from, name, loraScales));
   const norm1 = rmsNorm(ops, x, inputs["input_layernorm.weight"]!, eps);
-  const q = known?.q ?? ops.mul(rotateRows(ops, project("q_proj", live(norm1), own), heads, live(cos), live(sin)), ops.scalar(1 / Math.sqrt(headDim)));
+  const q = known?.q ?? rotateQueries(ops, project("q_proj", live(norm1), own), shape, live(cos), live(sin));
   const k = known?.k ?? rotateRows(ops, project("k_proj", norm1, inputs), kvHeads, cos, sin);
   const v = known?.v ?? project("v_proj", norm1, inputs);
   const prefix = layout.prefix === "given" ? { keys: inputs["prefixKeys"]!, values: inputs["prefixValues"]! } : undefined;
@@ -139,7 +145,7 @@ export interface BlockVjpOptions<V> {
 export function decoderBlockVjp<V>(
   ops: Ops<V>, inputs: Inputs<V>, shape: DecoderShape, layout: RowLayout, wants: BlockWants, { prefix = "flowing", kept: known }: BlockVjpOptions<V> = {},
 ): Record<string, V> {
-  const { heads, kvHeads, headDim, eps, loraScales } = shape;
+  const { kvHeads, eps, loraScales } = shape;
   const forward = innerResults(ops.scope("forward"), inputs, shape, layout, known);
   const out: Record<string, V> = {};
   const cos = inputs["cos"]!;
@@ -163,8 +169,7 @@ export function decoderBlockVjp<V>(
   const more = inputs["dPrefixKeys"] === undefined ? undefined : { keys: inputs["dPrefixKeys"], values: inputs["dPrefixValues"]! };
   const heads3 = sharedPrefixAttentionVjp(ops.scope("attention_vjp"), forward.attention.saved, attended, dAttention, shape, layout, more);
   if (heads3.prefix !== undefined && prefix === "flowing") Object.assign(out, { prefixKeys: heads3.prefix.keys, prefixValues: heads3.prefix.values });
-  const scale = ops.scalar(1 / Math.sqrt(headDim));
-  const dq = rotateRows(ops, ops.mul(heads3.q, scale), heads, live(cos), live(sin), true);
+  const dq = rotateQueries(ops, heads3.q, shape, live(cos), live(sin), true);
   const dk = rotateRows(ops, heads3.k, kvHeads, cos, sin, true);
   const needsNorm1 = wants.x || wants.parameters.has("input_layernorm.weight");
   // Rows whose keys and values take gradients, and how gradients of live rows come among them.
