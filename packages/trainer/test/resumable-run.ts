@@ -21,8 +21,9 @@ const common = { runDir, seed: 3, saveSteps: 1, keepCheckpoints: 2, lora: { r: 4
 process.send?.("started");
 try {
   if (kind === "sft") {
-    const samples = Array.from({ length: 6 }, (_, i): SftSample => ({ ...core(i), kind: "sft", target: `${caption} ${i}` }));
-    await trainSft({ ...common, epochs: 4, batchSize: 2 }, samples, { model, encoder });
+    // Enough samples that those of like lengths are put together.
+    const samples = Array.from({ length: 17 }, (_, i): SftSample => ({ ...core(i), kind: "sft", target: i % 2 === 0 ? caption : `${caption} ${caption}` }));
+    await trainSft({ ...common, epochs: 1, batchSize: 2, evalSamples: 1, evalSteps: 2 }, samples, { model, encoder });
   } else {
     const samples = Array.from({ length: 4 }, (_, i): GrpoSample => ({ ...core(i), kind: "grpo", quality: 3, caption, comments: ["so good"] }));
     await trainGrpo({ ...common, steps: 7, promptsPerStep: 2, numGenerations: 3, numIterations: 2, maxCompletionLength: 12 }, samples, { model, encoder });

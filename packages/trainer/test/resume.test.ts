@@ -52,6 +52,7 @@ it.each([["sft", 6], ["grpo", 14]] as const)("a %s run that is killed %i times e
   const bytes = (run: string): Promise<Buffer> => readFile(join(run, "adapter", "adapter_model.safetensors"));
   expect((await bytes(killed)).equals(await bytes(whole))).toBe(true);
   expect(await logOf(killed)).toEqual(await logOf(whole));
-  if (kind === "grpo") expect(await readFile(join(killed, "completions.jsonl"), "utf8")).toBe(await readFile(join(whole, "completions.jsonl"), "utf8"));
+  if (kind === "sft") expect(await readFile(join(killed, "best"), "utf8")).toBe(await readFile(join(whole, "best"), "utf8"));
+  else expect(await readFile(join(killed, "completions.jsonl"), "utf8")).toBe(await readFile(join(whole, "completions.jsonl"), "utf8"));
   expect((await readdir(killed)).filter((name) => /\.(?:tmp|old)-/u.test(name))).toEqual([]);
 }, 240_000);
