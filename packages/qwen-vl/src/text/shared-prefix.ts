@@ -30,7 +30,8 @@ export function rowCount(layout: RowLayout): number {
 /** Query rows [g, m, d] and what they see. */
 interface Piece<V> {
   queries: V;
-  source: KeySource<V>;
+  /** Made anew for every use, not before `after` is: keys and values of many pieces together are far larger than the prompt's. */
+  source: (after: V | undefined) => KeySource<V>;
   /** Computed again where they are many. */
   probabilities: V | undefined;
 }
@@ -148,9 +149,10 @@ export function sharedPrefixAttention<V>(ops: Ops<V>, given: AttentionValues<V>,
   const outputs: V[] = [];
   let last: V | undefined;
   /** A piece, and its output unless the whole is known. */
-  const run = (queries: V, source: KeySource<V>): { piece: Piece<V>; output: V | undefined } => {
+  const run = (queries: V, source: Piece<V>["source"]): { piece: Piece<V>; output: V | undefined } => {
     if (output !== undefined) return { piece: { queries, source, probabilities: undefined }, output: undefined };
-    const attended = attend(ops, keep ? queries : sequenced(ops, queries, last), source);
+    const after = keep ? undefined : last;
+    const attended = attend(ops, sequenced(ops, queries, after), source(after));
     last = attended.output;
     return { piece: { queries, source, probabilities: keep ? attended.probabilities : undefined }, output: attended.output };
   };
@@ -166,7 +168,7 @@ export function sharedPrefixAttention<V>(ops: Ops<V>, given: AttentionValues<V>,
   if (qp !== undefined) {
     const pieces = apart(ops, ops.reshape(qp, [g, liveRows * group, d]), heads).map((queries, h) =>
       cuts.prompt.map((span) =>
-        run(sliceRows(ops, queries, span.from * group, span.to * group),
+        run(sliceRows(ops, queries, span.from * group, span.to * group), () =>
           layout.live === "last"
             ? { keys: keyParts[h]!, values: valueParts[h]!, biased: biased?.[h] }
             : { keys: sliceRows(ops, keyParts[h]!, 0, span.to), values: sliceRows(ops, valueParts[h]!, 0, span.to), diagonal: diagonal(1, { from: 0, to: size(span) }) },
@@ -182,10 +184,11 @@ export function sharedPrefixAttention<V>(ops: Ops<V>, given: AttentionValues<V>,
     const pieces = queries.map((ofHead, h) =>
       cuts.groups.map(({ from: first, to: end }) =>
         cuts.completion.map((span) => {
-          // Behind those of the prompt, so that there is one softmax, and one product with each of the gradients.
-          const behind = (prefix: V, own: V): V => ops.concat([prefix, ownSlice(ops, own, { from: first, to: end }, { from: 0, to: span.to })], 1);
-          return run(ownSlice(ops, ofHead, { from: first, to: end }, { from: span.from * group, to: span.to * group }), {
-            keys: behind(keyParts[h]!, keys[h]!), values: behind(valueParts[h]!, values[h]!), biased: biased?.[h], diagonal: diagonal(end - first, span),
+          const chosen = { from: first, to: end };
+          return run(ownSlice(ops, ofHead, chosen, { from: span.from * group, to: span.to * group }), (after) => {
+            // Behind those of the prompt, so that there is one softmax, and one product with each of the gradients.
+            const behind = (prefix: V, own: V): V => ops.concat([prefix, sequenced(ops, ownSlice(ops, own, chosen, { from: 0, to: span.to }), after)], 1);
+            return { keys: behind(keyParts[h]!, keys[h]!), values: behind(valueParts[h]!, values[h]!), biased: biased?.[h], diagonal: diagonal(size(chosen), span) };
           });
         }),
       ),
@@ -237,8 +240,10 @@ export function sharedPrefixAttentionVjp<V>(
   const [pullP, pullC] = partHeads(ops, ops.reshape(softmaxPull(ops, byRow(output), byRow(dOutput)), [rows, shape.heads]), prompts, liveRows, kvHeads);
   let last: V | undefined;
   const back = (piece: Piece<V>, pull: V, dPiece: V): AttendedGradients<V> => {
-    const probabilities = piece.probabilities ?? attentionProbabilities(ops, sequenced(ops, piece.queries, last), piece.source);
-    const out = attendVjp(ops, piece.queries, piece.source, probabilities, pull, dPiece);
+    const after = piece.probabilities === undefined ? last : undefined;
+    const source = piece.source(after);
+    const probabilities = piece.probabilities ?? attentionProbabilities(ops, sequenced(ops, piece.queries, after), source);
+    const out = attendVjp(ops, piece.queries, source, probabilities, pull, dPiece);
     last = out.queries;
     return out;
   };
