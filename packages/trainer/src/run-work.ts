@@ -31,7 +31,7 @@ export interface Work {
   evaluationCalls: number;
   /** The calls with gradient of each step of SFT's first epoch; none for GRPO. */
   calls: readonly (readonly CallShape[])[];
-  /** Different shapes of calls with gradient, each of which is compiled. */
+  /** Different shapes that are compiled: of calls with gradient, and of drawing, which goes on with half its rows when the others have ended. */
   shapes: number;
 }
 
@@ -92,6 +92,6 @@ export function workOf(model: QwenVlConfig, config: SftConfig | GrpoConfig, samp
   return {
     steps: generations * perGeneration, stepsPerGeneration: perGeneration, samples: config.promptsPerStep, gradient: one, gradientCalls: config.promptsPerStep * config.numIterations,
     scoreCalls: config.promptsPerStep * scored, rollout: { ...one, prompts: config.promptsPerStep }, evaluationCalls: 0, calls: [],
-    shapes: countShapes(prompts.map((tokens) => ({ ...one, promptTokens: tokens }))),
+    shapes: countShapes(prompts.map((length) => ({ ...one, promptTokens: length }))) + Math.ceil(Math.log2(config.promptsPerStep * config.numGenerations)),
   };
 }
