@@ -38,25 +38,35 @@ const EARLY_STEPS = [1, 3] as const;
 const SHAPE_BYTES = 28 * 2 ** 20;
 /** Shapes whose functions a model keeps. */
 const KEPT_SHAPES = 25;
-const monotonic = (): number => performance.now() / 1000;
 /** Memory of Node with a loaded TensorFlow and this program, where nothing was measured. */
 const BASE_BYTES = 420 * 2 ** 20;
+
+const monotonic = (): number => performance.now() / 1000;
 
 function spreadOf(values: readonly number[]): Spread {
   const sorted = [...values].sort((a, b) => a - b);
   return { min: sorted[0]!, median: sorted[Math.floor(sorted.length / 2)]!, max: sorted.at(-1)! };
 }
 
-/** Prompt and answer tokens of every sample, as the template renders them, and the grids of its videos. */
-async function countTokens(config: QwenVlConfig, samples: readonly TrainingSample[], { model, gridOf }: PlanDeps): Promise<{ prompts: number[]; targets: number[]; videos: Grid[][] }> {
+/** Prompt and answer tokens of every sample, as the template renders them, and the grids of its videos; samples whose videos are not there are left out, as they are in a run. */
+async function countTokens(config: QwenVlConfig, given: readonly TrainingSample[], { model, gridOf }: PlanDeps): Promise<{ samples: TrainingSample[]; prompts: number[]; targets: number[]; videos: Grid[][] }> {
   const tokenizer = await readTokenizer(model);
   if (!tokenizer) throw new TrainerError(`${model} has no tokenizer.json`, { code: "NO_TOKENIZER", hint: "Add the checkpoint's tokenizer.json: without it no tokens can be counted." });
   const template = await readChatTemplate(model);
   const prompts: number[] = [];
   const targets: number[] = [];
   const videos: Grid[][] = [];
-  for (const sample of samples) {
-    const grids = await Promise.all(sample.videos.map((video) => gridOf(video, sample)));
+  const samples: TrainingSample[] = [];
+  let fault: unknown;
+  for (const sample of given) {
+    let grids: Grid[];
+    try {
+      grids = await Promise.all(sample.videos.map((video) => gridOf(video, sample)));
+    } catch (error) {
+      fault = error;
+      continue;
+    }
+    samples.push(sample);
     videos.push(grids);
     const part = (one: { type: "text"; text: string } | { type: "video"; video: number }): ChatPart =>
       one.type === "text" ? { type: "text", text: one.text } : { type: "video", item: { kind: "video", grid: grids[one.video]!, patches: new Uint8Array(0) } };
@@ -64,7 +74,8 @@ async function countTokens(config: QwenVlConfig, samples: readonly TrainingSampl
     prompts.push(prepare({ config, tokenizer, template, mrope: "qwen" }, messages).ids.length);
     if (sample.kind === "sft") targets.push(tokenizer.encode(sample.target).length + 1);
   }
-  return { prompts, targets, videos };
+  if (samples.length === 0) throw new TrainerError(`the videos of none of ${given.length} samples are there; the last: ${(fault as Error).message}`, { code: "NO_SAMPLES", cause: fault, hint: "Check the exported data set and where its frames are." });
+  return { samples, prompts, targets, videos };
 }
 
 /** The same call with shorter prompts and completions, so that a forward and backward of the larger shell stays within {@link CALIBRATION_FLOPS}. */
@@ -110,7 +121,12 @@ async function secondsOfReading(samples: readonly TrainingSample[], videos: read
   const sample = samples[videos.indexOf(looks.largest)];
   if (!loadFrames || !sample) return 0;
   const started = clock();
-  for (const video of sample.videos) await loadFrames(video, sample);
+  try {
+    for (const video of sample.videos) await loadFrames(video, sample);
+  } catch {
+    // A run names samples that cannot be read, and leaves them out.
+    return 0;
+  }
   return ((clock() - started) * looks.share) / samples.length;
 }
 
@@ -127,12 +143,12 @@ async function adapterValues(model: QwenVlConfig, config: SftConfig | GrpoConfig
  *
  * @throws TrainerError `NO_SAMPLES`; `NO_TOKENIZER` for a model without one; QwenVlError for files that do not belong together.
  */
-export async function planRun(config: SftConfig | GrpoConfig, samples: readonly TrainingSample[], deps: PlanDeps): Promise<RunPlan> {
-  if (samples.length === 0) throw new TrainerError("there are no samples", { code: "NO_SAMPLES", hint: "Check the exported data set." });
+export async function planRun(config: SftConfig | GrpoConfig, given: readonly TrainingSample[], deps: PlanDeps): Promise<RunPlan> {
+  if (given.length === 0) throw new TrainerError("there are no samples", { code: "NO_SAMPLES", hint: "Check the exported data set." });
   const model = parseConfig(JSON.parse(await readFile(join(deps.model, "config.json"), "utf8")));
   const { dtype = "float32", queryChunk = 512, keepBytes = 2 ** 30 } = deps.load ?? {};
   const { layers } = model.text;
-  const { prompts, targets, videos } = await countTokens(model, samples, deps);
+  const { samples, prompts, targets, videos } = await countTokens(model, given, deps);
   const work = workOf(model, config, samples, { prompts, targets });
   const looks = looksOf(model, [...new Map(samples.map((sample, i) => [JSON.stringify(sample.videos), videos[i]!])).values()], samples.length, CALIBRATION_FLOPS);
   const { maxCachedTokens = 200_000 } = deps;

@@ -34,7 +34,7 @@ export interface PlannedTime {
 export interface RunPlan {
   /** What is planned. */
   kind: "sft" | "grpo";
-  /** Samples of the data. */
+  /** Samples of the data whose videos are there. */
   samples: number;
   /** Optimiser steps. */
   steps: number;

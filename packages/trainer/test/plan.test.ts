@@ -80,6 +80,12 @@ describe("a plan without a back end", () => {
     expect(plan.linearTokens.unshared).toBe(plan.linearTokens.shared);
   });
 
+  it("leaves out samples whose videos are not there, as a run does", async () => {
+    const samples = Array.from({ length: 4 }, (_, i): SftSample => ({ ...core(i), kind: "sft", target: "still", videos: i === 2 ? [{ dramaId: "gone", episode: 1 }] : [] }));
+    expect(await planRun(parseSftConfig({ runDir: "x", batchSize: 1, epochs: 1 }), samples, deps)).toMatchObject({ samples: 3, steps: 3 });
+    await expect(planRun(parseSftConfig({ runDir: "x" }), [samples[2]!], deps)).rejects.toMatchObject({ code: "NO_SAMPLES", message: expect.stringContaining("there are no videos") as string });
+  });
+
   it("refuses to plan nothing", async () => {
     await expect(planRun(parseSftConfig({ runDir: "x" }), [], deps)).rejects.toMatchObject({ code: "NO_SAMPLES" });
   });
