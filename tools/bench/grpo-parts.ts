@@ -1,6 +1,6 @@
 /**
  * Where the time of one decoder layer goes in a GRPO step: `node --conditions=@dramascope/source tools/bench/grpo-parts.ts [medium|tiny] [REPEATS]`. Runs the layer's forward and
- * backward operation by operation in one thread and prints milliseconds by part as JSON, of every operation the least over the repeats (default 10). Compiled, the same operations
+ * backward operation by operation in one thread and prints milliseconds of processor time by part as JSON, of every operation the least over the repeats (default 10). Compiled, the same operations
  * reuse buffers and take somewhat less.
  */
 import { compile, loadTensorFlow, type Ops, type TensorLike } from "@dramascope/tensorflow";
@@ -59,9 +59,10 @@ function timed<V>(ops: Ops<V>, scope = ""): Ops<V> {
   return Object.fromEntries(operations.map(([operation, call]) => [operation, (...values: unknown[]) => {
     if (operation === "scope") return timed(call(...values) as Ops<V>, `${scope}/${String(values[0])}`);
     if (operation === "shape" || operation === "dtype") return call(...values);
-    const start = performance.now();
+    const start = process.cpuUsage();
     const result = call(...values);
-    const ms = performance.now() - start;
+    const { user, system } = process.cpuUsage(start);
+    const ms = (user + system) / 1000;
     const shapes = [result, ...values].flat().flatMap((value) => shapesOf(ops, value));
     run.push({ part: partOf(scope, operation, shapes), ms });
     return result;
