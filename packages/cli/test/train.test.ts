@@ -122,7 +122,7 @@ describe("an adapter", () => {
     ["a checkpoint that is not there", ["export", "--run", "held", "--checkpoint", "999"], 3, /NO_CHECKPOINT: .*no checkpoint 999/u],
     ["a path for a checkpoint", ["export", "--run", "held", "--checkpoint", "../held"], 3, /NO_CHECKPOINT/u],
     ["a folder that is no run", ["export", "--run", "nowhere"], 3, /NO_CHECKPOINT/u],
-    ["a type that no file has", ["merge", "--model", "x", "--adapter", "y", "--dtype", "int8"], 2, /--dtype wants float32 or bfloat16/u],
+    ["a type that no file has", ["merge", "--model", "x", "--adapter", "y", "--dtype", "int8"], 2, /--dtype wants float32 or bfloat16 or float16/u],
   ])("%s is refused", async (_what, words, code, message) => {
     const result = await run("train", ...words.map((word) => (word === "held" || word === "nowhere" ? at(word) : word)), "--out", at("unmade"));
     expect([result.code, result.stderr]).toEqual([code, expect.stringMatching(message)]);

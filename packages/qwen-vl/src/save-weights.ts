@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { writeFolderAtomically } from "@dramascope/schema";
 import { QwenVlError } from "./errors.ts";
 import { readJson } from "./optional-files.ts";
-import { checkInteger, checkWord, MATRIX_WORDS } from "./options.ts";
+import { checkInteger, checkWord } from "./options.ts";
 import { isCheckpointFile, SETTINGS } from "./pull-files.ts";
 import { refuseOtherFolder } from "./replaceable-folder.ts";
 import { writeSafetensors } from "./safetensors.ts";
@@ -11,10 +11,23 @@ import type { LazyArray } from "./safetensors.ts";
 import { hubName } from "./weight-names.ts";
 import type { Weights } from "./weights.ts";
 
+/** Names of element types in files. */
+const STORED = { float32: "F32", bfloat16: "BF16", float16: "F16" } as const;
+/** Element type of saved weights. */
+type FileDtype = keyof typeof STORED;
+/** The largest value that float16 holds. */
+const HALF_MAX = 65_504;
+
+/** Refuses values that float16 would turn into infinity. */
+function checkHalf(name: string, values: Float32Array): void {
+  const bad = values.find((value) => Math.abs(value) > HALF_MAX);
+  if (bad !== undefined) throw new QwenVlError(`${name} holds ${bad}, float16 ends at ${HALF_MAX}`, { code: "NOT_REPRESENTABLE", hint: "Save in bfloat16 or float32." });
+}
+
 /** Options of {@link saveWeights}. */
 export interface SaveWeightsOptions {
   /** Element type in the files. */
-  dtype: "float32" | "bfloat16";
+  dtype: FileDtype;
   /** Names in the files: hub names (`old`) or module names (`new`). Default old. */
   names?: "old" | "new";
   /** Bytes of one file at most, unless one tensor has more. Default 4 GiB. */
@@ -48,7 +61,7 @@ function withDtype(config: unknown, dtype: SaveWeightsOptions["dtype"]): unknown
  * readme, provenance). Nothing else is taken over: what else lies beside the weights speaks of the old ones. Whole or absent.
  */
 export async function saveWeights(source: string, target: string, weights: Weights, options: SaveWeightsOptions): Promise<void> {
-  checkWord("dtype", options.dtype, MATRIX_WORDS);
+  checkWord("dtype", options.dtype, Object.keys(STORED));
   checkWord("names", options.names, ["old", "new"]);
   checkInteger("shardBytes", options.shardBytes, 1);
   await refuseSource(source, target);
@@ -88,12 +101,14 @@ async function writeShards(folder: string, weights: Weights, { dtype, names = "o
       values: async () => {
         const tensor = weights.read(name);
         try {
-          return (await tensor.data()) as Float32Array;
+          const values = (await tensor.data()) as Float32Array;
+          if (dtype === "float16") checkHalf(name, values);
+          return values;
         } finally {
           tensor.dispose();
         }
       },
-      dtype: dtype === "float32" ? "F32" : "BF16",
+      dtype: STORED[dtype],
     }));
     for (const { name } of tensors) map[name] = file;
     await writeSafetensors(join(folder, file), tensors);

@@ -405,8 +405,8 @@ export interface QwenVl {
   saveLora(dir: string, name?: string): Promise<void>;
   /**
    * Writes the weights as they are, an active merge included, with the settings, licence and readme of the model's folder, which `dir` cannot be;
-   * `dtype` is by default the one that the model was loaded with.
+   * `dtype` is by default the one that the model was loaded with; float16 refuses values above 65504 (`NOT_REPRESENTABLE`).
    */
-  saveMerged(dir: string, options?: { dtype?: "float32" | "bfloat16"; names?: "old" | "new"; shardBytes?: number }): Promise<void>;
+  saveMerged(dir: string, options?: { dtype?: "float32" | "bfloat16" | "float16"; names?: "old" | "new"; shardBytes?: number }): Promise<void>;
   dispose(): void;
 }

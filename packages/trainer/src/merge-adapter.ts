@@ -6,8 +6,8 @@ import { TrainerError } from "./errors.ts";
 export interface MergeOptions {
   /** TensorFlow.js with a ready back end. */
   tf: Tf;
-  /** Element type of the merged files. Default the base's, float32 in place of float16. */
-  dtype?: "float32" | "bfloat16";
+  /** Element type of the merged files. Default the base's. */
+  dtype?: "float32" | "bfloat16" | "float16";
   /** Loads the merged model again and compares its logits with those of base and adapter. Default `none`. */
   verify?: "logits" | "none";
 }
@@ -15,13 +15,13 @@ export interface MergeOptions {
 /** What {@link mergeAdapter} found. */
 export interface MergeResult {
   /** Element type of the merged files. */
-  dtype: "float32" | "bfloat16";
+  dtype: "float32" | "bfloat16" | "float16";
   /** Largest difference of the logits over the largest logit; null unless they were compared. */
   difference: number | null;
 }
 
-/** Largest difference that is rounding: of float32 sums, and of weights with 8 bits of mantissa. */
-const TOLERANCE = { float32: 1e-4, bfloat16: 2 ** -5 } as const;
+/** Largest difference that is rounding: of float32 sums, and of weights with 8 or 11 bits of mantissa. */
+const TOLERANCE = { float32: 1e-4, bfloat16: 2 ** -5, float16: 2 ** -8 } as const;
 const PROBE_TOKENS = 24;
 
 /** A text prompt of ids that every vocabulary has; it needs no tokenizer. */
@@ -63,7 +63,7 @@ export async function mergeAdapter(base: string, adapter: string, out: string, {
   let dtype: MergeResult["dtype"];
   let expected: Float32Array | undefined;
   try {
-    dtype = wanted ?? (model.config.dtype === "bfloat16" ? "bfloat16" : "float32");
+    dtype = wanted ?? (model.config.dtype === "bfloat16" || model.config.dtype === "float16" ? model.config.dtype : "float32");
     const attached = await model.attachLora(adapter, { name: "merge", trainable: false });
     if (verify === "logits") expected = await logitsOf(model);
     await model.mergeLora(attached.name);

@@ -69,7 +69,7 @@ it("ends a run whose rewards change their version, also after a restart", async 
 });
 
 describe("a merge", () => {
-  it.each([["float32", 1e-4], ["bfloat16", 2 ** -5]] as const)("into %s has the logits of base and adapter", async (dtype, tolerance) => {
+  it.each([["float32", 1e-4], ["bfloat16", 2 ** -5], ["float16", 2 ** -8]] as const)("into %s has the logits of base and adapter", async (dtype, tolerance) => {
     const out = join(base, `merged-${dtype}`);
     const result = await mergeAdapter(demoBase, start, out, { tf, dtype, verify: "logits" });
     expect(result.dtype).toBe(dtype);

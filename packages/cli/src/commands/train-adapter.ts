@@ -20,7 +20,7 @@ interface MergeCliOptions {
   verify?: boolean;
 }
 
-const DTYPES = ["float32", "bfloat16"] as const;
+const DTYPES = ["float32", "bfloat16", "float16"] as const;
 
 function dtypeOf(given: string | undefined): (typeof DTYPES)[number] | undefined {
   const dtype = DTYPES.find((name) => name === given);
@@ -63,7 +63,7 @@ export function addTrainAdapter(group: Command, io: CliIo, setExitCode: SetExitC
         .requiredOption("--model <dir>", "the base model")
         .requiredOption("--adapter <dir>", "PEFT folder")
         .requiredOption("--out <dir>", "a new folder, or a checkpoint's, which is replaced")
-        .option("--dtype <type>", `element type of the files: ${DTYPES.join(" or ")}; default the base's, float32 in place of float16`)
+        .option("--dtype <type>", `element type of the files: ${DTYPES.join(" or ")}; default the base's`)
         .option("--verify", "load the result and compare its logits with those of base and adapter"),
     run: async (context, { model, adapter, out, dtype, verify }) => {
       const wanted = dtypeOf(dtype);
