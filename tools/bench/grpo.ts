@@ -30,7 +30,7 @@ interface Figures {
   gradNorm: number;
 }
 
-/** One setting of one model; ways are `ours shared`, `ours unshared`, `torch shared` and `torch unshared`. */
+/** One setting of one model; ways are `ours shared`, {@link CHUNKED}, `ours unshared`, `torch shared` and `torch unshared`. */
 interface Case extends OurSetting {
   model: ModelName;
   ways: Record<string, Figures>;
@@ -39,10 +39,20 @@ interface Case extends OurSetting {
 /** Seconds of one thread are processor seconds, which other programs on the machine do not stretch; of several threads those of the clock. */
 const cost = ({ seconds, cpuSeconds }: StepAnswer, threads: number): number => (threads === 1 ? cpuSeconds : seconds);
 
+/** Our shared step with as many completions at once as an unshared one has. */
+const CHUNKED = "ours shared, in chunks";
+
+interface Racer {
+  side: StepSide;
+  way: Way;
+  /** Completions at once, of a shared step of ours. Default all. */
+  chunk?: number;
+}
+
 /** Rounds in which every way does one step; the first round, which builds functions and fills caches, is not timed. Memory is that of a process's first step. */
-async function race(sides: ReadonlyMap<string, { side: StepSide; way: Way }>, shape: StepShape, threads: number, rounds: number): Promise<Record<string, Figures>> {
+async function race(sides: ReadonlyMap<string, Racer>, shape: StepShape, threads: number, rounds: number): Promise<Record<string, Figures>> {
   const all = new Map<string, StepAnswer[]>(Array.from(sides.keys(), (name) => [name, []]));
-  for (let round = 0; round <= rounds; round++) for (const [name, { side, way }] of sides) all.get(name)!.push(await side.ask(requestOf("step", way, shape)));
+  for (let round = 0; round <= rounds; round++) for (const [name, { side, way, chunk }] of sides) all.get(name)!.push(await side.ask(requestOf("step", way, chunk === undefined ? shape : { ...shape, chunk })));
   return Object.fromEntries(
     Array.from(all, ([name, [first, ...timed]]): [string, Figures] => {
       const still = [first!, ...timed].find(({ tokens, moved }) => tokens !== shape.completions * shape.tokens || !(moved > 0));
@@ -80,11 +90,12 @@ export const bench: Bench = async ({ isQuick, withPython, say }) => {
     for (const model of isQuick ? (["tiny"] as const) : (["tiny", "medium"] as const)) {
       const { ours, torch } = await opener(model, setting);
       // A process for each way, so that the memory of one is not found warm by the other.
-      const sides = new Map<string, { side: StepSide; way: Way }>();
+      const sides = new Map<string, Racer>();
       for (const way of ["shared", "unshared"] as const) {
         // Unshared steps are slow, and tell nothing more of other types.
         if (way === "unshared" && setting.dtype === "bfloat16") continue;
         sides.set(`ours ${way}`, { side: await ours(), way });
+        if (way === "unshared") sides.set(CHUNKED, { side: await ours(), way: "shared", chunk: SHAPES[model].micro });
         if (torch !== null) sides.set(`torch ${way}`, { side: await torch(), way });
       }
       peerName = sides.get("torch shared")?.side.name ?? peerName;
@@ -116,7 +127,7 @@ export const bench: Bench = async ({ isQuick, withPython, say }) => {
   const ratios = {
     torchUnshared: worst(exact, "torch unshared"), torchShared: worst(exact, "torch shared"), oursUnshared: worst(exact, "ours unshared"),
     bfloat16: worst(of(headModel, { products: "bfloat16" }), "torch shared"), bfloat16Exact: worst(of(headModel, { dtype: "bfloat16", products: "float32" }), "torch shared"),
-    memory: 1 / worst(exact, "ours unshared", "addedMiB"), memoryOfTorch: 1 / worst(exact, "torch unshared", "addedMiB"),
+    memory: 1 / worst(exact, "ours unshared", "addedMiB"), memoryInChunks: Math.max(...exact.map(({ ways }) => ways[CHUNKED]!.addedMiB / ways["ours unshared"]!.addedMiB)), memoryOfTorch: 1 / worst(exact, "torch unshared", "addedMiB"),
   };
   const head = exact[0]!.ways;
   return {
