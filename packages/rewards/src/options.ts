@@ -28,8 +28,8 @@ export interface RewardOptions {
   allowUnnormalized: boolean;
   /** Default `rouge-score`, which sees nothing in Chinese text. */
   tokenizer: TokenizerName;
-  /** `graded` pays 1 − |score − reference| / 4, nothing without a score: a near miss beats a far one, which lowers the squared error. Default `exact`: 1 for the reference's class, else 0. */
-  accuracy: "exact" | "graded";
+  /** What a wrong class earns in accuracy: this much times 1 − distance / 4, from 0 to 1. It makes far misses worse than near ones, which lowers the squared error. Default 0: exact classes only. */
+  nearMissCredit: number;
   /** `lenient` allows text before, between and after the four parts. Default `strict`. */
   format: "strict" | "lenient";
   /** Counts a part without content as present. Default false. */
@@ -64,7 +64,7 @@ export const DEFAULT_OPTIONS: Readonly<RewardOptions> = {
   weights: { caption: 0.2, comments: 0.2, accuracy: 0.5, format: 0.1 },
   allowUnnormalized: false,
   tokenizer: "rouge-score",
-  accuracy: "exact",
+  nearMissCredit: 0,
   format: "strict",
   allowBlank: false,
   commentsFormat: "json",
@@ -101,7 +101,7 @@ const oneOf = (...words: string[]): [(value: unknown) => boolean, string] => [(v
 const RULES: Record<Exclude<keyof RewardOptions, "weights" | "limits">, [isValid: (value: unknown) => boolean, wanted: string]> = {
   allowUnnormalized: [isBoolean, "true or false"],
   tokenizer: oneOf("rouge-score", "mixed"),
-  accuracy: oneOf("exact", "graded"),
+  nearMissCredit: [(value) => typeof value === "number" && value >= 0 && value <= 1, "a number from 0 to 1"],
   format: oneOf("strict", "lenient"),
   allowBlank: [isBoolean, "true or false"],
   commentsFormat: oneOf("json", "json-or-bullets"),

@@ -165,7 +165,7 @@ function unlessTooLarge<Counts>(name: "caption" | "comments", empty: Counts, rea
 
 function accuracyReward(score: number | null, { score: reference, options }: PreparedState): number {
   if (score === null) return 0;
-  return options.accuracy === "graded" ? 1 - Math.abs(score - reference) / 4 : score === reference ? 1 : 0;
+  return score === reference ? 1 : options.nearMissCredit * (1 - Math.abs(score - reference) / 4);
 }
 
 /**

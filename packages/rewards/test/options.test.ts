@@ -49,16 +49,16 @@ describe("comments", () => {
 
 it.each([
   ["4", 1, 1],
-  ["3", 0, 0.75],
-  ["5", 0, 0.75],
-  ["2", 0, 0.5],
-  ["1", 0, 0.25],
+  ["3", 0, 0.375],
+  ["5", 0, 0.375],
+  ["2", 0, 0.25],
+  ["1", 0, 0.125],
   ["6", 0, 0],
   ["four", 0, 0],
-])("an answer of %s against class 4 earns %d exactly and %d graded by its distance", (given, exact, graded) => {
+])("an answer of %s against class 4 earns %d, and %d with half a credit for near misses", (given, exact, graded) => {
   const text = answer(["so handsome"]).replace("<answer>4<", `<answer>${given}<`);
   expect(score(text).accuracy).toBe(exact);
-  const by = score(text, { accuracy: "graded" });
+  const by = score(text, { nearMissCredit: 0.5 });
   expect(by.accuracy).toBe(graded);
   expect(by.total).toBeCloseTo(score(text).total! + 0.5 * (graded - exact), 12);
 });
@@ -92,7 +92,8 @@ describe("settings", () => {
     [{ weights: { caption: 0.2, comments: 0.2, accuracy: 0.5 } as never }, "WEIGHTS_INVALID"],
     [{ tokenizer: "words" as never }, "OPTIONS_INVALID"],
     [{ format: true as never }, "OPTIONS_INVALID"],
-    [{ accuracy: "near" as never }, "OPTIONS_INVALID"],
+    [{ nearMissCredit: 1.5 }, "OPTIONS_INVALID"],
+    [{ nearMissCredit: Number.NaN }, "OPTIONS_INVALID"],
     [{ expectedComments: 0 }, "OPTIONS_INVALID"],
     [{ takeComments: 1.5 }, "OPTIONS_INVALID"],
     [{ minCaptionTokens: -1 }, "OPTIONS_INVALID"],

@@ -167,15 +167,18 @@ const grpoFields = z.strictObject({
   completionChunk: count.optional(),
   /** Keeps token ids in `completions.jsonl`. */
   logTokenIds: z.boolean().default(false),
+  /** What a wrong class earns in accuracy, times 1 − distance / 4; 0 pays exact classes only, as the paper does. A reward server has an option of its own. */
+  nearMissCredit: z.number().min(0).max(1).default(0),
   /** Weights of the four rewards in their sum; the default is the paper's. */
   rewardWeights: z.strictObject({ caption: z.number(), comments: z.number(), accuracy: z.number(), format: z.number() }).default({ caption: 0.2, comments: 0.2, accuracy: 0.5, format: 0.1 }),
 });
 
 /** Settings that are right one by one and wrong together. */
-const grpoConfig = grpoFields.superRefine(({ promptsPerStep, gradientAccumulationSteps, stepsPerGeneration = gradientAccumulationSteps, lossType, epsilonHigh }, context) => {
+const grpoConfig = grpoFields.superRefine(({ promptsPerStep, gradientAccumulationSteps, stepsPerGeneration = gradientAccumulationSteps, lossType, epsilonHigh, nearMissCredit, rewardServer: server }, context) => {
   const refuse = (key: keyof typeof grpoFields.shape, message: string): void => context.addIssue({ code: "custom", path: [key], message });
   if (promptsPerStep % stepsPerGeneration !== 0) refuse("promptsPerStep", `${promptsPerStep} prompts cannot be cut into ${stepsPerGeneration} equal micro-batches`);
   if (stepsPerGeneration % gradientAccumulationSteps !== 0) refuse("stepsPerGeneration", `${stepsPerGeneration} is no multiple of gradientAccumulationSteps ${gradientAccumulationSteps}`);
+  if (nearMissCredit > 0 && server) refuse("nearMissCredit", "a reward server scores by its own options: give it there");
   if (lossType === "cispo" && epsilonHigh < 1) refuse("epsilonHigh", `${epsilonHigh} would scale every token down, for with cispo it is a cap of the ratio itself; 5 is usual`);
 });
 

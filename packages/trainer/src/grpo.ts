@@ -54,7 +54,7 @@ export async function trainGrpo(settings: GrpoConfigInput, given: readonly GrpoS
   const wantsStart = (config.reference ?? (config.adapter === undefined ? "base" : "start")) === "start";
   const frozen = config.beta !== 0 && wantsStart && config.adapter !== undefined ? await model.attachLora(config.adapter, { name: "grpo-reference", trainable: false }) : undefined;
   model.setActiveAdapter(policy);
-  const rewardSettings = { weights: config.rewardWeights };
+  const rewardSettings = { weights: config.rewardWeights, nearMissCredit: config.nearMissCredit };
   const workers = deps.reward === undefined && !server && config.rewardWorkers > 0 ? createRewardWorkers(config.rewardWorkers, rewardSettings) : undefined;
   const reward = deps.reward ?? server?.reward ?? workers?.reward ?? createRewardFn(rewardSettings);
   const generations = config.steps ?? Math.ceil(samples.length / config.promptsPerStep);

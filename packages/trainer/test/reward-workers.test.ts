@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { QwenVl } from "@dramascope/qwen-vl";
 import type { GrpoSample } from "@dramascope/schema";
-import { createRewardFn, createRewardWorkers, trainGrpo, type RewardFn, type SampleEncoder } from "@dramascope/trainer";
+import { createRewardFn, createRewardWorkers, trainGrpo, type GrpoConfigInput, type RewardFn, type SampleEncoder } from "@dramascope/trainer";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { loadDemoBase } from "./demo-base.ts";
 
@@ -16,7 +16,7 @@ const sample = (id: string): GrpoSample => ({ kind: "grpo", sampleId: id, messag
 const ANSWER = '<caption>Romance of red</caption>\n<comments>["so good"]</comments>\n<think>x</think>\n<answer>\\boxed{3}</answer>';
 
 /** One step with a KL term; what it logged, and the adapter's bytes. */
-async function step(settings: { rewardWorkers?: number }, reward?: RewardFn): Promise<{ line: Record<string, number | null>; bytes: Buffer }> {
+async function step(settings: Partial<GrpoConfigInput>, reward?: RewardFn): Promise<{ line: Record<string, number | null>; bytes: Buffer }> {
   const runDir = join(await mkdtemp(join(tmpdir(), "dramascope-workers-")), "run");
   const { adapter } = await trainGrpo({ runDir, steps: 1, promptsPerStep: 2, numGenerations: 3, maxCompletionLength: 8, beta: 0.04, learningRate: 1e-2, ...settings }, [sample("a"), sample("b")], { model, encoder, ...(reward && { reward }) });
   const line = JSON.parse(await readFile(join(runDir, "metrics.jsonl"), "utf8")) as Record<string, number | null>;
@@ -31,6 +31,18 @@ it("threads score as this process does, and the run is the same to the bit", asy
   const [here, threads] = [await step({}), await step({ rewardWorkers: 2 })];
   expect(threads.bytes.equals(here.bytes)).toBe(true);
   expect(threads.line["reward"]).toBe(here.line["reward"]);
+});
+
+it("a credit for near misses reaches the rewards of a run, in this process and in threads", async () => {
+  const scored: number[] = [];
+  const original = model.generate.bind(model);
+  model.generate = async (...args) => (await original(...args)).map((group) => group.map((one) => ({ ...one, text: ANSWER.replace("3}", "4}") })));
+  try {
+    for (const settings of [{}, { nearMissCredit: 0.5 }, { nearMissCredit: 0.5, rewardWorkers: 1 }]) scored.push((await step({ skipZeroStd: false, ...settings })).line["rewards/accuracy/mean"]!);
+  } finally {
+    model.generate = original;
+  }
+  expect(scored).toEqual([0, 0.375, 0.375]);
 });
 
 it("a sample that cannot be scored ends the call by name; no rewards are made up", async () => {

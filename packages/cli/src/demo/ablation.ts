@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { compareSystems, type ComparisonTable } from "@dramascope/evaluation";
-import { ablateWeights, DEFAULT_OPTIONS, type RewardName, type RewardSettings } from "@dramascope/rewards";
+import { ablateWeights, DEFAULT_OPTIONS, type RewardName } from "@dramascope/rewards";
+import type { GrpoConfigInput } from "@dramascope/trainer";
 import type { StageResult } from "./judge.ts";
 import { grpoAdapter, judgeWith, type SeedRun, type Workshop } from "./stages.ts";
 
@@ -11,17 +12,19 @@ export interface Ablation {
   stages: StageResult[];
   /** Base, SFT only and GRPO only against both. */
   training: ComparisonTable;
-  /** GRPO without some rewards, the weights of the others scaled to the same sum, or with accuracy graded, against all four. */
+  /** GRPO without some rewards, the weights of the others scaled to the same sum, or without credit for near misses, against all four. */
   rewards: ComparisonTable;
 }
 
-const without = (...removed: RewardName[]): RewardSettings => ({ weights: ablateWeights(DEFAULT_OPTIONS.weights, removed) });
+type Rewards = Pick<GrpoConfigInput, "rewardWeights" | "nearMissCredit">;
 
-const VARIANTS: readonly { folder: string; name: string; rewards: RewardSettings }[] = [
+const without = (...removed: RewardName[]): Rewards => ({ rewardWeights: ablateWeights(DEFAULT_OPTIONS.weights, removed) });
+
+const VARIANTS: readonly { folder: string; name: string; rewards: Rewards }[] = [
   { folder: "no-caption", name: "without the caption reward", rewards: without("caption") },
   { folder: "no-comments", name: "without the comments reward", rewards: without("comments") },
   { folder: "no-caption-comments", name: "accuracy and format only", rewards: without("caption", "comments") },
-  { folder: "graded", name: "accuracy graded by distance", rewards: { accuracy: "graded" } },
+  { folder: "exact", name: "exact classes only, as published", rewards: { nearMissCredit: 0 } },
 ];
 
 /** Trains and judges what the ablation tables need beside a seed's own stages. */

@@ -7,7 +7,7 @@ export interface DemoPlan {
   /** Held-out dramas that also exist as mp4 files and come back through ffmpeg. */
   filmed: number;
   sft: { epochs: number; batch: number; learningRate: number };
-  grpo: { steps: number; promptsPerStep: number; completions: number; learningRate: number };
+  grpo: { steps: number; promptsPerStep: number; completions: number; learningRate: number; nearMissCredit: number };
   /** Sampled answers that are averaged for each held-out drama. */
   ensemble: number;
   /** Whether the row of SFT on JSON answers is trained as well. */
@@ -20,7 +20,7 @@ export const FULL_PLAN: DemoPlan = {
   perClass: { eval: 100, sft: 48, grpo: 128 },
   filmed: 40,
   sft: { epochs: 8, batch: 16, learningRate: 5e-3 },
-  grpo: { steps: 70, promptsPerStep: 8, completions: 8, learningRate: 1.5e-3 },
+  grpo: { steps: 70, promptsPerStep: 8, completions: 8, learningRate: 1.5e-3, nearMissCredit: 0.5 },
   ensemble: 8,
   jsonRow: true,
 };
@@ -31,7 +31,7 @@ export const QUICK_PLAN: DemoPlan = {
   perClass: { eval: 8, sft: 6, grpo: 4 },
   filmed: 2,
   sft: { epochs: 2, batch: 6, learningRate: 5e-3 },
-  grpo: { steps: 6, promptsPerStep: 4, completions: 4, learningRate: 1.5e-3 },
+  grpo: { steps: 6, promptsPerStep: 4, completions: 4, learningRate: 1.5e-3, nearMissCredit: 0.5 },
   ensemble: 4,
   jsonRow: false,
 };

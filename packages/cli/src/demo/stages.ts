@@ -1,9 +1,8 @@
 import { join } from "node:path";
 import { readAnswer } from "@dramascope/assessor";
 import type { Prompt, QwenVl } from "@dramascope/qwen-vl";
-import type { RewardSettings } from "@dramascope/rewards";
 import type { SftSample } from "@dramascope/schema";
-import { createRewardFn, trainGrpo, trainSft, type SampleEncoder, type TrainDeps } from "@dramascope/trainer";
+import { trainGrpo, trainSft, type GrpoConfigInput, type SampleEncoder, type TrainDeps } from "@dramascope/trainer";
 import type { CommandContext } from "../context.ts";
 import { judgeStage, summarise, type StageResult } from "./judge.ts";
 import { ANSWER_TOKENS, type DemoPlan } from "./plan.ts";
@@ -98,17 +97,17 @@ async function sftAdapter(shop: Workshop, samples: readonly SftSample[], runDir:
 }
 
 /** GRPO from an adapter, or from the bare model. */
-export async function grpoAdapter(shop: Workshop, run: { runDir: string; seed: number; from?: string; rewards?: RewardSettings }): Promise<string> {
-  const { steps, promptsPerStep, completions, learningRate } = shop.plan.grpo;
-  const { runDir, seed, from, rewards = {} } = run;
+export async function grpoAdapter(shop: Workshop, run: { runDir: string; seed: number; from?: string; rewards?: Pick<GrpoConfigInput, "rewardWeights" | "nearMissCredit"> }): Promise<string> {
+  const { steps, promptsPerStep, completions, learningRate, nearMissCredit } = shop.plan.grpo;
+  const { runDir, seed, from, rewards } = run;
   const { adapter } = await trainGrpo(
     {
-      ...ADAM, seed, runDir, learningRate, steps, promptsPerStep, numGenerations: completions, maxCompletionLength: ANSWER_TOKENS.tags, lossType: "dapo", beta: 0, advantageConvention: "paper",
+      ...ADAM, seed, runDir, learningRate, steps, promptsPerStep, numGenerations: completions, maxCompletionLength: ANSWER_TOKENS.tags, lossType: "dapo", beta: 0, advantageConvention: "paper", nearMissCredit,
       ...(from !== undefined && { adapter: from }),
-      ...(rewards.weights && { rewardWeights: rewards.weights }),
+      ...rewards,
     },
     shop.data.grpo,
-    { ...depsOf(shop), reward: createRewardFn(rewards) },
+    depsOf(shop),
   );
   return finished(adapter, shop);
 }
