@@ -33,7 +33,7 @@ export function vocabParts(sizes: readonly number[], most: number): VocabPart[] 
 }
 
 /** Where a row's target stands in a part of the vocabulary. */
-export interface PlacedTargets<V> {
+interface PlacedTargets<V> {
   /** int32 [n]; any column where the target is elsewhere. */
   columns: V;
   /** 1 where the target is in the part, else 0, [n]; undefined = in every row. */
