@@ -36,7 +36,7 @@ export function ablationSections(ablations: readonly Ablation[]): Section[] {
     ),
     section(
       "Which rewards matter?",
-      "GRPO from the same SFT adapter without some rewards, the weights of the others scaled to the same sum; and with an accuracy reward for exact classes only, where the demo's recipe pays half as much for near misses and less for far ones.",
+      "GRPO from the same SFT adapter without some rewards, the weights of the others scaled to the same sum; and with an accuracy reward for exact classes only, where the demo's recipe also pays wrong ones, the less the farther they are off.",
       ablations,
       ({ rewards }) => rewards,
       "Its steps from fewer rewards to all four lie between .423 and .438 in accuracy, less than the ± .031 of one figure on 1,000 dramas: by themselves they do not tell the rewards apart. The intervals below are paired, on the same dramas, and say which rows differ here.",

@@ -88,7 +88,7 @@ function resultsSection(facts: DemoFacts): Section {
         title: "How to read this",
         text: [
           "The stages are compared under one prompt, the four tags, where all rewards exist. SFT on JSON answers under its own prompt is a strong row of its own: thirty tokens carry the lesson better than a hundred and ten.",
-          "Exact-match accuracy pays best at the ends of the scale, so GRPO draws greedy answers there, and how that moves accuracy and MSE differs from seed to seed. The mean of several answers at temperature 1 comes back from the ends and tells more; its accuracy is that of the nearest class.",
+          "Paid for exact classes only, as published, GRPO tends to move greedy answers to the ends of the scale, where a class is easiest to hit, and MSE may suffer. Here a wrong class earns less than half as much, the less the farther it is off; --ablation trains both. The mean of several answers at temperature 1 tells more than one; its accuracy is that of the nearest class.",
         ],
       }),
     ],
