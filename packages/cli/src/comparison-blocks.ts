@@ -14,8 +14,9 @@ export function comparisonBlocks({ rows, baseline, n }: ComparisonTable, what: s
       return [name, label, difference, intervalText(low, high), chance(p), chance(pHolm), items, verdict?.replace("-", " ") ?? "undefined"];
     }));
   const plot = others.map(({ name, against: { pcc } }) => ({ label: name, value: pcc.difference, low: pcc.low, high: pcc.high, n: pcc.n }));
+  const hasMissing = rows.some(({ answered }) => answered < n);
   return [
-    table({ columns: [what, ...rightColumns("Accuracy", "MSE", "PCC", "answered", "n")], rows: rows.map(({ name, accuracy, mse, pcc, answered }): Cell[] => [name, accuracy, mse, pcc, answered, n]), highlight: [rows.findIndex(({ name }) => name === baseline)] }),
+    table({ columns: [what, ...rightColumns("Accuracy", "MSE", "PCC", ...(hasMissing ? ["answered"] : []), "n")], rows: rows.map(({ name, accuracy, mse, pcc, answered }): Cell[] => [name, accuracy, mse, pcc, ...(hasMissing ? [answered] : []), n]), highlight: [rows.findIndex(({ name }) => name === baseline)] }),
     table({ columns: [what, "", ...rightColumns("Difference", "95 %", "p", "p, Holm", "n"), ""], rows: tests, caption: `Minus ${baseline}. Paired bootstrap; p by McNemar for accuracy, by permutation for MSE and PCC` }),
     intervalPlot({ title: "Difference in PCC", rows: plot, reference: { value: 0, label: "none" } }),
   ];

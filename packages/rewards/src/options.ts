@@ -156,10 +156,14 @@ export function resolveOptions(settings: RewardSettings = {}): RewardOptions {
   return options;
 }
 
-/** `rewards@<version>+<12 hex digits of the options' hash>`: two results compare only under one version. `details` is left out: it changes no reward. */
+/**
+ * `rewards@<version>+<12 hex digits of a hash of the options that differ from their defaults>`: two results compare only under one version. `details` is left out: it changes
+ * no reward.
+ */
 export function versionOf(options: RewardOptions): string {
   const { version } = createRequire(import.meta.url)("../package.json") as { version: string };
-  return `rewards@${version}+${hashJson({ ...options, details: undefined }).slice(0, 12)}`;
+  const changed = Object.fromEntries(Object.entries(options).filter(([name, value]) => name !== "details" && hashJson(value) !== hashJson(DEFAULT_OPTIONS[name as keyof RewardOptions])));
+  return `rewards@${version}+${hashJson(changed).slice(0, 12)}`;
 }
 
 /**

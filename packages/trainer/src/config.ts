@@ -174,10 +174,11 @@ const grpoFields = z.strictObject({
 });
 
 /** Settings that are right one by one and wrong together. */
-const grpoConfig = grpoFields.superRefine(({ promptsPerStep, gradientAccumulationSteps, stepsPerGeneration = gradientAccumulationSteps, lossType, epsilonHigh, nearMissCredit, rewardServer: server }, context) => {
+const grpoConfig = grpoFields.superRefine(({ promptsPerStep, gradientAccumulationSteps, stepsPerGeneration = gradientAccumulationSteps, lossType, epsilonHigh, nearMissCredit, rewardServer: server, rewardWorkers }, context) => {
   const refuse = (key: keyof typeof grpoFields.shape, message: string): void => context.addIssue({ code: "custom", path: [key], message });
   if (promptsPerStep % stepsPerGeneration !== 0) refuse("promptsPerStep", `${promptsPerStep} prompts cannot be cut into ${stepsPerGeneration} equal micro-batches`);
   if (stepsPerGeneration % gradientAccumulationSteps !== 0) refuse("stepsPerGeneration", `${stepsPerGeneration} is no multiple of gradientAccumulationSteps ${gradientAccumulationSteps}`);
+  if (rewardWorkers > 0 && server) refuse("rewardWorkers", "the reward server scores; leave one of them out");
   if (nearMissCredit > 0 && server) refuse("nearMissCredit", "a reward server scores by its own options: give it there");
   if (lossType === "cispo" && epsilonHigh < 1) refuse("epsilonHigh", `${epsilonHigh} would scale every token down, for with cispo it is a cap of the ratio itself; 5 is usual`);
 });

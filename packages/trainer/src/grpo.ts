@@ -1,5 +1,5 @@
 import { createRandom, type GrpoSample } from "@dramascope/schema";
-import type { Prompt, Sample } from "@dramascope/qwen-vl";
+import type { LoraAdapter, Prompt, Sample } from "@dramascope/qwen-vl";
 import { groupAdvantages } from "./advantages.ts";
 import { completionLines } from "./completion-log.ts";
 import { parseGrpoConfig, type GrpoConfigInput } from "./config.ts";
@@ -20,10 +20,18 @@ export interface GrpoDeps extends TrainDeps {
 
 const MAX_SEED_STEPS = 2 ** 20;
 
-/** Both results, after both have ended: a failure of one does not leave the other at work. */
-async function bothOf<A, B>(a: Promise<A>, b: Promise<B>): Promise<[A, B]> {
-  await Promise.allSettled([a, b]);
-  return Promise.all([a, b]);
+/** Both results. A failure of one ends the other by its signal, and is told when both have ended: nothing is left at work. */
+async function bothOf<A, B>(first: (signal: AbortSignal) => Promise<A>, second: (signal: AbortSignal) => Promise<B>, outer: AbortSignal | undefined): Promise<[A, B]> {
+  const stop = new AbortController();
+  const signal = outer ? AbortSignal.any([outer, stop.signal]) : stop.signal;
+  const watched = <T>(work: Promise<T>): Promise<T> =>
+    work.catch((error: unknown) => {
+      stop.abort(error);
+      throw stop.signal.reason;
+    });
+  const both = [watched(first(signal)), watched(second(signal))] as const;
+  await Promise.allSettled(both);
+  return Promise.all(both);
 }
 
 /** A generation and what to log of it. */
@@ -52,7 +60,12 @@ export async function trainGrpo(settings: GrpoConfigInput, given: readonly GrpoS
   const { samples } = session;
   const policy = session.adapter.name;
   const wantsStart = (config.reference ?? (config.adapter === undefined ? "base" : "start")) === "start";
-  const frozen = config.beta !== 0 && wantsStart && config.adapter !== undefined ? await model.attachLora(config.adapter, { name: "grpo-reference", trainable: false }) : undefined;
+  const attachReference = (folder: string): Promise<LoraAdapter> =>
+    model.attachLora(folder, { name: "grpo-reference", trainable: false }).catch((error: unknown) => {
+      session.dispose();
+      throw error;
+    });
+  const frozen = config.beta !== 0 && wantsStart && config.adapter !== undefined ? await attachReference(config.adapter) : undefined;
   model.setActiveAdapter(policy);
   const rewardSettings = { weights: config.rewardWeights, nearMissCredit: config.nearMissCredit };
   const workers = deps.reward === undefined && !server && config.rewardWorkers > 0 ? createRewardWorkers(config.rewardWorkers, rewardSettings) : undefined;
@@ -97,10 +110,10 @@ export async function trainGrpo(settings: GrpoConfigInput, given: readonly GrpoS
     const drawn = await session.phases.run("rollout", `generation ${index + 1}`, () => rollout(prompts, index));
     const items = drawn.flatMap((group, p) => group.map((one) => ({ sample: batch[p]!, completion: one.text })));
     const completions = drawn.map((group) => group.map(({ ids }) => ids));
-    const score = (adapter: string): Promise<Float32Array[][]> => session.phases.run("score", `generation ${index + 1}`, () => scoreCompletions(model, prompts, completions, { adapter, temperature: config.temperature, ...chunked(config) }));
+    const score = (adapter: string, signal: AbortSignal): Promise<Float32Array[][]> => session.phases.run("score", `generation ${index + 1}`, () => scoreCompletions(model, prompts, completions, { adapter, temperature: config.temperature, signal, ...chunked(config) }));
     // Neither needs the rewards: the model computes them while a server or threads score.
-    const scoreBoth = async (): Promise<Pick<Generation, "old" | "reference">> => ({ old: steps > 1 ? await score(policy) : null, reference: config.beta === 0 ? null : await score(frozen?.name ?? "none") });
-    const [scores, logProbs] = await bothOf(session.phases.run("reward", `generation ${index + 1}`, () => reward(items, { step: session.progress.step + 1, signal: deps.signal })), scoreBoth());
+    const scoreBoth = async (signal: AbortSignal): Promise<Pick<Generation, "old" | "reference">> => ({ old: steps > 1 ? await score(policy, signal) : null, reference: config.beta === 0 ? null : await score(frozen?.name ?? "none", signal) });
+    const [scores, logProbs] = await bothOf((signal) => session.phases.run("reward", `generation ${index + 1}`, () => reward(items, { step: session.progress.step + 1, signal })), scoreBoth, deps.signal);
     session.progress.rewardVersion = checkRewards(items, scores, session.progress.rewardVersion);
     const weights = REWARD_PARTS.map((name) => config.rewardWeights[name]);
     const grouped = groupAdvantages(scores.map((score) => REWARD_PARTS.map((name) => score[name])), weights, {

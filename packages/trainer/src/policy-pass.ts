@@ -144,7 +144,7 @@ export async function policyStep(config: GrpoConfig, model: QwenVl, generation: 
 }
 
 /** Log-probabilities of a generation's completions under an adapter, `none` being the base model; nothing is dropped. */
-export async function scoreCompletions(model: QwenVl, prompts: readonly Prompt[], completions: readonly (readonly Int32Array[])[], options: { adapter: string; temperature: number; completionChunk?: number }): Promise<Float32Array[][]> {
+export async function scoreCompletions(model: QwenVl, prompts: readonly Prompt[], completions: readonly (readonly Int32Array[])[], options: { adapter: string; temperature: number; completionChunk?: number; signal: AbortSignal }): Promise<Float32Array[][]> {
   const out: Float32Array[][] = [];
   for (const [p, prompt] of prompts.entries()) out.push((await model.logProbs(prompt, completions[p]!, options)).logProbs);
   return out;

@@ -13,6 +13,7 @@ describe("settings", () => {
 
   it.each([
     [{ promptsPerStep: 6, gradientAccumulationSteps: 4 }, "promptsPerStep: 6 prompts cannot be cut into 4 equal micro-batches"],
+    [{ rewardWorkers: 2, rewardServer: { url: "http://127.0.0.1:1" } }, "rewardWorkers: the reward server scores; leave one of them out"],
     [{ nearMissCredit: 0.5, rewardServer: { url: "http://127.0.0.1:1" } }, "nearMissCredit: a reward server scores by its own options: give it there"],
     [{ promptsPerStep: 6, stepsPerGeneration: 3, gradientAccumulationSteps: 2 }, "stepsPerGeneration: 3 is no multiple of gradientAccumulationSteps 2"],
     [{ lossType: "cispo" }, "epsilonHigh: 0.2 would scale every token down, for with cispo it is a cap of the ratio itself; 5 is usual"],

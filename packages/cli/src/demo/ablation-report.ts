@@ -29,7 +29,7 @@ export function ablationSections(ablations: readonly Ablation[]): Section[] {
   return [
     section(
       "Which stage matters?",
-      "The same GRPO on the bare base model, and SFT alone, against both.",
+      "The same GRPO on the bare base model, and SFT alone, against both. Greedy answers; an unreadable one counts as 3, as above.",
       ablations,
       ({ training }) => training,
       "It reports accuracy .438 and a PCC of about .50 for both stages on 1,000 real dramas; at that number the 95 % intervals are .407–.469 and .454–.547. Its model has billions of weights and its dramas are real: compare orders, not heights.",

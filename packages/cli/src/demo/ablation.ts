@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { compareSystems, type ComparisonTable } from "@dramascope/evaluation";
 import { ablateWeights, DEFAULT_OPTIONS, type RewardName } from "@dramascope/rewards";
 import type { GrpoConfigInput } from "@dramascope/trainer";
-import type { StageResult } from "./judge.ts";
+import { RESAMPLING, type StageResult } from "./judge.ts";
 import { grpoAdapter, judgeWith, type SeedRun, type Workshop } from "./stages.ts";
 
 /** What a seed's runs without parts of the recipe show. */
@@ -37,7 +37,7 @@ export async function ablate(shop: Workshop, base: StageResult, run: SeedRun): P
   const truth = new Map(shop.data.eval.map(({ sampleId, quality }): [string, number] => [sampleId, quality]));
   const compare = (stages: readonly [name: string, stage: StageResult][]): ComparisonTable => {
     const runs = new Map(stages.map(([name, { predictions }]) => [name, new Map(shop.data.eval.map(({ sampleId }, i): [string, number] => [sampleId, predictions[i]!]))]));
-    return compareSystems(truth, runs, { baseline: stages.at(-1)![0], seed: 3, stratify: true });
+    return compareSystems(truth, runs, { baseline: stages.at(-1)![0], ...RESAMPLING });
   };
   return {
     seed,

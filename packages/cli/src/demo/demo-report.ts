@@ -73,7 +73,7 @@ function resultsSection(facts: DemoFacts): Section {
   const stages = [...base, ...runs.flatMap(stagesOf)];
   return {
     title: "Does training help?",
-    lead: `${gold.length} held-out dramas, the five classes in equal numbers, greedy answers. PCC is the correlation of predicted and true class: 0 knows nothing, 1 knows all.`,
+    lead: `${gold.length} held-out dramas, the five classes in equal numbers, greedy answers where nothing else is said. PCC is the correlation of predicted and true class: 0 knows nothing, 1 knows all.`,
     blocks: [
       ...(isQuick ? [callout({ kind: "warning", title: "This was a quick run", text: "Every stage ran once, on few dramas and for few steps. The figures show that the pipeline works, not how well it learns." })] : []),
       paragraph(verdict(facts)),

@@ -38,7 +38,8 @@ export interface JudgeOptions {
 
 const BATCH = 64;
 const UNREADABLE_COUNTS_AS = 3;
-const REPLICATES = 2000;
+/** How differences of stages are resampled, so that every table of the report gives the same interval. */
+export const RESAMPLING = { replicates: 2000, seed: 2 };
 
 /** Greedy answers to every prompt, read and compared with the true classes. */
 export async function judgeStage(model: QwenVl, prompts: readonly Prompt[], gold: readonly number[], options: JudgeOptions): Promise<StageResult> {
@@ -57,7 +58,7 @@ export async function judgeStage(model: QwenVl, prompts: readonly Prompt[], gold
 /** Metrics and intervals of predictions. */
 export function summarise(stage: Pick<StageResult, "name" | "seed" | "format" | "answers" | "predictions" | "readable">, gold: readonly number[]): StageResult {
   const { name, seed, format, answers, predictions, readable } = stage;
-  const intervals = bootstrapCi(gold, predictions, { replicates: REPLICATES, seed: 1 });
+  const intervals = bootstrapCi(gold, predictions, { ...RESAMPLING, seed: 1 });
   const metrics = computeMetrics(gold, predictions);
   const estimate = (name: "accuracy" | "mse" | "pcc"): Estimate => ({ value: metrics[name] ?? Number.NaN, low: intervals[name].low ?? Number.NaN, high: intervals[name].high ?? Number.NaN });
   return { name, seed, format, answers, predictions, readable, accuracy: estimate("accuracy"), mse: estimate("mse"), pcc: estimate("pcc") };
@@ -65,7 +66,7 @@ export function summarise(stage: Pick<StageResult, "name" | "seed" | "format" | 
 
 /** Paired difference of two stages on the same dramas: `b` minus `a`. */
 export function stageGain(gold: readonly number[], a: StageResult, b: StageResult, metric: "pcc" | "accuracy" | "mse"): Estimate {
-  const { difference, low, high } = pairedBootstrap({ gold, a: a.predictions, b: b.predictions }, { metric, replicates: REPLICATES, seed: 2 });
+  const { difference, low, high } = pairedBootstrap({ gold, a: a.predictions, b: b.predictions }, { metric, ...RESAMPLING });
   return { value: difference ?? Number.NaN, low: low ?? Number.NaN, high: high ?? Number.NaN };
 }
 

@@ -74,17 +74,19 @@ async function judgeByMean({ model, context, prompts, plan, gold }: Workshop, ad
   model.setActiveAdapter(attached.name);
   try {
     const predictions: number[] = [];
+    let readable = 0;
     for (let start = 0; start < prompts.tags.length; start += ENSEMBLE_PROMPTS) {
       context.progress({ phase: `evaluate ${name}`, done: start, total: prompts.tags.length });
       const drawn = await model.generate(prompts.tags.slice(start, start + ENSEMBLE_PROMPTS), { maxNewTokens: ANSWER_TOKENS.tags, n: plan.ensemble, temperature: 1, seed: start, maxRows: ENSEMBLE_PROMPTS * plan.ensemble, signal: context.signal });
       context.signal.throwIfAborted();
       for (const group of drawn) {
         const read = group.map(({ text }) => readAnswer(text, "tags").score).filter((score) => score !== null);
+        readable += read.length;
         predictions.push(read.length === 0 ? greedy.predictions[predictions.length]! : read.reduce<number>((sum, score) => sum + score, 0) / read.length);
       }
     }
     context.progress({ phase: `evaluate ${name}`, done: prompts.tags.length, total: prompts.tags.length });
-    return summarise({ ...greedy, name, predictions }, gold);
+    return summarise({ ...greedy, name, predictions, readable: readable / (plan.ensemble * gold.length) }, gold);
   } finally {
     attached.dispose();
   }
