@@ -109,8 +109,13 @@ describe("an adapter", () => {
     expect((await readdir(at("best"))).sort()).toEqual(["adapter_config.json", "adapter_model.safetensors", "run-manifest.json"]);
 
     const merged = await run("train", "merge", "--model", fixture("models/demo-base"), "--adapter", at("best"), "--out", at("merged"), "--dtype", "float32", "--verify", "--json");
-    expect([merged.code, JSON.parse(merged.stdout)]).toEqual([0, { model: at("merged"), dtype: "float32", difference: expect.any(Number) as number }]);
+    expect([merged.code, JSON.parse(merged.stdout)]).toEqual([0, { model: at("merged"), dtype: "float32", difference: expect.any(Number) as number, effect: expect.any(Number) as number }]);
     expect(await readdir(at("merged"))).toEqual(expect.arrayContaining(["config.json", "model.safetensors", "tokenizer.json"]));
+
+    const unwanted = await run("train", "merge", "--model", fixture("models/demo-base"), "--adapter", checkpoint, "--out", at("unwanted"));
+    expect([unwanted.code, unwanted.stderr]).toEqual([3, expect.stringMatching(/^(?!.*merging)[^]*ADAPTER_CHECKPOINT: .* is a checkpoint of a run[^]*train export/u)]);
+    const onto = await run("train", "export", "--run", at("held"), "--out", at("sft.yaml"));
+    expect([onto.code, onto.stderr]).toEqual([3, expect.stringMatching(/ADAPTER_FOLDER: .*sft\.yaml cannot take an adapter/u)]);
 
     // The merged model is another base than the adapter's.
     const again = await run("train", "merge", "--model", at("merged"), "--adapter", at("best"), "--out", at("twice"));
@@ -122,6 +127,8 @@ describe("an adapter", () => {
     ["a checkpoint that is not there", ["export", "--run", "held", "--checkpoint", "999"], 3, /NO_CHECKPOINT: .*no checkpoint 999/u],
     ["a path for a checkpoint", ["export", "--run", "held", "--checkpoint", "../held"], 3, /NO_CHECKPOINT/u],
     ["a folder that is no run", ["export", "--run", "nowhere"], 3, /NO_CHECKPOINT/u],
+    ["a base without weights", ["merge", "--model", "nowhere", "--adapter", "nowhere"], 3, /MODEL_NOT_FOUND/u],
+    ["an adapter that is not there", ["merge", "--model", fixture("models/demo-base"), "--adapter", "nowhere"], 3, /^(?!.*merging)[^]*ADAPTER_NOT_FOUND: .*nowhere holds no adapter_config\.json/u],
     ["a type that no file has", ["merge", "--model", "x", "--adapter", "y", "--dtype", "int8"], 2, /--dtype wants float32 or bfloat16 or float16/u],
   ])("%s is refused", async (_what, words, code, message) => {
     const result = await run("train", ...words.map((word) => (word === "held" || word === "nowhere" ? at(word) : word)), "--out", at("unmade"));

@@ -11,7 +11,7 @@ const OWN: ReadonlySet<string> = new Set(["adapter_model.safetensors", "adapter_
 async function refuseOther(out: string): Promise<void> {
   const names = await readdir(out).catch((error: unknown) => {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
-    throw error;
+    throw new TrainerError(`${out} cannot take an adapter: ${(error as Error).message}`, { code: "ADAPTER_FOLDER", cause: error, hint: "Give a new folder, not a file." });
   });
   const foreign = names.filter((name) => !OWN.has(name));
   if (foreign.length > 0) throw new TrainerError(`${out} holds more than an adapter: ${foreign.slice(0, 3).join(", ")}`, { code: "ADAPTER_FOLDER", hint: "Give a new folder; only an adapter is replaced." });

@@ -1,12 +1,13 @@
-import { mkdtemp, readdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { loadQwenVl, type QwenVl, type Tf } from "@dramascope/qwen-vl";
+import { loadQwenVl, readAdapter, writeAdapter, type QwenVl, type Tf } from "@dramascope/qwen-vl";
 import { sha256File, type GrpoSample, type RewardBreakdown, type SftSample } from "@dramascope/schema";
 import { loadTensorFlow } from "@dramascope/tensorflow";
 import { createSampleEncoder, mergeAdapter, readLineage, trainGrpo, trainSft, type GrpoConfigInput, type SampleEncoder, type TimeBase } from "@dramascope/trainer";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { judgeMerge } from "../src/merge-adapter.ts";
 
 const demoBase = fileURLToPath(new URL("../../../test-fixtures/models/demo-base", import.meta.url));
 let tf: Tf;
@@ -68,13 +69,52 @@ it("ends a run whose rewards change their version, also after a restart", async 
   expect(await readFile(join(base, "versions", "latest"), "utf8")).toBe("checkpoint-000002\n");
 });
 
+/** An adapter whose B matrices hold values up to `size`. */
+async function adapterOf(name: string, size: number): Promise<string> {
+  const { config, modules } = await readAdapter(start);
+  const folder = join(base, name);
+  await writeAdapter(folder, { config, modules: modules.map((module) => ({ ...module, b: { ...module.b, values: module.b.values.map((_, i) => size * Math.sin(i)) } })) });
+  return folder;
+}
+
 describe("a merge", () => {
   it.each([["float32", 1e-4], ["bfloat16", 2 ** -5], ["float16", 2 ** -8]] as const)("into %s has the logits of base and adapter", async (dtype, tolerance) => {
     const out = join(base, `merged-${dtype}`);
-    const result = await mergeAdapter(demoBase, start, out, { tf, dtype, verify: "logits" });
+    const result = await mergeAdapter(demoBase, await adapterOf(`strong-${dtype}`, 0.1), out, { tf, dtype, verify: "logits" });
     expect(result.dtype).toBe(dtype);
     expect(result.difference).toBeLessThan(tolerance);
+    expect(result.difference).toBeLessThan(result.effect! / 2);
     expect(await readdir(out)).toEqual(expect.arrayContaining(["config.json", "model.safetensors", "tokenizer.json"]));
+  });
+
+  it("that fails leaves the former model as it was, and one that does not replaces it", async () => {
+    const [out, weak, none] = [join(base, "judge"), await adapterOf("weak", 1e-4), await adapterOf("none", 0)];
+    await mergeAdapter(demoBase, start, out, { tf, dtype: "float32" });
+    const weights = await sha256File(join(out, "model.safetensors"));
+    for (const adapter of [weak, none]) await expect(mergeAdapter(demoBase, adapter, out, { tf, dtype: "bfloat16", verify: "logits" })).rejects.toMatchObject({ code: "MERGE_UNPROVEN" });
+    await expect(mergeAdapter(demoBase, start, out, { tf, signal: AbortSignal.abort(new Error("enough")) })).rejects.toThrow("enough");
+    expect(await sha256File(join(out, "model.safetensors"))).toBe(weights);
+    await mergeAdapter(demoBase, weak, out, { tf, dtype: "float32", verify: "logits" });
+    expect(await sha256File(join(out, "model.safetensors"))).not.toBe(weights);
+    expect((await readdir(base)).filter((name) => name.startsWith("."))).toEqual([]);
+  });
+
+  it.each([
+    ["a lost adapter of small effect", { dtype: "bfloat16", difference: 1.4e-3, effect: 1.4e-3 }, "MERGE_UNPROVEN"],
+    ["an adapter below the rounding of float16", { dtype: "float16", difference: 2e-3, effect: 1e-3 }, "MERGE_UNPROVEN"],
+    ["an adapter without effect", { dtype: "float32", difference: 0, effect: 0 }, "MERGE_UNPROVEN"],
+    ["a lost adapter of large effect", { dtype: "float32", difference: 0.2, effect: 0.2 }, "MERGE_DIFFERS"],
+    ["logits that are no numbers", { dtype: "float32", difference: NaN, effect: 0.2 }, "MERGE_DIFFERS"],
+  ] as const)("does not pass with %s", (_what, found, code) => {
+    expect(() => judgeMerge(found)).toThrow(expect.objectContaining({ code }));
+  });
+
+  it("replaces nothing but a checkpoint, and not its base", async () => {
+    const other = join(base, "papers");
+    await mkdir(other);
+    await writeFile(join(other, "thesis.txt"), "x");
+    for (const out of [other, demoBase, join(other, "thesis.txt")]) await expect(mergeAdapter(demoBase, start, out, { tf })).rejects.toMatchObject({ code: "CHECKPOINT_FOLDER" });
+    expect(await readdir(other)).toEqual(["thesis.txt"]);
   });
 
   it("leaves nothing behind when it cannot be made", async () => {

@@ -1,10 +1,11 @@
-import { resolve } from "node:path";
+import { access } from "node:fs/promises";
+import { join, resolve } from "node:path";
 import { exportAdapter, findCheckpoint, mergeAdapter, readLineage } from "@dramascope/trainer";
 import type { Command } from "commander";
 import { defineCommand, usageError, type CliIo, type SetExitCode } from "../context.ts";
 import { CliError } from "../errors.ts";
 import { loadTensorFlowFor } from "../model.ts";
-import { hashWeights } from "../weight-hashes.ts";
+import { hashWeights, weightFiles } from "../weight-hashes.ts";
 
 interface ExportCliOptions {
   run: string;
@@ -26,6 +27,16 @@ function dtypeOf(given: string | undefined): (typeof DTYPES)[number] | undefined
   const dtype = DTYPES.find((name) => name === given);
   if (given !== undefined && dtype === undefined) throw usageError(`--dtype wants ${DTYPES.join(" or ")}, got ${JSON.stringify(given)}`);
   return dtype;
+}
+
+const isThere = (path: string): Promise<boolean> => access(path).then(() => true, () => false);
+
+/** A checkpoint of a run keeps its lineage elsewhere, so that its base could not be checked. */
+async function refuseNoAdapter(adapter: string): Promise<void> {
+  if (await isThere(join(adapter, "state.json"))) throw new CliError(`${adapter} is a checkpoint of a run, not an adapter`, { code: "ADAPTER_CHECKPOINT", hint: "Take the adapter out of it first: dramascope train export --run RUN --checkpoint STEP --out DIR." });
+  for (const name of ["adapter_config.json", "adapter_model.safetensors"]) {
+    if (!(await isThere(join(adapter, name)))) throw new CliError(`${adapter} holds no ${name}`, { code: "ADAPTER_NOT_FOUND", hint: "Give the folder of a PEFT adapter, as train export writes it." });
+  }
 }
 
 /** The lineage of an adapter names the hash of its base, perhaps with how that was kept. */
@@ -64,14 +75,17 @@ export function addTrainAdapter(group: Command, io: CliIo, setExitCode: SetExitC
         .requiredOption("--adapter <dir>", "PEFT folder")
         .requiredOption("--out <dir>", "a new folder, or a checkpoint's, which is replaced")
         .option("--dtype <type>", `element type of the files: ${DTYPES.join(" or ")}; default the base's`)
-        .option("--verify", "load the result and compare its logits with those of base and adapter"),
+        .option("--verify", "load the result and compare its logits with those of base and adapter; what cannot be told from the base is refused"),
     run: async (context, { model, adapter, out, dtype, verify }) => {
       const wanted = dtypeOf(dtype);
+      await weightFiles(model);
+      await refuseNoAdapter(adapter);
       await refuseOtherBase(model, adapter);
       const { tf, version, device } = await loadTensorFlowFor(model);
       context.say(`merging with TensorFlow ${version}, ${device}`);
-      const result = await mergeAdapter(model, adapter, out, { tf, ...(wanted && { dtype: wanted }), verify: verify ? "logits" : "none" });
-      const compared = result.difference === null ? "" : `; logits differ by ${result.difference.toExponential(1)} of the largest`;
+      const result = await mergeAdapter(model, adapter, out, { tf, ...(wanted && { dtype: wanted }), verify: verify ? "logits" : "none", signal: context.signal });
+      const { difference, effect } = result;
+      const compared = difference === null || effect === null ? "" : `; logits differ by ${difference.toExponential(1)} of the largest, the adapter changes them by ${effect.toExponential(1)}`;
       return { json: { model: resolve(out), ...result }, text: `${resolve(out)} in ${result.dtype}${compared}\n` };
     },
   });
