@@ -34,6 +34,19 @@ describe("samples that are held out", () => {
     );
   });
 
+  it("share no drama with one that is trained on, however many each shows", () => {
+    const sets = fc.array(fc.subarray(["a", "b", "c", "d", "e", "f", "g", "h"], { minLength: 1, maxLength: 3 }), { minLength: 3, maxLength: 8 });
+    fc.assert(
+      fc.property(sets, fc.integer({ min: 0, max: 9 }), (shown, seed) => {
+        const samples = [...shown.map((dramas, i) => sampleOf(i, dramas)), sampleOf(100, ["x"]), sampleOf(101, ["y"]), sampleOf(102)];
+        const { training, held } = holdOut(samples, 1, seed);
+        const dramas = (places: readonly number[]): string[] => places.flatMap((i) => samples[i]!.videos.map(({ dramaId }) => dramaId));
+        const kept = new Set(dramas(held));
+        expect(dramas(training).filter((drama) => kept.has(drama))).toEqual([]);
+      }),
+    );
+  });
+
   it("cannot be all there are", () => {
     expect(() => holdOut([sampleOf(0, ["a"]), sampleOf(1, ["a"])], 1, 0)).toThrow("holding out 1 of 2 samples leaves none to train on");
   });
