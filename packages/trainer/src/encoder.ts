@@ -18,7 +18,10 @@ export interface SampleEncoder {
   encode(sample: TrainingSample): Promise<Prompt>;
   /** Looks at many samples at once, faster than one by one, and trims; what the cache has no room for is looked at again later. */
   warm(samples: readonly TrainingSample[], onProgress?: OnProgress): Promise<void>;
-  /** Begins to read the frames of samples that come next, while other work goes on; `encode` waits for the rest. Frames read ahead before are forgotten where they are not asked for again. */
+  /**
+   * Begins to read the frames of samples that come next, while other work goes on: one sample after the other, until 256 MiB of patches are ahead; `encode` waits for its own and reads what was not
+   * begun. Frames read ahead before are forgotten where they are not asked for again.
+   */
   prefetch?(samples: readonly TrainingSample[]): void;
   /** Frees the features that are more than the cache may hold, the least recently used ones. Prompts from before are no good after it. Without it nothing is freed before the end. */
   trim?(): void;
@@ -47,6 +50,11 @@ interface Cached {
   tokens: number;
 }
 
+/** Bytes of patches read ahead beyond which no further sample is begun; the one that reaches it is still kept. */
+const MAX_AHEAD_BYTES = 256 * 2 ** 20;
+
+const bytesOf = (items: readonly VisionItem[] = []): number => items.reduce((sum, { patches }) => sum + patches.byteLength, 0);
+
 /** Samples whose videos go through the tower together. */
 const WARM_SAMPLES = 12;
 
@@ -54,7 +62,7 @@ const WARM_SAMPLES = 12;
 export function createSampleEncoder({ model, loadFrames, timeBase = "pinned", maxCachedTokens = 200_000, featureCache }: EncoderOptions): SampleEncoder {
   const disk = featureCache && createFeatureCache(model.config, featureCache);
   const cache = new Map<string, Cached>();
-  let ahead = new Map<string, Promise<VisionItem[]>>();
+  let ahead = new Map<string, Promise<VisionItem[] | undefined>>();
   let held = 0;
   const { patchSize, spatialMergeSize } = model.config.vision;
 
@@ -88,14 +96,15 @@ export function createSampleEncoder({ model, loadFrames, timeBase = "pinned", ma
       cache.set(key, known);
       return known;
     }
-    const read = ahead.get(key) ?? itemsOf(sample);
+    const read = ahead.get(key);
     ahead.delete(key);
-    const items = await read;
+    const items = (await read) ?? (await itemsOf(sample));
     if (items.length === 0) return keep(key, items, []);
-    const stored = await disk?.read(items);
+    const entry = disk?.entry(items);
+    const stored = await entry?.read();
     if (stored) return keep(key, items, stored);
     const features = await model.encodeVideos(items);
-    await disk?.write(items, features);
+    await entry?.write(features);
     return keep(key, items, features);
   };
 
@@ -104,12 +113,13 @@ export function createSampleEncoder({ model, loadFrames, timeBase = "pinned", ma
     for (let start = 0; start < missing.length; start += WARM_SAMPLES) {
       const group = missing.slice(start, start + WARM_SAMPLES);
       const items = await Promise.all(group.map(itemsOf));
+      const entries = items.map((own) => disk?.entry(own));
       const stored: (VisionFeatures[] | undefined)[] = [];
-      for (const own of items) stored.push(await disk?.read(own));
+      for (const entry of entries) stored.push(await entry?.read());
       const features = await model.encodeVideos(items.filter((_, i) => !stored[i]).flat());
       for (const [i, sample] of group.entries()) {
         const own = stored[i] ?? features.splice(0, items[i]!.length);
-        if (!stored[i]) await disk?.write(items[i]!, own);
+        if (!stored[i]) await entries[i]?.write(own);
         keep(keyOf(sample), items[i]!, own);
       }
       trim();
@@ -118,10 +128,25 @@ export function createSampleEncoder({ model, loadFrames, timeBase = "pinned", ma
   };
 
   const prefetch = (samples: readonly TrainingSample[]): void => {
-    const next = samples.filter((sample) => !cache.has(keyOf(sample))).map((sample): [string, Promise<VisionItem[]>] => [keyOf(sample), ahead.get(keyOf(sample)) ?? itemsOf(sample)]);
-    // What cannot be read is said when the sample is asked for.
-    for (const [, read] of next) read.catch(() => undefined);
-    ahead = new Map(next);
+    const next = new Map<string, Promise<VisionItem[] | undefined>>();
+    let bytes = 0;
+    let last: Promise<unknown> = Promise.resolve();
+    for (const sample of samples) {
+      const key = keyOf(sample);
+      if (cache.has(key) || next.has(key)) continue;
+      const [begun, before] = [ahead.get(key), last];
+      const read = async (): Promise<VisionItem[] | undefined> => {
+        const known = await begun;
+        if (known) return known;
+        await before;
+        return bytes >= MAX_AHEAD_BYTES || ahead !== next ? undefined : itemsOf(sample);
+      };
+      const items = read();
+      next.set(key, items);
+      // What cannot be read is said when the sample is asked for.
+      last = Promise.all([before, items]).then(([, done]) => (bytes += bytesOf(done)), () => undefined);
+    }
+    ahead = next;
   };
 
   const prepare = (sample: TrainingSample, items: readonly VisionItem[]): Prompt => {
@@ -149,7 +174,7 @@ export function createSampleEncoder({ model, loadFrames, timeBase = "pinned", ma
     dispose: () => {
       for (const { features } of cache.values()) features.forEach((one) => one.dispose());
       cache.clear();
-      ahead.clear();
+      ahead = new Map();
       held = 0;
     },
   };

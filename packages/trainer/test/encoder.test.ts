@@ -1,11 +1,12 @@
-import { mkdtemp, readdir, readFile, writeFile } from "node:fs/promises";
+import { createHash } from "node:crypto";
+import { mkdir, mkdtemp, readdir, readFile, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { loadQwenVl, type QwenVl, type Tf } from "@dramascope/qwen-vl";
-import type { GrpoSample, SftSample } from "@dramascope/schema";
+import { framesToVisionItem, loadQwenVl, type QwenVl, type RgbFrames, type Tf } from "@dramascope/qwen-vl";
+import type { GrpoSample, SftSample, VideoReference } from "@dramascope/schema";
 import { loadTensorFlow } from "@dramascope/tensorflow";
 import { createSampleEncoder, trainGrpo, trainSft, type EncoderOptions, type SampleEncoder } from "@dramascope/trainer";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { DEMO_FOLDER } from "./model-configs.ts";
 import { overlay } from "./reference-run.ts";
 
@@ -26,6 +27,9 @@ const sampleOf = (name: string): SftSample => ({
   videos: [1, 2].map((episode) => ({ dramaId: name, episode })),
 });
 
+const framesOf = ({ dramaId, episode }: VideoReference): Promise<RgbFrames> =>
+  Promise.resolve({ width: WIDTH, height: HEIGHT, frameCount: FRAMES, frames: Uint8Array.from({ length: FRAMES * WIDTH * HEIGHT * 3 }, (_, i) => (i * dramaId.charCodeAt(0) * episode) % 251) });
+
 /** An encoder, and the videos that its tower has looked at. */
 function encoderOf(options: Partial<EncoderOptions> = {}): { encoder: SampleEncoder; looks: () => number } {
   let looks = 0;
@@ -35,9 +39,7 @@ function encoderOf(options: Partial<EncoderOptions> = {}): { encoder: SampleEnco
       return model.encodeVideos(items, ...rest);
     },
   });
-  const loadFrames: EncoderOptions["loadFrames"] = ({ dramaId, episode }) =>
-    Promise.resolve({ width: WIDTH, height: HEIGHT, frameCount: FRAMES, frames: Uint8Array.from({ length: FRAMES * WIDTH * HEIGHT * 3 }, (_, i) => (i * dramaId.charCodeAt(0) * episode) % 251) });
-  return { encoder: createSampleEncoder({ model: watched, loadFrames, ...options }), looks: () => looks };
+  return { encoder: createSampleEncoder({ model: watched, loadFrames: framesOf, ...options }), looks: () => looks };
 }
 
 const featuresOf = async (encoder: SampleEncoder, name: string): Promise<number[][]> => {
@@ -107,45 +109,105 @@ describe("features on disk", () => {
     [first, second, third].forEach(({ encoder }) => encoder.dispose());
   });
 
-  it("that cannot be written cost nothing but time", async () => {
+  it("that cannot be written cost nothing but time, and are tried once", async () => {
     const featureCache = await cacheOf();
     await writeFile(featureCache.folder, "a file stands here");
     const { encoder, looks } = encoderOf({ featureCache });
     expect(await featuresOf(encoder, "a")).toHaveLength(2);
-    expect([looks(), featureCache.warnings.length]).toEqual([2, 2]);
+    await encoder.warm([sampleOf("b"), sampleOf("c")]);
+    expect([looks(), featureCache.warnings]).toEqual([6, [expect.stringMatching(/cache cannot be written to .*: features are no longer kept$/u)]]);
+    encoder.dispose();
+  });
+
+  it("that a killed process began are swept after a day", async () => {
+    const featureCache = await cacheOf();
+    await mkdir(featureCache.folder);
+    const [name, long] = ["a".repeat(64), new Date(Date.now() - 25 * 3600 * 1000)];
+    const names = [`${name}.features.tmp-1-aa`, `${name}.features.tmp-2-bb`, `${name}.features`, "notes.tmp-1"];
+    for (const [i, one] of names.entries()) {
+      await writeFile(join(featureCache.folder, one), "");
+      if (i !== 1) await utimes(join(featureCache.folder, one), long, long);
+    }
+    const { encoder } = encoderOf({ featureCache });
+    await featuresOf(encoder, "a");
+    const left = await readdir(featureCache.folder);
+    expect(names.map((one) => left.includes(one))).toEqual([false, true, true, true]);
+    encoder.dispose();
+  });
+
+  it("have a key of the model code's version, the identity, and the frames", async () => {
+    const featureCache = await cacheOf();
+    const { encoder } = encoderOf({ featureCache });
+    await featuresOf(encoder, "a");
+    const { version } = JSON.parse(await readFile(new URL("../../qwen-vl/package.json", import.meta.url), "utf8")) as { version: string };
+    const { patchSize: patch, spatialMergeSize: merge } = model.config.vision;
+    const items = await Promise.all(sampleOf("a").videos.map(async (video) => framesToVisionItem(await framesOf(video), { patch, merge })));
+    const hash = createHash("sha256").update(JSON.stringify([1, version, "weights", items.map(({ grid }) => ["video", grid, "Uint8Array"])]));
+    for (const { patches } of items) hash.update(patches as Uint8Array);
+    expect(await readdir(featureCache.folder)).toEqual([`${hash.digest("hex")}.features`]);
     encoder.dispose();
   });
 });
 
 describe("frames read ahead", () => {
   /** An encoder whose frames come when they are let go, and the samples whose frames were asked for. */
-  function slowEncoder(): { encoder: SampleEncoder; asked: string[]; letGo: () => void } {
+  function slowEncoder(height = HEIGHT): { encoder: SampleEncoder; asked: string[]; letGo: () => void } {
     const asked: string[] = [];
     let letGo = (): void => undefined;
     const gate = new Promise<void>((resolve) => (letGo = resolve));
-    const frames = new Uint8Array(FRAMES * WIDTH * HEIGHT * 3);
+    const frames = new Uint8Array(FRAMES * WIDTH * height * 3);
     const loadFrames: EncoderOptions["loadFrames"] = async ({ dramaId, episode }) => {
       if (episode === 1) asked.push(dramaId);
       if (dramaId === "broken") throw new Error("its frames are not there");
       await gate;
-      return { width: WIDTH, height: HEIGHT, frameCount: FRAMES, frames };
+      return { width: WIDTH, height, frameCount: FRAMES, frames };
     };
     return { encoder: createSampleEncoder({ model, loadFrames }), asked, letGo };
   }
+  const settled = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 10));
 
-  it("are asked for at once, and used once", async () => {
+  it("are asked for one sample after the other, and used once", async () => {
     const { encoder, asked, letGo } = slowEncoder();
-    encoder.prefetch!([sampleOf("a"), sampleOf("b")]);
+    encoder.prefetch!([sampleOf("a"), sampleOf("a"), sampleOf("b")]);
+    await settled();
+    expect(asked).toEqual(["a"]);
+    letGo();
+    await settled();
     expect(asked).toEqual(["a", "b"]);
     encoder.prefetch!([sampleOf("b"), sampleOf("c")]);
+    await settled();
     expect(asked).toEqual(["a", "b", "c"]);
-    letGo();
     expect((await encoder.encode(sampleOf("b"))).features).toHaveLength(2);
     expect(asked).toEqual(["a", "b", "c"]);
     // What was read ahead and not asked for again was forgotten; what has features is not read again.
     await encoder.encode(sampleOf("a"));
     encoder.prefetch!([sampleOf("a"), sampleOf("b")]);
+    await settled();
     expect(asked).toEqual(["a", "b", "c", "a"]);
+    encoder.dispose();
+  });
+
+  it("that were not begun are begun by the next call, or not at all", async () => {
+    const { encoder, asked, letGo } = slowEncoder();
+    encoder.prefetch!(["a", "b", "c"].map(sampleOf));
+    await settled();
+    encoder.prefetch!([sampleOf("b")]);
+    letGo();
+    await settled();
+    expect(asked).toEqual(["a", "b"]);
+    encoder.dispose();
+  });
+
+  it("end where many bytes are ahead", async () => {
+    // Two videos a sample of 75 MiB of pixels each.
+    const { encoder, asked, letGo } = slowEncoder(28 * 8320);
+    letGo();
+    encoder.prefetch!(["a", "b", "c"].map(sampleOf));
+    await vi.waitFor(() => expect(asked).toEqual(["a", "b"]), 10_000);
+    // Its frames come after those of b, and so does what would be read ahead after them.
+    await encoder.measure!(sampleOf("d"));
+    await settled();
+    expect(asked).toEqual(["a", "b", "d"]);
     encoder.dispose();
   });
 

@@ -36,7 +36,7 @@ async function train(project: TrainProject, samples: readonly TrainingSample[], 
   const { model, sha256, tensorflow } = await loadModel(project.model, context, weights);
   const loadFrames = frameLoader(data);
   const modelHash = weightIdentity(sha256, weights);
-  const backend = `${tensorflow.binding ?? "wasm"} ${tensorflow.version}, ${tensorflow.device}`;
+  const backend = `${tensorflow.binding ?? "wasm"} ${tensorflow.version}, ${tensorflow.device}, ${tensorflow.diagnostics.threads} ${tensorflow.diagnostics.threads === 1 ? "thread" : "threads"}`;
   const encoder = createSampleEncoder({ model, timeBase, loadFrames, ...(featureCache !== undefined && { featureCache: { folder: featureCache, tf: tensorflow.tf, identity: `${modelHash}, ${backend}`, onWarning: say } }) });
   const deps = {
     model, encoder, signal,
