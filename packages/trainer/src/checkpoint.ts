@@ -9,6 +9,9 @@ import { lineage, type RunManifest } from "./run-manifest.ts";
 
 const count = z.int().min(0);
 
+/** As checkpoints named it while rewards were all that made one the best. */
+const formerBest = z.strictObject({ step: count, reward: z.number() }).transform(({ step, reward }) => ({ step, score: reward }));
+
 /** Where a run stands. */
 const progress = z.strictObject({
   /** Finished optimiser steps, skipped ones included. */
@@ -22,7 +25,7 @@ const progress = z.strictObject({
   /** Mean rewards of generations since the last checkpoint. */
   rewards: z.array(z.number()),
   /** The best checkpoint and what makes it that, the higher the better: the mean reward, or minus the loss on samples that are held out. */
-  best: z.strictObject({ step: count, score: z.number() }).nullable(),
+  best: z.union([z.strictObject({ step: count, score: z.number() }), formerBest]).nullable(),
 });
 /** Where a run stands. */
 export type Progress = z.infer<typeof progress>;
@@ -134,14 +137,16 @@ async function readArrays(path: string, names: readonly string[]): Promise<Float
 /**
  * Reads a checkpoint folder.
  *
+ * @returns What stands there, with the run's identity when it was written.
  * @throws Error saying what is damaged or does not belong to the run.
  */
-export async function readCheckpoint(folder: string, { manifest, names }: CheckpointOwner): Promise<Checkpoint> {
+export async function readCheckpoint(folder: string, { manifest, names }: CheckpointOwner): Promise<Checkpoint & { identity: string }> {
   const files = await verifyCheckpoint(folder);
   const { epoch, optimizerStep, lineage: { identity }, ...state } = await readState(folder);
   if (identity !== manifest.identity && !manifest.former.includes(identity)) throw new Error("it belongs to another run");
   const moments = (kind: "m" | "v"): Promise<Float32Array[]> => readArrays(join(folder, FILES.optimizer), names.map((name) => `${kind}/${name}`));
   return {
+    identity,
     progress: { step: state.step, tokens: state.tokens, skipped: state.skipped, rewardVersion: state.rewardVersion, rewards: state.rewards, best: state.best },
     epoch,
     values: await readArrays(join(folder, FILES.adapter), names.map((name) => `base_model.model.${name}`)),

@@ -1,7 +1,7 @@
 import { appendFile, mkdir, open, readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { takeLock, writeFileAtomically, writeJsonl } from "@dramascope/schema";
-import { readCheckpoint, writeCheckpoint, type Checkpoint, type CheckpointOwner } from "./checkpoint.ts";
+import { readCheckpoint, writeCheckpoint, type Checkpoint, type CheckpointOwner, type Progress } from "./checkpoint.ts";
 import { TrainerError } from "./errors.ts";
 import type { RunManifest } from "./run-manifest.ts";
 
@@ -10,6 +10,7 @@ const LOGS = ["metrics.jsonl", "completions.jsonl"] as const;
 export type LogName = (typeof LOGS)[number];
 
 const CHECKPOINT = /^checkpoint-\d{6,}$/u;
+const stepOf = (name: string): number => Number(name.slice(11));
 const nameOf = (step: number): string => `checkpoint-${String(step).padStart(6, "0")}`;
 
 /**
@@ -32,6 +33,9 @@ export async function findCheckpoint(runDir: string, which: string): Promise<str
 function differences(a: Readonly<Record<string, unknown>>, b: Readonly<Record<string, unknown>>): string[] {
   return [...new Set([...Object.keys(a), ...Object.keys(b)])].filter((key) => JSON.stringify(a[key]) !== JSON.stringify(b[key]));
 }
+
+/** Settings and inputs that say what a checkpoint is judged by. */
+const JUDGING: readonly string[] = ["seed", "evalSamples", "data", "rewardWeights", "nearMissCredit"];
 
 /** A run's folder: its manifest, logs and checkpoints, each whole or absent. */
 export class RunDirectory {
@@ -108,31 +112,48 @@ export class RunDirectory {
   }
 
   /**
-   * Writes a checkpoint, points `latest` and `best` at what they name, then drops old ones: all but the newest and the best.
+   * Writes a checkpoint, points `latest` and `best` at what they name, then drops the others: all but the newest and the best. Those of later steps are ones that the run could not go on from.
    */
   async save(owner: CheckpointOwner, checkpoint: Omit<Checkpoint, "values">, saveAdapter: (folder: string) => Promise<void>, keep: number): Promise<void> {
     const { step, best } = checkpoint.progress;
     await writeCheckpoint(this.checkpointAt(step), owner, checkpoint, saveAdapter);
-    await writeFileAtomically(join(this.path, "latest"), `${nameOf(step)}\n`);
-    if (best) await writeFileAtomically(join(this.path, "best"), `${nameOf(best.step)}\n`);
-    const kept = new Set([...(await this.checkpoints()).slice(0, keep), ...(best ? [nameOf(best.step)] : [])]);
-    for (const old of await this.checkpoints()) if (!kept.has(old)) await rm(join(this.path, old), { recursive: true, force: true });
+    await this.#point(checkpoint.progress);
+    const names = await this.checkpoints();
+    const kept = new Set([...names.filter((name) => stepOf(name) <= step).slice(0, keep), ...(best ? [nameOf(best.step)] : [])]);
+    for (const name of names) if (!kept.has(name)) await rm(join(this.path, name), { recursive: true, force: true });
+  }
+
+  /** Makes `latest` and `best` name what they should; where that is nothing, there is no such file. */
+  async #point(progress: Progress | undefined): Promise<void> {
+    for (const [pointer, step] of [["latest", progress?.step], ["best", progress?.best?.step]] as const) {
+      const path = join(this.path, pointer);
+      if (step === undefined) await rm(path, { force: true });
+      else await writeFileAtomically(path, `${nameOf(step)}\n`);
+    }
   }
 
   /**
-   * The newest checkpoint that is whole; undefined when there is none. Logs are cut back to its step. A damaged one is passed over
-   * and named.
+   * The newest checkpoint that is whole; undefined when there is none. Logs are cut back to its step, `latest` and `best` set to what it says: a kill may have come before they were written.
+   *
+   * @param onWarning Hears of damaged checkpoints, which are passed over, and of a best one that is forgotten because what it was judged by has changed since.
    */
-  async restore(owner: CheckpointOwner, onDamaged: (name: string, why: string) => void): Promise<Checkpoint | undefined> {
-    let found: Checkpoint | undefined;
+  async restore(owner: CheckpointOwner, onWarning: (text: string) => void): Promise<Checkpoint | undefined> {
+    let found: Awaited<ReturnType<typeof readCheckpoint>> | undefined;
     for (const name of await this.checkpoints()) {
       try {
         found = await readCheckpoint(join(this.path, name), owner);
         break;
       } catch (error) {
-        onDamaged(name, (error as Error).message);
+        onWarning(`${name} is damaged (${(error as Error).message}); an earlier one is used`);
       }
     }
+    const { identity, drift } = owner.manifest;
+    const changed = found === undefined || found.identity === identity ? [] : JUDGING.filter((name) => drift.includes(name));
+    if (found?.progress.best && changed.length > 0) {
+      onWarning(`the best checkpoint so far, ${nameOf(found.progress.best.step)}, was judged by other ${changed.join(", ")}: the best is looked for anew`);
+      found.progress.best = null;
+    }
+    await this.#point(found?.progress);
     const step = found?.progress.step ?? 0;
     for (const log of LOGS) await this.#cutLog(log, step);
     return found;
@@ -147,7 +168,7 @@ export class RunDirectory {
   async checkpoints(): Promise<string[]> {
     return (await readdir(this.path))
       .filter((name) => CHECKPOINT.test(name))
-      .sort((a, b) => Number(b.slice(11)) - Number(a.slice(11)));
+      .sort((a, b) => stepOf(b) - stepOf(a));
   }
 
   async #readManifest(): Promise<RunManifest | undefined> {

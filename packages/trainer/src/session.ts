@@ -104,7 +104,7 @@ async function startSession<S extends TrainingSample>(directory: RunDirectory, k
   const progress: Progress = { step: 0, tokens: 0, skipped: 0, rewardVersion: null, rewards: [], best: null };
   let values = await trainable.readValues();
   const owner: CheckpointOwner = { manifest, seed: config.seed, names: trainable.names };
-  const saved = await directory.restore(owner, (name, why) => onWarning?.(`${name} is damaged (${why}); an earlier one is used`));
+  const saved = await directory.restore(owner, (text) => onWarning?.(text));
   if (saved) {
     values = saved.values;
     trainable.assignAll(values);

@@ -60,6 +60,40 @@ describe("a checkpoint", () => {
     expect((await readFile(join(base, "run", "metrics.jsonl"), "utf8")).trim().split("\n").map((line) => (JSON.parse(line) as { step: number }).step)).toEqual([1, 2, 3, 4, 5, 6]);
   });
 
+  it("with a damaged one after it is the newest again, and kept", async () => {
+    await train({ keepCheckpoints: 1 }, after(4));
+    await writeFile(join(base, "run", "checkpoint-000004", "state.json"), "damaged");
+    await train({ keepCheckpoints: 1 }, after(2));
+    expect((await readdir(join(base, "run"))).filter((name) => name.startsWith("checkpoint"))).toEqual(["checkpoint-000002"]);
+    expect(await readFile(join(base, "run", "latest"), "utf8")).toBe("checkpoint-000002\n");
+  });
+
+  it("is pointed at again when a kill came before that", async () => {
+    const settings = { evalSamples: 1, evalSteps: 1, keepCheckpoints: 9 };
+    await train(settings);
+    const pointers = (): Promise<string[]> => Promise.all(["latest", "best"].map((name) => readFile(join(base, "run", name), "utf8")));
+    const told = await pointers();
+    await writeFile(join(base, "run", "run.json"), JSON.stringify({ ...(await json("run", "run.json")), finished: false }));
+    await writeFile(join(base, "run", "latest"), "checkpoint-000001\n");
+    await rm(join(base, "run", "best"));
+    expect(await train(settings)).toMatchObject({ steps: 6, finished: true });
+    expect(await pointers()).toEqual(told);
+  });
+
+  it("that names a reward as what made one the best is read", async () => {
+    const settings = { evalSamples: 1, evalSteps: 1 };
+    await train(settings, after(4));
+    const folder = join(base, "run", "checkpoint-000004");
+    const best = { step: 2, reward: 1e9 };
+    await writeFile(join(folder, "state.json"), JSON.stringify({ ...(await json("run", "checkpoint-000004", "state.json")), best }));
+    const hashes = await json("run", "checkpoint-000004", "manifest.json");
+    await writeFile(join(folder, "manifest.json"), JSON.stringify({ ...hashes, "state.json": { bytes: 1, sha256: await sha256File(join(folder, "state.json")) } }));
+    const warnings: string[] = [];
+    await train(settings, { ...after(5), onWarning: (text) => warnings.push(text) });
+    expect(warnings.join("\n")).not.toContain("damaged");
+    expect(await json("run", "checkpoint-000005", "state.json")).toMatchObject({ best: { step: 2, score: 1e9 } });
+  });
+
   it("of another run is not used", async () => {
     await train({ epochs: 2 });
     await rm(join(base, "run", "run.json"));
@@ -109,5 +143,16 @@ describe("a run folder", () => {
     expect((await json("run", "run.json"))["drift"]).toEqual(["learningRate"]);
     expect(JSON.parse(await readFile(join(adapter!, "run-manifest.json"), "utf8"))).toMatchObject({ drift: ["learningRate"], step: 6 });
     expect((await readFile(join(base, "run", "metrics.jsonl"), "utf8")).trim().split("\n")).toHaveLength(6);
+  });
+
+  it.each([[{ seed: 2 }, "seed"], [{ evalSamples: 2 }, "evalSamples"], [{ learningRate: 1e-3 }, undefined]])("forgets which checkpoint was the best where %j judges anew", async (other, name) => {
+    const settings = { evalSamples: 1, evalSteps: 2, epochs: 6 };
+    await train(settings, after(2));
+    const warnings: string[] = [];
+    await train({ ...settings, ...other }, { ...after(3), onDrift: "allow", onWarning: (text) => warnings.push(text) });
+    const forgotten = warnings.filter((text) => text.includes("looked for anew"));
+    expect(forgotten).toEqual(name === undefined ? [] : [`the best checkpoint so far, checkpoint-000002, was judged by other ${name}: the best is looked for anew`]);
+    expect((await json("run", "checkpoint-000003", "state.json"))["best"] === null).toBe(name !== undefined);
+    expect((await readdir(join(base, "run"))).includes("best")).toBe(name === undefined);
   });
 });
