@@ -11,7 +11,7 @@ export interface CalibrationOptions {
   /** Folder of the model. */
   model: string;
   tf: Tf;
-  load: Pick<LoadOptions, "dtype" | "products" | "queryChunk" | "logitsChunk">;
+  load: Pick<LoadOptions, "dtype" | "products" | "queryChunk" | "logitsChunk" | "vocabChunk">;
   /** As in `loadQwenVl`, for all layers of the model. */
   keepBytes: number;
   /** Decoder layers of the model. */

@@ -24,7 +24,7 @@ export interface PlanDeps {
   /** Vision tokens whose features the encoder will keep, as in {@link EncoderOptions}. Default 200000. */
   maxCachedTokens?: number;
   /** As the model will be loaded. */
-  load?: Pick<LoadOptions, "dtype" | "products" | "queryChunk" | "logitsChunk" | "keepBytes">;
+  load?: Pick<LoadOptions, "dtype" | "products" | "queryChunk" | "logitsChunk" | "vocabChunk" | "keepBytes">;
   /** Seconds from any fixed start; for measuring. */
   clock?: () => number;
   signal?: AbortSignal;
@@ -48,8 +48,8 @@ function spreadOf(values: readonly number[]): Spread {
   return { min: sorted[0]!, median: sorted[Math.floor(sorted.length / 2)]!, max: sorted.at(-1)! };
 }
 
-/** Prompt and answer tokens of every sample, as the template renders them, and the grids of its videos; samples whose videos are not there are left out, as they are in a run. */
-async function countTokens(config: QwenVlConfig, given: readonly TrainingSample[], { model, gridOf }: PlanDeps): Promise<{ samples: TrainingSample[]; prompts: number[]; targets: number[]; videos: Grid[][] }> {
+/** Prompt and answer tokens of every sample, as the template renders them, and the grids of its videos; samples whose videos cannot be found are left out, as they are in a run. */
+async function countTokens(config: QwenVlConfig, given: readonly TrainingSample[], { model, gridOf }: PlanDeps): Promise<{ samples: TrainingSample[]; prompts: number[]; targets: number[]; videos: Grid[][]; firstFault: string | undefined }> {
   const tokenizer = await readTokenizer(model);
   if (!tokenizer) throw new TrainerError(`${model} has no tokenizer.json`, { code: "NO_TOKENIZER", hint: "Add the checkpoint's tokenizer.json: without it no tokens can be counted." });
   const template = await readChatTemplate(model);
@@ -57,13 +57,14 @@ async function countTokens(config: QwenVlConfig, given: readonly TrainingSample[
   const targets: number[] = [];
   const videos: Grid[][] = [];
   const samples: TrainingSample[] = [];
-  let fault: unknown;
+  let [fault, firstFault]: [unknown, string | undefined] = [undefined, undefined];
   for (const sample of given) {
     let grids: Grid[];
     try {
       grids = await Promise.all(sample.videos.map((video) => gridOf(video, sample)));
     } catch (error) {
       fault = error;
+      firstFault ??= `${sample.sampleId}: ${(error as Error).message}`;
       continue;
     }
     samples.push(sample);
@@ -75,7 +76,7 @@ async function countTokens(config: QwenVlConfig, given: readonly TrainingSample[
     if (sample.kind === "sft") targets.push(tokenizer.encode(sample.target).length + 1);
   }
   if (samples.length === 0) throw new TrainerError(`the videos of none of ${given.length} samples are there; the last: ${(fault as Error).message}`, { code: "NO_SAMPLES", cause: fault, hint: "Check the exported data set and where its frames are." });
-  return { samples, prompts, targets, videos };
+  return { samples, prompts, targets, videos, firstFault };
 }
 
 /** The same call with shorter prompts and completions, so that a forward and backward of the larger shell stays within {@link CALIBRATION_FLOPS}. */
@@ -148,7 +149,7 @@ export async function planRun(config: SftConfig | GrpoConfig, given: readonly Tr
   const model = parseConfig(JSON.parse(await readFile(join(deps.model, "config.json"), "utf8")));
   const { dtype = "float32", queryChunk = 512, keepBytes = 2 ** 30 } = deps.load ?? {};
   const { layers } = model.text;
-  const { samples, prompts, targets, videos } = await countTokens(model, given, deps);
+  const { samples, prompts, targets, videos, firstFault } = await countTokens(model, given, deps);
   const work = workOf(model, config, samples, { prompts, targets });
   const looks = looksOf(model, [...new Map(samples.map((sample, i) => [JSON.stringify(sample.videos), videos[i]!])).values()], samples.length, CALIBRATION_FLOPS);
   const { maxCachedTokens = 200_000 } = deps;
@@ -179,6 +180,7 @@ export async function planRun(config: SftConfig | GrpoConfig, given: readonly Tr
   return {
     kind: "batchSize" in config ? "sft" : "grpo",
     samples: samples.length,
+    leftOut: firstFault === undefined ? undefined : { samples: given.length - samples.length, first: firstFault, endsRun: config.onBadRecord === "stop" },
     steps: work.steps,
     tokens: { prompt: spreadOf(prompts), completion: work.rollout ? { min: 1, median: work.gradient.completionTokens, max: work.gradient.completionTokens } : spreadOf(targets) },
     parameters: { total: headers.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0), trained },

@@ -36,6 +36,8 @@ export interface RunPlan {
   kind: "sft" | "grpo";
   /** Samples of the data whose videos are there. */
   samples: number;
+  /** Samples whose videos cannot be found: their number, the first with the reason, and whether the run will not start for them (`onBadRecord: stop`). Undefined without any. */
+  leftOut: { samples: number; first: string; endsRun: boolean } | undefined;
   /** Optimiser steps. */
   steps: number;
   /** Tokens of prompts, and of answers: the targets of SFT; for GRPO the longest that is allowed, which is the assumption of all else here. */
@@ -120,11 +122,19 @@ function duration(seconds: number): string {
   return seconds < 7200 ? `${(seconds / 60).toFixed(1)} min` : `${(seconds / 3600).toFixed(1)} h`;
 }
 
+function leftOutText({ samples, leftOut }: RunPlan): string[] {
+  if (leftOut === undefined) return [];
+  const all = samples + leftOut.samples;
+  if (leftOut.endsRun) return [`THE RUN WILL NOT START: ${leftOut.samples} of ${all} samples cannot be used and onBadRecord is stop; the first is ${leftOut.first}`];
+  return [`${leftOut.samples} of ${all} samples are left out; the first is ${leftOut.first}`];
+}
+
 /** A plan as lines for people. */
 export function describePlan(plan: RunPlan): string {
   const { memory, tokens, linearTokens, parameters, time } = plan;
   const unit = plan.kind === "sft" ? "step" : "generation";
   return [
+    ...leftOutText(plan),
     `${plan.samples} samples, ${plan.steps} optimiser steps`,
     `tokens (least · median · most): prompts ${spread(tokens.prompt)}, ${plan.kind === "sft" ? "answers" : "completions up to"} ${plan.kind === "sft" ? spread(tokens.completion) : tokens.completion.max}`,
     `parameters: ${(parameters.trained / 1e6).toFixed(2)} of ${(parameters.total / 1e6).toFixed(1)} million are trained`,

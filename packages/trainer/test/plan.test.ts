@@ -1,6 +1,6 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import { comparePlan, parseGrpoConfig, parseSftConfig, planRun, type RunPlan } from "@dramascope/trainer";
+import { comparePlan, describePlan, parseGrpoConfig, parseSftConfig, planRun, type RunPlan } from "@dramascope/trainer";
 import type { GrpoSample, SftSample } from "@dramascope/schema";
 import { describe, expect, it } from "vitest";
 import { weightHeaders, withModelShell } from "../src/model-shell.ts";
@@ -82,7 +82,11 @@ describe("a plan without a back end", () => {
 
   it("leaves out samples whose videos are not there, as a run does", async () => {
     const samples = Array.from({ length: 4 }, (_, i): SftSample => ({ ...core(i), kind: "sft", target: "still", videos: i === 2 ? [{ dramaId: "gone", episode: 1 }] : [] }));
-    expect(await planRun(parseSftConfig({ runDir: "x", batchSize: 1, epochs: 1 }), samples, deps)).toMatchObject({ samples: 3, steps: 3 });
+    const plan = await planRun(parseSftConfig({ runDir: "x", batchSize: 1, epochs: 1 }), samples, deps);
+    expect(plan).toMatchObject({ samples: 3, steps: 3 });
+    expect(describePlan(plan)).toMatch(/^1 of 4 samples are left out; the first is 2: there are no videos\n3 samples, 3 optimiser steps$/mu);
+    const stopped = await planRun(parseSftConfig({ runDir: "x", batchSize: 1, epochs: 1, onBadRecord: "stop" }), samples, deps);
+    expect(describePlan(stopped)).toMatch(/^THE RUN WILL NOT START: 1 of 4 samples cannot be used and onBadRecord is stop; the first is 2: there are no videos$/mu);
     await expect(planRun(parseSftConfig({ runDir: "x" }), [samples[2]!], deps)).rejects.toMatchObject({ code: "NO_SAMPLES", message: expect.stringContaining("there are no videos") as string });
   });
 
