@@ -78,6 +78,7 @@ describe("train grpo", () => {
     expect(stderr).toMatch(/^3 samples|^4 samples, 3 optimiser steps$/mu);
     expect(stderr).toMatch(/^a step takes .* planned .*; peak memory .* planned /mu);
     expect(stderr).toMatch(/LOSS_ZERO: .*by construction/u);
+    expect(JSON.parse(await readFile(at("grpo/run.json"), "utf8"))).toMatchObject({ inputs: { backend: expect.stringMatching(/, cpu, 1 thread$|, gpu, 1 thread$/u) as string } });
     const metrics = (await readFile(at("grpo/metrics.jsonl"), "utf8")).trim().split("\n").map((line) => JSON.parse(line) as Record<string, unknown>);
     const names = ["loss", "grad_norm", "learning_rate", "epoch", "num_tokens", "step_time", "reward", "reward_std", "frac_reward_zero_std", "rewards/caption/mean", "rewards/format/std", "completions/mean_length",
       "completions/min_terminated_length", "completions/clipped_ratio", "kl", "entropy", "clip_ratio/low_mean", "clip_ratio/high_max", "clip_ratio/region_mean", "sampling/sampling_logp_difference/mean",
