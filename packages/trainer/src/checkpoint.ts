@@ -26,9 +26,14 @@ const progress = z.strictObject({
   rewards: z.array(z.number()),
   /** The best checkpoint and what makes it that, the higher the better: the mean reward, or minus the loss on samples that are held out. */
   best: z.union([z.strictObject({ step: count, score: z.number() }), formerBest]).nullable(),
+  /** What the last step's line says where a stop fell into the look at the policy after it; null where the line is written. */
+  unlogged: z.record(z.string(), z.number().nullable()).nullable().default(null),
 });
 /** Where a run stands. */
 export type Progress = z.infer<typeof progress>;
+
+/** Steps whose lines are written. */
+export const loggedSteps = ({ step, unlogged }: Progress): number => (unlogged === null ? step : step - 1);
 
 const checkpointState = z.strictObject({
   format: z.literal("dramascope.checkpoint"),
@@ -147,7 +152,7 @@ export async function readCheckpoint(folder: string, { manifest, names }: Checkp
   const moments = (kind: "m" | "v"): Promise<Float32Array[]> => readArrays(join(folder, FILES.optimizer), names.map((name) => `${kind}/${name}`));
   return {
     identity,
-    progress: { step: state.step, tokens: state.tokens, skipped: state.skipped, rewardVersion: state.rewardVersion, rewards: state.rewards, best: state.best },
+    progress: { step: state.step, tokens: state.tokens, skipped: state.skipped, rewardVersion: state.rewardVersion, rewards: state.rewards, best: state.best, unlogged: state.unlogged },
     epoch,
     values: await readArrays(join(folder, FILES.adapter), names.map((name) => `base_model.model.${name}`)),
     optimizer: files.has(FILES.optimizer) ? { step: optimizerStep, m: await moments("m"), v: await moments("v") } : undefined,

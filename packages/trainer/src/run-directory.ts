@@ -1,7 +1,7 @@
 import { appendFile, mkdir, open, readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { takeLock, writeFileAtomically, writeJsonl } from "@dramascope/schema";
-import { readCheckpoint, writeCheckpoint, type Checkpoint, type CheckpointOwner, type Progress } from "./checkpoint.ts";
+import { loggedSteps, readCheckpoint, writeCheckpoint, type Checkpoint, type CheckpointOwner, type Progress } from "./checkpoint.ts";
 import { TrainerError } from "./errors.ts";
 import type { RunManifest } from "./run-manifest.ts";
 
@@ -154,7 +154,7 @@ export class RunDirectory {
       found.progress.best = null;
     }
     await this.#point(found?.progress);
-    const step = found?.progress.step ?? 0;
+    const step = found ? loggedSteps(found.progress) : 0;
     for (const log of LOGS) await this.#cutLog(log, step);
     return found;
   }

@@ -1,9 +1,10 @@
 import type { LoraAdapter, TrainableSet } from "@dramascope/qwen-vl";
 import type { TrainingSample } from "@dramascope/schema";
 import { join } from "node:path";
-import type { CheckpointOwner, Progress } from "./checkpoint.ts";
+import { loggedSteps, type CheckpointOwner, type Progress } from "./checkpoint.ts";
 import { TrainerError } from "./errors.ts";
 import { exportAdapter } from "./export-adapter.ts";
+import type { Metrics } from "./metrics.ts";
 import { checkUpdate, NotFiniteError } from "./not-finite.ts";
 import { AdamW, clipGradNorm } from "./optimizer.ts";
 import { PhaseWatch } from "./phases.ts";
@@ -101,7 +102,7 @@ async function startSession<S extends TrainingSample>(directory: RunDirectory, k
   model.setActiveAdapter(adapter.name);
   const trainable = model.trainable("lora");
   const optimizer = new AdamW({ beta1: config.beta1, beta2: config.beta2, eps: config.adamEps, weightDecay: config.weightDecay });
-  const progress: Progress = { step: 0, tokens: 0, skipped: 0, rewardVersion: null, rewards: [], best: null };
+  const progress: Progress = { step: 0, tokens: 0, skipped: 0, rewardVersion: null, rewards: [], best: null, unlogged: null };
   let values = await trainable.readValues();
   const owner: CheckpointOwner = { manifest, seed: config.seed, names: trainable.names };
   const saved = await directory.restore(owner, (text) => onWarning?.(text));
@@ -112,7 +113,7 @@ async function startSession<S extends TrainingSample>(directory: RunDirectory, k
     Object.assign(progress, saved.progress);
   }
   let epoch = saved?.epoch ?? 0;
-  const log = await StepLog.open(directory, { step: progress.step, now: deps.wallClock ?? (() => Date.now() / 1000), onSign: (text) => onWarning?.(text), plan: deps.plan });
+  const log = await StepLog.open(directory, { step: loggedSteps(progress), now: deps.wallClock ?? (() => Date.now() / 1000), onSign: (text) => onWarning?.(text), plan: deps.plan });
   const maxTokens = Math.min(PREVIEW_TOKENS, "maxCompletionLength" in config ? config.maxCompletionLength : PREVIEW_TOKENS);
   const preview = deps.sheets && createPreview({ folder: join(config.runDir, "preview"), model, encoder: deps.encoder, sample: samples[0]!, sheets: deps.sheets, everySteps: config.previewSteps, maxTokens, seed: config.seed, signal: deps.signal });
   const look = async (): Promise<void> => {
@@ -174,6 +175,28 @@ async function startSession<S extends TrainingSample>(directory: RunDirectory, k
       await save(carried);
       return { adapter: undefined, steps: progress.step, finished: false };
     };
+    /** Looks at the policy where that is due, then writes the step's line; a stop meanwhile leaves the line to the checkpoint. */
+    const conclude = async (line: Metrics): Promise<Evaluation | undefined> => {
+      progress.unlogged = line;
+      const evaluation = await evaluate?.(progress.step);
+      progress.unlogged = null;
+      if (evaluation && (progress.best === null || evaluation.score > progress.best.score)) progress.best = { step: progress.step, score: evaluation.score };
+      await log.add({
+        ...line, ...evaluation?.metrics, step: progress.step, "dramascope/memory/peak": process.resourceUsage().maxRSS * 1024,
+        ...Object.fromEntries([...phases.takeSeconds()].map(([name, seconds]) => [`dramascope/time/${name}`, seconds])),
+      });
+      return evaluation;
+    };
+    if (progress.unlogged) {
+      if (deps.signal?.aborted) return stop();
+      try {
+        await conclude(progress.unlogged);
+      } catch (error) {
+        if (wasStopped(error)) return stop();
+        throw error;
+      }
+      savedStep = undefined;
+    }
     while (progress.step < totalSteps) {
       if (deps.signal?.aborted) return stop();
       await look();
@@ -195,13 +218,14 @@ async function startSession<S extends TrainingSample>(directory: RunDirectory, k
       epoch = metrics["epoch"] ?? epoch;
       const { reward } = metrics;
       if (typeof reward === "number") progress.rewards.push(reward);
-      const evaluation = await evaluate?.(progress.step);
-      const isBest = evaluation !== undefined && (progress.best === null || evaluation.score > progress.best.score);
-      if (isBest) progress.best = { step: progress.step, score: evaluation.score };
-      await log.add({
-        step: progress.step, loss, grad_norm: gradNorm, learning_rate: rate, num_tokens: progress.tokens, ...metrics, ...evaluation?.metrics, step_time: stepTime, "dramascope/memory/peak": process.resourceUsage().maxRSS * 1024,
-        ...Object.fromEntries([...phases.takeSeconds()].map(([name, seconds]) => [`dramascope/time/${name}`, seconds])),
-      });
+      let evaluation: Evaluation | undefined;
+      try {
+        evaluation = await conclude({ step: progress.step, loss, grad_norm: gradNorm, learning_rate: rate, num_tokens: progress.tokens, ...metrics, step_time: stepTime });
+      } catch (error) {
+        if (wasStopped(error)) return stop();
+        throw error;
+      }
+      const isBest = evaluation !== undefined && progress.best?.step === progress.step;
       if (outcome) onProgress?.({ phase: kind, done: progress.step, total: totalSteps, note: typeof reward === "number" ? `reward ${reward.toFixed(3)}, format ${(metrics["rewards/format/mean"] ?? 0).toFixed(2)}, gradient ${outcome.gradNorm.toFixed(3)}` : `loss ${outcome.loss.toFixed(4)}${evaluation ? `, held out ${(-evaluation.score).toFixed(4)}` : ""}` });
       if ((isBest || progress.step % config.saveSteps === 0) && progress.step < totalSteps) await save(carried);
     }

@@ -43,10 +43,11 @@ export async function trainSft(settings: SftConfigInput, given: readonly SftSamp
   const session = await openSession("sft", config, given, deps);
   const { samples, phases } = session;
 
-  const load = async (batch: readonly SftSample[]): Promise<Answer[]> => {
+  const load = async (batch: readonly SftSample[], signal?: AbortSignal): Promise<Answer[]> => {
     encoder.trim?.();
     const answers: Answer[] = [];
     for (const sample of batch) {
+      signal?.throwIfAborted();
       const prompt = await phases.run("load", `sample ${sample.sampleId}`, () => encoder.encode(sample));
       answers.push({ sampleId: sample.sampleId, prompt, ids: [...model.tokenizer.encode(sample.target), end], weight: sample.weight ?? 1 });
     }
@@ -88,11 +89,11 @@ export async function trainSft(settings: SftConfigInput, given: readonly SftSamp
   const evaluate = async (held: readonly SftSample[], step: number): Promise<Evaluation> => {
     let [loss, tokens, hits] = [0, 0, 0];
     for (const batch of cut(held, config.batchSize)) {
-      const answers = await load(batch);
+      const answers = await load(batch, deps.signal);
       tokens += countTokens(answers);
       for (const call of callsOf(answers)) {
         const own = call.map((i) => answers[i]!);
-        const result = await phases.run("evaluate", `step ${step}`, () => model.groupLogProbs(groupsOf(own), { best: true }));
+        const result = await phases.run("evaluate", `step ${step}`, () => model.groupLogProbs(groupsOf(own), { best: true, ...(deps.signal && { signal: deps.signal }) }));
         result.logProbs.forEach(([values], k) => (loss -= sum(values!) * own[k]!.weight));
         hits += hitsOf(result);
       }

@@ -100,19 +100,19 @@ describe("a run with samples held out", () => {
     expect(lines.at(-1)!.eval_mean_token_accuracy).toBeCloseTo(hits / tokens, 12);
   });
 
-  it("goes on after a stop as if there had been none", async () => {
+  it.each([["a step", 8, 3], ["a look at the samples", 5, 1], ["the last look at them", 17, 5]])("goes on after a stop in %s as if there had been none", async (_where, stopAt, logged) => {
     const whole = await train({ saveSteps: 1 });
     const controller = new AbortController();
     let encoded = 0;
     const stopping: SampleEncoder = {
       ...encoder,
       encode: (sample) => {
-        if (++encoded === 8) controller.abort();
+        if (++encoded === stopAt) controller.abort();
         return encoder.encode(sample);
       },
     };
     const first = await train({ saveSteps: 1 }, { signal: controller.signal, encoder: stopping });
-    expect([first.adapter, first.lines.length]).toEqual([undefined, 3]);
+    expect([first.adapter, first.lines.length]).toEqual([undefined, logged]);
     const second = await train({ saveSteps: 1 }, {}, first.runDir);
     const told = (lines: readonly Line[]): unknown[] => lines.map(({ step, eval_loss, eval_mean_token_accuracy }) => [step, eval_loss, eval_mean_token_accuracy]);
     expect(told(second.lines)).toEqual(told(whole.lines));
