@@ -24,7 +24,7 @@ export interface FeatureCache {
 }
 
 /** Features of one group of videos on disk. */
-export interface FeatureEntry {
+interface FeatureEntry {
   /** Kept features; undefined where there are none that are whole. The caller disposes them. */
   read(): Promise<VisionFeatures[] | undefined>;
   /** Keeps features, whole or not at all. */
