@@ -70,7 +70,9 @@ it("rewards and the reference's log-probabilities are computed at the same time;
       return given(items, context);
     };
     await step(settings, slow);
-    expect(events.slice(0, 3)).toEqual(["asked", "scored", "answered"]);
+    // Asked before anything was scored, answered only because something was: one after the other would never end.
+    expect([events[0], events.filter((event) => event !== "scored")]).toEqual(["asked", ["asked", "answered"]]);
+    expect(events.indexOf("scored")).toBeLessThan(events.indexOf("answered"));
     await expect(step(settings, () => Promise.reject(new Error("no rewards today")))).rejects.toThrow("no rewards today");
     model.logProbs = () => Promise.reject(new Error("no memory"));
     const never: RewardFn = (_items, { signal }) => new Promise((_resolve, reject) => signal!.addEventListener("abort", () => reject(new Error("told to stop"))));
