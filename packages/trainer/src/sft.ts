@@ -106,7 +106,13 @@ export async function trainSft(settings: SftConfigInput, given: readonly SftSamp
     const lengths = training.map((i) => session.lengths[i]!);
     const stepsPerEpoch = Math.ceil(training.length / config.batchSize);
     const totalSteps = stepsPerEpoch * config.epochs;
-    const batchOf = (step: number): SftSample[] => (step < totalSteps ? epochBatches(lengths, Math.floor(step / stepsPerEpoch), config)[step % stepsPerEpoch]!.map((i) => samples[training[i]!]!) : []);
+    let order: { epoch: number; batches: number[][] } | undefined;
+    const batchOf = (step: number): SftSample[] => {
+      if (step >= totalSteps) return [];
+      const epoch = Math.floor(step / stepsPerEpoch);
+      if (order?.epoch !== epoch) order = { epoch, batches: epochBatches(lengths, epoch, config) };
+      return order.batches[step % stepsPerEpoch]!.map((i) => samples[training[i]!]!);
+    };
     const compute = async (step: number): Promise<StepOutcome> => {
       const outcome = await learn(step, batchOf(step), batchOf(step + 1));
       return { ...outcome, metrics: { epoch: (step + 1) / stepsPerEpoch, ...outcome.metrics } };
