@@ -3,6 +3,7 @@ export { DataError, DramascopeError, type ErrorDetails } from "./errors.ts";
 export { openBytes, writeAtomically, writeFileAtomically, writeFolderAtomically, writeTextAtomically } from "./files.ts";
 export { canonicalJson, hashJson, sha256, sha256File } from "./hash.ts";
 export { readJsonl, readLines, writeJsonl, type NumberedLine, type ReadJsonlOptions, type RejectedLine } from "./jsonl.ts";
+export { nearestName } from "./nearest-name.ts";
 export { takeLock } from "./process-lock.ts";
 export type { OnProgress, Progress } from "./progress.ts";
 export { isPublicAddress } from "./public-address.ts";
@@ -25,8 +26,10 @@ export {
   indicatorScores,
   isoDate,
   message,
+  provenance,
   quality,
   rewardBreakdown,
+  roundVerdict,
   split,
   trainingSample,
   videoReference,
@@ -45,8 +48,10 @@ export {
   type IndicatorRow,
   type IndicatorScores,
   type Message,
+  type Provenance,
   type Quality,
   type RewardBreakdown,
+  type RoundVerdict,
   type SftSample,
   type Split,
   type TrainingSample,

@@ -105,6 +105,56 @@ export const split = z.enum(["eval", "sft", "grpo"]);
 /** Where a sample goes. */
 export type Split = z.infer<typeof split>;
 
+/** How a record of curation came about: enough to find its answers again, nothing of time or place. */
+export const provenance = z.looseObject({
+  /** Follows from the settings and the seed of the split. */
+  runId: z.string(),
+  /** Generation of answers, 1 the first; another prompt, model or sampling value opens a new one. */
+  generation: z.int().min(1),
+  /** Ledger keys of the answers that the record rests on, in the order they were used. */
+  stepKeys: z.array(z.string()),
+  /** Prompts as `id@version#hash`. */
+  templates: z.array(z.string()),
+  /** Teacher model asked for. */
+  modelRequested: z.string(),
+  /** Models that answered, by their own word, sorted. */
+  modelReturned: z.array(z.string()),
+  /** Sampling of the chain of thought; null for a record without one. */
+  sampling: z.looseObject({ round: z.int().min(1), temperature: z.number().min(0), topP: z.number().positive().max(1) }).nullable(),
+  /** Form and settings of what the teacher saw. */
+  framePlan: z.looseObject({}),
+  /** How the dramas were divided, and the group that this one moved with. */
+  split: z.looseObject({ mode: z.string(), seed: z.string(), groupId: z.string() }),
+  /** Hash of the hot value model that gave the class; null when unknown. */
+  classCalibration: z.string().nullable(),
+  /** Version of the curation package. */
+  codeVersion: z.string(),
+});
+/** How a record of curation came about. */
+export type Provenance = z.infer<typeof provenance>;
+
+/** What became of one sampling round. */
+export const roundVerdict = z.looseObject({
+  /** 1-based. */
+  round: z.int().min(1),
+  /** `valid`; `mismatch`: another class than the known one; `rejected` by the filter; `no-verdict`: the filter gave none; `unusable` or `blocked`: no readable answer. */
+  verdict: z.enum(["valid", "mismatch", "rejected", "no-verdict", "unusable", "blocked"]),
+  /** Class that the teacher gave; null when its answer could not be read. */
+  predicted: quality.nullable(),
+  /** Why an answer was of no use; null otherwise. */
+  code: z.string().nullable(),
+  /** The filter's words; null without any. */
+  reason: z.string().nullable(),
+  /** Votes of the filter in their order. */
+  votes: z.array(z.boolean()),
+  /** Rules of the local check that the text breaks. */
+  preflags: z.array(z.string()),
+  /** Chain of thought, of a selected round only; null otherwise. */
+  think: z.string().nullable(),
+});
+/** What became of one sampling round. */
+export type RoundVerdict = z.infer<typeof roundVerdict>;
+
 /** One drama after curation, accepted or not, with how that came about. */
 export const curatedSample = z.looseObject({
   sampleId: z.string().min(1),
@@ -113,10 +163,19 @@ export const curatedSample = z.looseObject({
   quality,
   episodes: z.array(episodeFile),
   caption: z.string().nullable(),
+  /** Kept comments, redacted, most liked first. */
   comments: z.array(z.string()),
-  /** Accepted chain of thought; null when none was found or needed. */
+  /** Accepted chain of thought, the first of several; null when none was found or needed. */
   think: z.string().nullable(),
-  provenance: z.record(z.string(), z.unknown()),
+  /** `kept`, or why the drama gives no training record. */
+  decision: z.string().min(1),
+  /** Sampling rounds in order; none where none was needed. */
+  rounds: z.array(roundVerdict),
+  /** Comments that stayed without a label and were dropped. */
+  unresolved: z.int().min(0),
+  /** What a reader should know: `no-caption`, `no-comments`, `unresolved-comments`. */
+  flags: z.array(z.string()),
+  provenance,
 });
 /** One drama after curation, accepted or not. */
 export type CuratedSample = z.infer<typeof curatedSample>;
@@ -153,11 +212,21 @@ const sampleCore = {
   sampleId: z.string().min(1),
   messages: z.array(message).min(1),
   videos: z.array(videoReference),
+  /** How the record came about; absent in records that curation did not write. */
+  provenance: provenance.optional(),
+  /** What a reader should know: `no-caption`, `no-comments`. */
+  flags: z.array(z.string()).optional(),
 };
 
 /** One training record: SFT with the answer to learn, or GRPO with what rewards compare with. */
 export const trainingSample = z.discriminatedUnion("kind", [
-  z.looseObject({ ...sampleCore, kind: z.literal("sft"), target: z.string().min(1), weight: z.number().positive().optional() }),
+  z.looseObject({
+    ...sampleCore,
+    kind: z.literal("sft"),
+    target: z.string().min(1),
+    /** Factor on the record's loss, 1 on average over a file; absent is 1. */
+    weight: z.number().positive().optional(),
+  }),
   z.looseObject({ ...sampleCore, kind: z.literal("grpo"), quality, caption: z.string(), comments: z.array(z.string()) }),
 ]);
 /** One training record, SFT or GRPO. */
