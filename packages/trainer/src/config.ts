@@ -1,3 +1,4 @@
+import { nearestName } from "@dramascope/schema";
 import { z } from "zod";
 import { TrainerError } from "./errors.ts";
 
@@ -192,17 +193,6 @@ export type GrpoConfig = z.output<typeof grpoConfig>;
 /** Settings of a GRPO run as given. */
 export type GrpoConfigInput = z.input<typeof grpoConfig>;
 
-/** Letters to change to get from one name to the other. */
-function distance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) next.push(Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)));
-    row = next;
-  }
-  return row.at(-1)!;
-}
-
 /** Names of the settings below a path. */
 function namesAt(schema: z.ZodObject, path: readonly PropertyKey[]): string[] {
   let inner = schema;
@@ -221,7 +211,7 @@ function parse<S extends z.ZodObject>(schema: S, value: unknown, what: string, o
     if (issue.code !== "unrecognized_keys") return `${issue.path.map(String).join(".")}: ${issue.message}`;
     const known = [...namesAt(schema, issue.path), ...(issue.path.length === 0 ? others : [])];
     const full = (key: string): string => [...issue.path.map(String), key].join(".");
-    return issue.keys.map((key) => `${full(key)} is no setting; did you mean ${full(known.sort((a, b) => distance(a, key) - distance(b, key))[0]!)}?`).join("; ");
+    return issue.keys.map((key) => `${full(key)} is no setting; did you mean ${full(nearestName(key, known)!)}?`).join("; ");
   });
   throw new TrainerError(`${what}: ${texts.join("; ")}`, { code: "CONFIG_INVALID", hint: "Correct the named settings." });
 }
