@@ -2,9 +2,9 @@ import { dirname, resolve } from "node:path";
 import { readJsonl, trainingSample, type TrainingSample, type VideoReference } from "@dramascope/schema";
 import { grpoPreset, mergeSettings, originsOf, parseGrpoConfig, parseSftConfig, type GrpoConfig, type OriginatedSetting, type SftConfig } from "@dramascope/trainer";
 import { readFrames } from "@dramascope/video";
-import { usageError } from "./context.ts";
 import { CliError } from "./errors.ts";
 import { readConfig, textSetting, weightSettings, type WeightSettings } from "./model.ts";
+import { assignedSettings } from "./set-option.ts";
 
 /** Settings of a training file that are not the trainer's. */
 const OTHERS = ["model", "data", "timeBase", "preset", "featureCache", "dtype", "products", "weightCache"];
@@ -31,25 +31,8 @@ export interface TrainProject {
   origins: OriginatedSetting[];
 }
 
-/** `a.b=1` as { a: { b: 1 } }. */
-async function assignment(text: string): Promise<Record<string, unknown>> {
-  const { parse } = await import("yaml");
-  const split = text.indexOf("=");
-  const path = text.slice(0, Math.max(0, split)).split(".");
-  if (!path.every((part) => /^[A-Za-z]\w*$/u.test(part))) throw usageError(`--set wants path=value such as lora.r=16, got ${JSON.stringify(text)}`);
-  let value: unknown;
-  try {
-    value = parse(text.slice(split + 1));
-  } catch (error) {
-    throw new CliError(`--set ${text}: the value is no YAML: ${(error as Error).message}`, { code: "USAGE", cause: error, hint: "Put quotes round a text with signs." });
-  }
-  return path.reduceRight<unknown>((inner, part) => Object.fromEntries([[part, inner]]), value) as Record<string, unknown>;
-}
-
 async function flagSettings({ preset, set = [], seed }: TrainFlags): Promise<Record<string, unknown>> {
-  let out: Record<string, unknown> = { ...(preset !== undefined && { preset }), ...(seed !== undefined && { seed }) };
-  for (const text of set) out = mergeSettings(out, await assignment(text));
-  return out;
+  return mergeSettings({ ...(preset !== undefined && { preset }), ...(seed !== undefined && { seed }) }, await assignedSettings(set));
 }
 
 function presetSettings(kind: "sft" | "grpo", preset: unknown, configPath: string): Record<string, unknown> {
