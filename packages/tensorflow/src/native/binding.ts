@@ -168,7 +168,10 @@ export function createBinding(c: CFunctions, options: ContextOptions = {}) {
     else c.TFE_OpReset(op, name, null, status);
     try {
       check();
-      if (device !== null) c.TFE_OpSetDevice(op, device, status);
+      if (device !== null) {
+        c.TFE_OpSetDevice(op, device, status);
+        check();
+      }
       for (const attribute of attributes) setAttribute(c, op, attribute, outcome);
       for (const input of inputs) c.TFE_OpAddInput(op, input, status);
       check();
@@ -221,7 +224,7 @@ export function createBinding(c: CFunctions, options: ContextOptions = {}) {
     /** Gives ownership of the handle behind an id back. */
     take,
     /** Runs an operation beside the host's memory, wherever the others run. */
-    executeOnHost: (name: string, attributes: readonly OpAttribute[], inputs: readonly bigint[]): TensorMetadata => run(name, inputs, attributes, 1, "CPU:0")[0]!,
+    executeOnHost: (name: string, attributes: readonly OpAttribute[], inputs: readonly bigint[]): TensorMetadata => run(name, inputs, attributes, 1, "/device:CPU:0")[0]!,
     /** What the graph recorder, compiled functions and mapped files need. */
     raw: { c, status, check, context, hostTensor, hostHandle, toDevice },
   };
