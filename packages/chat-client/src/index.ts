@@ -1,3 +1,10 @@
-export { createTeacherClient, type Prices, type TeacherClientOptions } from "./client.ts";
+export type { Answer, Teacher, TeacherEvent } from "./answer.ts";
+export { createTeacherClient, type TeacherClientOptions } from "./client.ts";
+export { systemClock, type Clock } from "./clock.ts";
 export { ChatError } from "./errors.ts";
-export type { ChatContent, ChatRequest, ChatRequestMessage, ChatTrace, Outcome, TeacherClient, Usage } from "./types.ts";
+export { estimateUsage } from "./estimate-usage.ts";
+export { costOf, type PriceBand, type Prices } from "./prices.ts";
+export { memorySlots, type Limits, type SlotStore } from "./slots.ts";
+export { memorySpendBook, type SpendBook, type SpendEntry, type SpendResult } from "./spend-book.ts";
+export { createTeacher, type TeacherOptions } from "./teacher.ts";
+export type { Capabilities, ChatContent, ChatRequest, ChatRequestMessage, ChatTrace, Outcome, TeacherClient, Usage } from "./types.ts";
