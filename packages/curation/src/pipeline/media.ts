@@ -1,0 +1,87 @@
+import type { ChatContent } from "@dramascope/chat-client";
+import { sha256 } from "@dramascope/schema";
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import type { CurationConfig } from "../config.ts";
+import { CurationError } from "../errors.ts";
+import type { DramaRecord, StepLedger, StoredDrama } from "../ledger/types.ts";
+import { mediaPath } from "./media-path.ts";
+
+/** Parts of a message that show an episode, 1-based; none where there is nothing to show. */
+export type EpisodeMedia = (episode: number) => Promise<ChatContent[]>;
+
+/** JPEGs of an episode's frames, 1-based, in order; called again for every request, so whoever makes them keeps them. */
+export type LoadPictures = (drama: StoredDrama, episode: number) => Promise<Uint8Array[]>;
+
+/** The provider's id of an episode's file, 1-based, uploaded or renewed where needed. It is never part of a step's key. */
+export type LoadFileId = (drama: StoredDrama, episode: number) => Promise<string>;
+
+/** How a run gets what a teacher sees. */
+export interface MediaOptions {
+  /** Default frames from the episodes' files, kept in the work folder; an episode without a file has none. */
+  loadPictures?: LoadPictures;
+  /** Needed for `teacher.media: file_id`. */
+  loadFileId?: LoadFileId;
+  signal?: AbortSignal;
+}
+
+/** Folder of a drama's frames in the work folder; names are hashes where an id is not plain. */
+export function dramaFramesFolder({ workdir }: Pick<CurationConfig, "workdir">, dramaId: string): string {
+  return join(workdir, "frames", /^[\w-]{1,64}$/u.test(dramaId) ? dramaId : sha256(dramaId));
+}
+
+/** Removes a drama from a ledger with all its steps, and its frames from the work folder. Number of deleted steps. */
+export async function deleteDrama(ledger: StepLedger, dramaId: string, options: Pick<CurationConfig, "workdir">): Promise<number> {
+  const deleted = await ledger.deleteDrama(dramaId);
+  await rm(dramaFramesFolder(options, dramaId), { recursive: true, force: true });
+  return deleted;
+}
+
+/** Folder of a drama's frames under the settings' plan: `1/manifest.json` and so on. Other plans and other contents have other folders. */
+export function framesFolder(config: CurationConfig, { dramaId, drama }: Pick<DramaRecord, "dramaId" | "drama">): string {
+  const content = JSON.stringify([Object.entries(config.frames).sort(), drama.episodes.map(({ sha256: hash }) => hash ?? null)]);
+  return join(dramaFramesFolder(config, dramaId), sha256(content).slice(0, 16));
+}
+
+/** Frames of episodes as JPEGs: extracted once by `@dramascope/video`, then read from the work folder. */
+function picturesFromFiles(config: CurationConfig, signal: AbortSignal | undefined): LoadPictures {
+  const running = new Map<string, Promise<unknown>>();
+  return async (drama, episode) => {
+    const paths = drama.episodes.map(({ path }) => path);
+    if (paths[episode - 1] === undefined) return [];
+    const { encodeJpegs, extractFrames, readFrames } = await import("@dramascope/video");
+    const folder = framesFolder(config, { dramaId: drama.dramaId, drama });
+    const manifest = join(folder, String(paths.slice(0, episode).filter((path) => path !== undefined).length), "manifest.json");
+    const ready = await readFrames(manifest).catch(() => undefined);
+    if (ready) return encodeJpegs(ready);
+    let work = running.get(folder);
+    if (!work) {
+      const { maxSecondsPerEpisode, ...rest } = config.frames;
+      const plan = Object.fromEntries(Object.entries({ ...rest, maxSecondsPerEpisode }).filter(([, value]) => value !== undefined));
+      const episodes = paths.flatMap((path) => (path === undefined ? [] : [{ path: mediaPath(config, path) }]));
+      work = extractFrames(episodes, { plan, out: folder, strict: true, ...(signal ? { signal } : {}) }).finally(() => running.delete(folder));
+      running.set(folder, work);
+    }
+    await work;
+    return encodeJpegs(await readFrames(manifest));
+  };
+}
+
+/**
+ * How the teacher is shown a drama's episodes.
+ *
+ * @throws CurationError `CONFIG_INVALID` for `file_id` without a hook; what is returned throws `MEDIA_MISSING` for an episode without an address.
+ */
+export function teacherMedia(config: CurationConfig, options: MediaOptions): (record: DramaRecord) => EpisodeMedia {
+  const { media, fps } = config.teacher;
+  const { loadFileId, loadPictures = picturesFromFiles(config, options.signal) } = options;
+  if (media === "file_id" && !loadFileId) throw new CurationError("teacher.media is file_id, but nothing says the ids of files", { code: "CONFIG_INVALID", hint: "Give loadFileId, which a program has to do, or choose frames or video_url." });
+  return ({ dramaId, drama }) =>
+    async (episode) => {
+      if (media === "frames") return (await loadPictures(drama, episode)).map((data) => ({ type: "jpeg", data }));
+      if (media === "file_id") return [{ type: "fileId", id: await loadFileId!(drama, episode) }];
+      const url = drama.episodes[episode - 1]?.url;
+      if (url === undefined) throw new CurationError(`episode ${episode} of drama ${dramaId} has no url`, { code: "MEDIA_MISSING", hint: "Give every episode a url, or set teacher.media to frames." });
+      return [{ type: "videoUrl", url, ...(fps === undefined ? {} : { fps }) }];
+    };
+}

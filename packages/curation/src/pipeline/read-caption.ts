@@ -1,0 +1,20 @@
+import type { Parsed, RawAnswer } from "../answers/read-answer.ts";
+import { safeText } from "../safe-text.ts";
+
+/** Many times what a summary needs; a longer text is something else. */
+const MAX_CHARS = 20_000;
+const THOUGHT = /^\s*<(think|thinking)>/u;
+
+/** Reads a plot summary: plain text without a reasoning model's thoughts before it, clean of invisible marks. */
+export function readCaption({ content }: RawAnswer): Parsed<string> {
+  let text = content ?? "";
+  if (/\ufffd|\p{Surrogate}/u.test(text)) return { ok: false, error: "BAD_ENCODING" };
+  for (let open = THOUGHT.exec(text); open; open = THOUGHT.exec(text)) {
+    const end = text.indexOf(`</${open[1]!}>`);
+    if (end < 0) return { ok: false, error: "TRUNCATED" };
+    text = text.slice(end + open[1]!.length + 3);
+  }
+  text = safeText(text).trim();
+  if (text === "") return { ok: false, error: "EMPTY" };
+  return text.length > MAX_CHARS ? { ok: false, error: "TOO_LARGE" } : { ok: true, value: text, flags: [] };
+}

@@ -1,0 +1,80 @@
+import type { ChatContent, ChatRequest, ChatRequestMessage } from "@dramascope/chat-client";
+import { dramaMessages, episodeVariables, type Template } from "@dramascope/prompts";
+import type { Message } from "@dramascope/schema";
+import { readLabels } from "../answers/read-answer.ts";
+import type { DramaRecord, Leased, StepRow } from "../ledger/types.ts";
+import { answerSchema } from "./answer-schemas.ts";
+import type { EpisodeMedia } from "./media.ts";
+import { readCaption } from "./read-caption.ts";
+import { readSample } from "./read-sample.ts";
+import { STEADY_SAMPLING, TASK_OF, type CurationSetting } from "./setting.ts";
+import { dramaSteps, temperatureOf } from "./step-keys.ts";
+
+/** English names of the languages, for prompts that name the language of the answer. */
+const LANGUAGES = { en: "English", zh: "Chinese" } as const;
+
+/** Values of a request about a drama's episodes. */
+export function episodeFacts({ config }: CurationSetting, { drama }: DramaRecord, template: Template): Record<string, unknown> {
+  return episodeVariables(template, { episodeCount: Math.max(1, drama.episodes.length), language: LANGUAGES[config.language], ...(drama.transcript === undefined ? {} : { transcript: drama.transcript }) });
+}
+
+async function wire(messages: readonly Message[], media: EpisodeMedia): Promise<ChatRequestMessage[]> {
+  return Promise.all(
+    messages.map(async ({ content }): Promise<ChatRequestMessage> => {
+      if (typeof content === "string") return { role: "user", content };
+      const parts = await Promise.all(content.map(async (part): Promise<ChatContent[]> => (part.type === "text" ? [part] : media(part.video + 1))));
+      return { role: "user", content: parts.flat() };
+    }),
+  );
+}
+
+/** The texts that an ask for labels is about: all comments, or those that the first answer left open. */
+function openTexts({ config }: CurationSetting, { drama }: DramaRecord, first: StepRow | undefined, part: number): string[] {
+  const texts = drama.comments.map(({ text }) => text);
+  if (part === 1) return texts;
+  const parsed = readLabels({ content: first?.content ?? null }, texts, config.comments.shape);
+  return parsed.ok ? parsed.value.unresolved.map((i) => texts[i]!) : texts;
+}
+
+/**
+ * The request of a step. The known class is shown to the filter alone, comments to their own filter alone.
+ *
+ * @param media Parts that show an episode, 1-based.
+ */
+export async function requestOf(setting: CurationSetting, { step, drama: record, answers }: Leased, media: EpisodeMedia): Promise<ChatRequest> {
+  const { config, templates } = setting;
+  const { kind, round, part } = step;
+  const task = TASK_OF[kind];
+  const template = templates[task];
+  const steps = dramaSteps(setting, record);
+  const answerTo = (key: string): StepRow | undefined => answers.find((row) => row.key === key);
+  const told = (variables: Record<string, unknown>): ChatRequestMessage[] => [{ role: "user", content: template.render(variables) }];
+
+  let messages: ChatRequestMessage[];
+  if (kind === "comments") {
+    const texts = openTexts(setting, record, answerTo(steps.comments(1, record.drama.comments.map(({ text }) => text)).key), part);
+    messages = told({ commentsJson: config.comments.shape === "keyed" ? texts : texts.map((text, i) => ({ i, text })) });
+  } else if (kind === "filter") {
+    const caption = readCaption({ content: answerTo(steps.caption.key)?.content ?? null });
+    const sample = readSample({ content: answerTo(steps.sample(round).key)?.content ?? null });
+    if (!caption.ok || !sample.ok) throw new TypeError(`the filter of round ${round} was planned without a caption or a sample`);
+    messages = told({ groundTruth: record.quality, predicted: sample.value.answer, think: sample.value.think, caption: caption.value });
+  } else {
+    const episodeCount = Math.max(1, record.drama.episodes.length);
+    messages = await wire(dramaMessages(template, episodeFacts(setting, record, template), { episodeCount, mediaPosition: config.mediaPosition }), media);
+  }
+  const schema = config.teacher.capabilities.jsonSchema ? answerSchema(task, config.comments.shape) : undefined;
+  // Votes and second asks have to differ from the first, or a provider's cache would answer.
+  const seed = kind === "sample" ? round : part > 1 ? part : undefined;
+  return {
+    task,
+    model: config.teacher.model,
+    messages,
+    ...STEADY_SAMPLING,
+    ...(kind === "sample" ? { temperature: temperatureOf(setting, round), topP: config.rounds.topP } : {}),
+    maxTokens: config.teacher.maxTokens,
+    ...(seed === undefined ? {} : { seed }),
+    ...(schema ? { schema } : {}),
+    trace: { drama: record.dramaId, ...(round > 0 ? { round } : {}), ...(part > 1 ? { item: String(part) } : {}), ...(kind === "comments" ? { shape: config.comments.shape } : {}) },
+  };
+}
