@@ -97,7 +97,7 @@ export interface Ops<V> {
   /** Repeats to a larger shape by the broadcasting rules. */
   broadcastTo(x: V, shape: readonly number[]): V;
 
-  /** Rows of axis 0 picked by int32 indices [n] -> [n, ...]. */
+  /** Rows of axis 0 picked by int32 indices [n] -> [n, ...]. Indices must lie inside: TensorFlow on a CPU refuses others, on a GPU it gives zeros for them. */
   gather(x: V, indices: V): V;
   /** Rows added up by their int32 id: [n, ...] with ids [n] -> [count, ...]; adjoint of {@link gather}. */
   segmentSum(x: V, ids: V, count: number): V;
