@@ -1,0 +1,69 @@
+import type { DatabaseSync } from "node:sqlite";
+import { checkNames, isStorable } from "./storable-text.ts";
+import type { DramaRecord, StoredDrama } from "./types.ts";
+
+interface DramaTableRow {
+  no: number;
+  drama_id: string;
+  ord: string;
+  content_hash: string;
+  quality: number;
+  split: string;
+  group_id: string;
+  drama: string;
+}
+
+/** A drama and its number in the file. */
+export interface NumberedDrama {
+  no: number;
+  record: DramaRecord;
+}
+
+/** Dramas of a ledger's file. */
+export interface DramaTable {
+  /** Number of a drama. */
+  numberOf(id: string): number | undefined;
+  get(no: number): DramaRecord;
+  /** Writes inside a transaction. `changed`: its content is another than before. */
+  put(record: DramaRecord): { no: number; isChanged: boolean };
+  /** Dramas behind a place in their order. */
+  page(after: { order: string; no: number }, max: number): NumberedDrama[];
+  delete(no: number): void;
+}
+
+const numbered = (row: DramaTableRow): NumberedDrama => ({
+  no: row.no,
+  record: {
+    dramaId: row.drama_id,
+    order: row.ord,
+    contentHash: row.content_hash,
+    quality: row.quality as DramaRecord["quality"],
+    split: row.split as DramaRecord["split"],
+    groupId: row.group_id,
+    drama: JSON.parse(row.drama) as StoredDrama,
+  },
+});
+
+/** Prepares access to the dramas. */
+export function dramaTable(database: DatabaseSync): DramaTable {
+  const numberOf = database.prepare("SELECT no, content_hash FROM dramas WHERE drama_id = ?");
+  const byNumber = database.prepare("SELECT * FROM dramas WHERE no = ?");
+  const upsert = database.prepare(`INSERT INTO dramas (drama_id, ord, content_hash, quality, split, group_id, drama) VALUES (?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (drama_id) DO UPDATE SET content_hash = excluded.content_hash, quality = excluded.quality, split = excluded.split, group_id = excluded.group_id, drama = excluded.drama
+    WHERE (content_hash, quality, split, group_id, drama) IS NOT (excluded.content_hash, excluded.quality, excluded.split, excluded.group_id, excluded.drama)`);
+  const page = database.prepare("SELECT * FROM dramas WHERE (ord, no) > (?, ?) ORDER BY ord, no LIMIT ?");
+  const remove = database.prepare("DELETE FROM dramas WHERE no = ?");
+  const find = (id: string): { no: number; content_hash: string } | undefined => (isStorable(id) ? (numberOf.get(id) as { no: number; content_hash: string } | undefined) : undefined);
+  return {
+    numberOf: (id) => find(id)?.no,
+    get: (no) => numbered(byNumber.get(no) as unknown as DramaTableRow).record,
+    put: ({ dramaId, order, contentHash, quality, split, groupId, drama }) => {
+      checkNames("the drama's", dramaId, order, contentHash, groupId);
+      const before = find(dramaId);
+      const { lastInsertRowid } = upsert.run(dramaId, order, contentHash, quality, split, groupId, JSON.stringify(drama));
+      return { no: before?.no ?? Number(lastInsertRowid), isChanged: before !== undefined && before.content_hash !== contentHash };
+    },
+    page: ({ order, no }, max) => (page.all(order, no, max) as unknown as DramaTableRow[]).map(numbered),
+    delete: (no) => void remove.run(no),
+  };
+}

@@ -1,0 +1,68 @@
+import type { DatabaseSync } from "node:sqlite";
+import { CurationError } from "../errors.ts";
+import { isSqliteError, ledgerErrorOf } from "./sqlite-schema.ts";
+
+/** How long a write waits for others to share its flush of the disk, in milliseconds. */
+const GROUP_MS = 4;
+
+/** Writes that share a transaction. */
+export interface WriteGroup {
+  /** Runs in the next transaction and resolves when it is on the disk. What the work throws fails it alone. */
+  write<T>(work: () => T): Promise<T>;
+  /** Commits what waits; later writes are refused. */
+  end(): void;
+}
+
+/** Gathers writes for a few milliseconds and commits them at once: each commit costs a flush of the disk. */
+export function groupWrites(database: DatabaseSync, options: { path: string; onCommit: () => void; onRollback: () => void }): WriteGroup {
+  const { path, onCommit, onRollback } = options;
+  let waiting: { work: () => unknown; resolve: (value: never) => void; reject: (error: unknown) => void }[] = [];
+  let timer: NodeJS.Timeout | undefined;
+  let hasEnded = false;
+
+  const flush = (): void => {
+    clearTimeout(timer);
+    timer = undefined;
+    const group = waiting;
+    waiting = [];
+    if (group.length === 0) return;
+    const outcomes: (() => void)[] = [];
+    try {
+      database.exec("BEGIN IMMEDIATE");
+      for (const { work, resolve, reject } of group) {
+        database.exec("SAVEPOINT own");
+        try {
+          const value = work() as never;
+          outcomes.push(() => resolve(value));
+        } catch (error) {
+          // After an error of the disk nothing of the transaction can be trusted.
+          if (isSqliteError(error)) throw error;
+          database.exec("ROLLBACK TO own");
+          outcomes.push(() => reject(error));
+        }
+        database.exec("RELEASE own");
+      }
+      database.exec("COMMIT");
+    } catch (error) {
+      if (database.isTransaction) database.exec("ROLLBACK");
+      onRollback();
+      for (const { reject } of group) reject(ledgerErrorOf(path, error));
+      return;
+    }
+    for (const settle of outcomes) settle();
+    onCommit();
+  };
+
+  return {
+    write: (work) =>
+      new Promise((resolve, reject) => {
+        if (hasEnded) return void reject(new CurationError(`${path}: the ledger is closed`, { code: "LEDGER_CLOSED", hint: "Open it again." }));
+        waiting.push({ work, resolve, reject });
+        timer ??= setTimeout(flush, GROUP_MS);
+      }),
+    end: () => {
+      hasEnded = true;
+      flush();
+    },
+  };
+}
