@@ -3,7 +3,19 @@ export { curationConfig, parseCurationConfig, type CurationConfig, type Curation
 export { loadTemplates, type DramaOutcome, type LoadPictures, type PlacedDrama, type RoundRecord, type Templates } from "./curate-drama.ts";
 export { CurationError } from "./errors.ts";
 export { estimate, type Estimate } from "./estimate.ts";
-export { exportSets, folderName, trainingSets, type ExportManifest, type ExportOptions } from "./export.ts";
+export { curationReport } from "./export/curation-report.ts";
+export { datasetCard } from "./export/dataset-card.ts";
+export { disagreementsOf, exportDisagreements, type Disagreement } from "./export/disagreements.ts";
+export { exportSets, type ExportOptions } from "./export/export-sets.ts";
+export { folderName } from "./export/folder-name.ts";
+export { LEFT_OUT_REASONS, type LeftOutReason } from "./export/left-out.ts";
+export type { ByClass } from "./export/class-balance.ts";
+export type { ExportManifest } from "./export/manifest.ts";
+export type { ReplayedDrama } from "./export/replayed-drama.ts";
+export type { ReportOptions } from "./export/report-tally.ts";
+export { curationReportText } from "./export/report-text.ts";
+export type { Confusion, CurationReport, FunnelStage, ReportExample, RoundStatistics } from "./export/report-types.ts";
+export type { ManifestPath } from "./export/training-records.ts";
 export { funnelOf, type Funnel } from "./funnel.ts";
 export { openSqliteLedger, type SqliteLedgerOptions } from "./ledger/sqlite-ledger.ts";
 export {

@@ -1,0 +1,37 @@
+import { createRequire } from "node:module";
+import type { PromptId } from "@dramascope/prompts";
+import type { Provenance } from "@dramascope/schema";
+import type { RoundOutcome } from "../pipeline/outcome.ts";
+import { templateName } from "../pipeline/setting.ts";
+import type { ExportSetting, ReplayedDrama } from "./replayed-drama.ts";
+
+/** Version of this package. */
+export function codeVersion(): string {
+  return (createRequire(import.meta.url)("../../package.json") as { version: string }).version;
+}
+
+/**
+ * How a record came about.
+ *
+ * @param round  The sampling round that the record rests on; without it those of the whole drama are named, and `sampling` is null.
+ */
+export function provenanceOf({ outcome, answers }: ReplayedDrama, setting: ExportSetting, tasks: readonly PromptId[], round?: RoundOutcome): Provenance {
+  const { config, runId, generation, classCalibration, templates } = setting;
+  const otherRounds = new Set(round === undefined ? [] : outcome.rounds.filter((one) => one.round !== round.round).flatMap(({ stepKeys }) => stepKeys));
+  const stepKeys = outcome.stepKeys.filter((key) => !otherRounds.has(key));
+  const used = new Set(stepKeys);
+  const models = new Set(answers.flatMap(({ key, model }) => (used.has(key) && model !== null ? [model] : [])));
+  return {
+    runId,
+    generation,
+    stepKeys,
+    templates: tasks.map((task) => templateName(templates[task])),
+    modelRequested: config.teacher.model,
+    modelReturned: [...models].sort(),
+    sampling: round === undefined ? null : { round: round.round, temperature: round.temperature, topP: config.rounds.topP },
+    framePlan: { media: config.teacher.media, position: config.mediaPosition, ...config.frames },
+    split: { mode: config.split.mode, seed: config.split.seed, groupId: outcome.record.groupId },
+    classCalibration,
+    codeVersion: codeVersion(),
+  };
+}

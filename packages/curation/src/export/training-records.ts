@@ -1,0 +1,79 @@
+import { dramaMessages } from "@dramascope/prompts";
+import type { Message, Quality, TrainingSample, VideoReference } from "@dramascope/schema";
+import type { DramaRecord } from "../ledger/types.ts";
+import { episodeFacts } from "../pipeline/request.ts";
+import type { LeftOutReason } from "./left-out.ts";
+import { provenanceOf } from "./provenance.ts";
+import type { ExportSetting, ReplayedDrama } from "./replayed-drama.ts";
+import { sftTarget } from "./sft-target.ts";
+
+/** Path of an episode's frame manifest in the records, relative to the folder of the export. */
+export type ManifestPath = (dramaId: string, episode: number) => string;
+
+/** A training record of a drama. */
+export interface TrainingRecord {
+  sample: TrainingSample;
+  quality: Quality;
+}
+
+/** What a drama gives to the training sets. */
+export interface DramaRecords {
+  /** In the drama's own order; none where it gives none. */
+  records: TrainingRecord[];
+  /** One reason for each record that could have been, or for the drama. */
+  leftOut: LeftOutReason[];
+}
+
+const episodeCountOf = ({ drama }: DramaRecord): number => Math.max(1, drama.episodes.length);
+
+function videosOf(record: DramaRecord, manifestPath: ManifestPath | undefined): VideoReference[] {
+  const { dramaId } = record;
+  return Array.from({ length: episodeCountOf(record) }, (_, i) => ({ dramaId, episode: i + 1, ...(manifestPath && { manifest: manifestPath(dramaId, i + 1) }) }));
+}
+
+/** What a model is asked about a drama, as the teacher was. */
+function messagesOf(task: "cot" | "grpo", record: DramaRecord, setting: ExportSetting): Message[] {
+  const template = setting.templates[task];
+  return dramaMessages(template, episodeFacts(setting, record, template), { episodeCount: episodeCountOf(record), mediaPosition: setting.config.mediaPosition });
+}
+
+/** Records of an SFT drama, one for each chain of thought that was selected: `sft-ID`, then `sft.2-ID`, `sft.3-ID` … */
+function sftRecords(replayed: ReplayedDrama, setting: ExportSetting, videos: VideoReference[]): DramaRecords {
+  const { record, selected, caption, comments } = replayed.outcome;
+  const { sftFormat } = setting.config.export;
+  const options = { sftFormat, answerComments: setting.config.comments.answerComments };
+  const task = sftFormat === "json" ? "cot" : "grpo";
+  const tasks = sftFormat === "json" ? (["cot", "caption", "cot_filter"] as const) : (["grpo", "cot", "caption", "cot_filter", "comment_filter"] as const);
+  const found: DramaRecords = { records: [], leftOut: [] };
+  selected.forEach((round, i) => {
+    const target = sftTarget({ think: round.think!, quality: record.quality, caption, comments }, options);
+    if (!target.ok) found.leftOut.push(target.reason);
+    else {
+      const sampleId = `${i === 0 ? "sft" : `sft.${i + 1}`}-${record.dramaId}`;
+      found.records.push({ quality: record.quality, sample: { kind: "sft", sampleId, messages: messagesOf(task, record, setting), videos, target: target.target, provenance: provenanceOf(replayed, setting, tasks, round) } });
+    }
+  });
+  return found;
+}
+
+/** The record that rewards compare with; of an evaluation drama, about which nothing is asked, its class alone. */
+function referenceRecord(replayed: ReplayedDrama, setting: ExportSetting, videos: VideoReference[]): DramaRecords {
+  const { record, caption, comments } = replayed.outcome;
+  const { dramaId, split, quality } = record;
+  const flags = [...(caption === null ? ["no-caption"] : []), ...(comments.length === 0 ? ["no-comments"] : [])];
+  const tasks = split === "eval" ? (["grpo"] as const) : (["grpo", "caption", "comment_filter"] as const);
+  const sample: TrainingSample = {
+    kind: "grpo", sampleId: `${split}-${dramaId}`, messages: messagesOf("grpo", record, setting), videos, quality, caption: caption ?? "", comments,
+    ...(flags.length > 0 && { flags }), provenance: provenanceOf(replayed, setting, tasks),
+  };
+  return { records: [{ sample, quality }], leftOut: [] };
+}
+
+/** Training records of a drama; what is left out is named, never dropped in silence. */
+export function trainingRecords(replayed: ReplayedDrama, setting: ExportSetting, manifestPath?: ManifestPath): DramaRecords {
+  const { record, decision } = replayed.outcome;
+  const videos = videosOf(record, manifestPath);
+  if (record.split === "eval") return referenceRecord(replayed, setting, videos);
+  if (decision !== "kept") return { records: [], leftOut: [decision] };
+  return record.split === "sft" ? sftRecords(replayed, setting, videos) : referenceRecord(replayed, setting, videos);
+}
