@@ -16,6 +16,7 @@ const steps: Step[] = [
   { name: "lint of the tools", command: ["eslint", "tools"] },
   { name: "tests of the tools", command: ["vitest", "run", "--config", "tools/vitest.config.ts"] },
   { name: "documentation and API reports", command: ["node", conditions, "tools/check-docs.ts"] },
+  { name: "published settings", command: ["node", conditions, "tools/settings-docs.ts"] },
   { name: "unused files and dependencies", command: ["knip", "--no-progress"] },
 ];
 
