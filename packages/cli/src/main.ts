@@ -8,6 +8,7 @@ import { addEvaluate } from "./commands/evaluate.ts";
 import { addExperiment } from "./commands/experiment.ts";
 import { addFrames } from "./commands/frames.ts";
 import { addHotValue } from "./commands/hot-value.ts";
+import { addInit } from "./commands/init.ts";
 import { addModel } from "./commands/model-pull.ts";
 import { addRewards } from "./commands/rewards.ts";
 import { addTrain } from "./commands/train.ts";
@@ -27,7 +28,7 @@ export async function main(args: readonly string[], io: CliIo): Promise<ExitCode
     .description("Judges short dramas before they have an audience.")
     .exitOverride()
     .configureOutput({ writeOut: io.stdout, writeErr: io.stderr });
-  const add = [addDoctor, addDemo, addHotValue, addFrames, addModel, addCurate, addTrain, addAssess, addEvaluate, addCalibrate, addExperiment, addRewards];
+  const add = [addDoctor, addInit, addDemo, addHotValue, addFrames, addModel, addCurate, addTrain, addAssess, addEvaluate, addCalibrate, addExperiment, addRewards];
   for (const one of add) one(program, io, (code) => (exitCode = code));
   const everyCommand = [...program.commands, ...program.commands.flatMap((command) => command.commands)];
   for (const command of everyCommand) command.exitOverride().configureOutput({ writeOut: io.stdout, writeErr: io.stderr });
