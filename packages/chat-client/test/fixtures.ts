@@ -1,4 +1,4 @@
-import type { ChatRequest, Clock, Prices } from "@dramascope/chat-client";
+import type { ChatRequest, Clock, Outcome, Prices, TeacherClient } from "@dramascope/chat-client";
 
 /** Names of faults and steps go into `drama`, where the simulator's rules find them. */
 export const requestFor = (drama: string, more: Partial<ChatRequest> = {}): ChatRequest => ({
@@ -30,3 +30,22 @@ export function fakeClock(start = 1_800_000_000_000): Clock & { slept: number[] 
     },
   };
 }
+
+/** A client that answers from a script; its last outcome goes on. Keeps what it was asked. */
+export function scriptedClient(outcomes: readonly Outcome[]): TeacherClient & { asked: ChatRequest[] } {
+  const asked: ChatRequest[] = [];
+  return {
+    asked,
+    call: (request) => {
+      asked.push(request);
+      return Promise.resolve(outcomes[Math.min(asked.length, outcomes.length) - 1]!);
+    },
+    capabilities: () => {
+      throw new Error("not asked for");
+    },
+    close: () => Promise.resolve(),
+  };
+}
+
+/** An answer of 100 and 10 tokens. */
+export const okOutcome: Extract<Outcome, { kind: "ok" }> = { kind: "ok", content: "x", finish: "stop", model: "teacher-sim-1", usage: { promptTokens: 100, completionTokens: 10, source: "reported" }, ms: 1 };
