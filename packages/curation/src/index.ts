@@ -1,4 +1,5 @@
-export { chooseComments, redact, type CommentRow } from "./choose-comments.ts";
+export { chooseComments, type CommentRow } from "./choose-comments.ts";
+export { commentHash } from "./comment-hash.ts";
 export { curationConfig, parseCurationConfig, type CurationConfig, type CurationConfigInput } from "./config.ts";
 export { loadTemplates, type DramaOutcome, type LoadPictures, type PlacedDrama, type RoundRecord, type Templates } from "./curate-drama.ts";
 export { CurationError } from "./errors.ts";
@@ -17,6 +18,7 @@ export { curationReportText } from "./export/report-text.ts";
 export type { Confusion, CurationReport, FunnelStage, ReportExample, RoundStatistics } from "./export/report-types.ts";
 export type { ManifestPath } from "./export/training-records.ts";
 export { funnelOf, type Funnel } from "./funnel.ts";
+export { openLedger, type OpenLedgerOptions } from "./ledger/open-ledger.ts";
 export { openSqliteLedger, type SqliteLedgerOptions } from "./ledger/sqlite-ledger.ts";
 export {
   STAGE_KINDS,
@@ -41,5 +43,9 @@ export {
   type StoredDrama,
 } from "./ledger/types.ts";
 export { parseAnswer, readLabels, type AnswerCode, type CotAnswer, type FilterAnswer, type LabelledComments, type LabelsAnswer, type Parsed, type ParsedCot, type RawAnswer } from "./answers/read-answer.ts";
+export { PREFLAGS, preflags, type Preflag, type PreflagInput } from "./preflags.ts";
 export { placeDramas, readOutcomes, runCuration, type CurationInput, type LabelledDrama, type RunOptions, type RunSummary } from "./run.ts";
-export { splitDramas, type DramaRow, type SplitManifest, type SplitOptions } from "./split-dramas.ts";
+export { redact } from "./redact.ts";
+export { safeText } from "./safe-text.ts";
+export { splitDramas, type DramaRow, type SplitConflict, type SplitManifest, type SplitOptions } from "./split-dramas.ts";
+export { applyThreeRules, type RuleInput, type RuleVerdict } from "./three-rules.ts";
