@@ -2,7 +2,7 @@ import type { ChatContent, ChatRequest, ChatRequestMessage } from "@dramascope/c
 import { dramaMessages, episodeVariables, type Template } from "@dramascope/prompts";
 import type { Message } from "@dramascope/schema";
 import { readLabels } from "../answers/read-answer.ts";
-import type { DramaRecord, Leased, StepRow } from "../ledger/types.ts";
+import type { DramaRecord, Leased } from "../ledger/types.ts";
 import { answerSchema } from "./answer-schemas.ts";
 import type { EpisodeMedia } from "./media.ts";
 import { readCaption } from "./read-caption.ts";
@@ -29,10 +29,11 @@ async function wire(messages: readonly Message[], media: EpisodeMedia): Promise<
 }
 
 /** The texts that an ask for labels is about: all comments, or those that the first answer left open. */
-function openTexts({ config }: CurationSetting, { drama }: DramaRecord, first: StepRow | undefined, part: number): string[] {
-  const texts = drama.comments.map(({ text }) => text);
-  if (part === 1) return texts;
-  const parsed = readLabels({ content: first?.content ?? null }, texts, config.comments.shape);
+export function openTexts(setting: CurationSetting, { step, drama: record, answers }: Leased): string[] {
+  const texts = record.drama.comments.map(({ text }) => text);
+  if (step.part === 1) return texts;
+  const { key } = dramaSteps(setting, record).comments(1, texts);
+  const parsed = readLabels({ content: answers.find((row) => row.key === key)?.content ?? null }, texts, setting.config.comments.shape);
   return parsed.ok ? parsed.value.unresolved.map((i) => texts[i]!) : texts;
 }
 
@@ -41,22 +42,23 @@ function openTexts({ config }: CurationSetting, { drama }: DramaRecord, first: S
  *
  * @param media Parts that show an episode, 1-based.
  */
-export async function requestOf(setting: CurationSetting, { step, drama: record, answers }: Leased, media: EpisodeMedia): Promise<ChatRequest> {
+export async function requestOf(setting: CurationSetting, leased: Leased, media: EpisodeMedia): Promise<ChatRequest> {
+  const { step, drama: record, answers } = leased;
   const { config, templates } = setting;
   const { kind, round, part } = step;
   const task = TASK_OF[kind];
   const template = templates[task];
   const steps = dramaSteps(setting, record);
-  const answerTo = (key: string): StepRow | undefined => answers.find((row) => row.key === key);
+  const answerTo = (key: string): { content: string | null } => ({ content: answers.find((row) => row.key === key)?.content ?? null });
   const told = (variables: Record<string, unknown>): ChatRequestMessage[] => [{ role: "user", content: template.render(variables) }];
 
   let messages: ChatRequestMessage[];
   if (kind === "comments") {
-    const texts = openTexts(setting, record, answerTo(steps.comments(1, record.drama.comments.map(({ text }) => text)).key), part);
+    const texts = openTexts(setting, leased);
     messages = told({ commentsJson: config.comments.shape === "keyed" ? texts : texts.map((text, i) => ({ i, text })) });
   } else if (kind === "filter") {
-    const caption = readCaption({ content: answerTo(steps.caption.key)?.content ?? null });
-    const sample = readSample({ content: answerTo(steps.sample(round).key)?.content ?? null });
+    const caption = readCaption(answerTo(steps.caption.key));
+    const sample = readSample(answerTo(steps.sample(round).key));
     if (!caption.ok || !sample.ok) throw new TypeError(`the filter of round ${round} was planned without a caption or a sample`);
     messages = told({ groundTruth: record.quality, predicted: sample.value.answer, think: sample.value.think, caption: caption.value });
   } else {

@@ -29,7 +29,7 @@ export const templateName = ({ id, version, hash }: Template): string => `${id}@
 
 /** How a teacher sees the episodes; frames by their plan, links and ids never. */
 function mediaForm({ teacher, frames, mediaPosition }: CurationConfig): { readonly [name: string]: Json } {
-  const plan = Object.fromEntries(Object.entries(frames).filter(([, value]) => value !== undefined));
+  const plan = Object.fromEntries(Object.entries(frames).flatMap(([name, value]) => (value === undefined ? [] : [[name, value] as const])));
   return { form: teacher.media, position: mediaPosition, ...(teacher.media === "frames" ? { plan } : {}), ...(teacher.media === "video_url" && teacher.fps !== undefined ? { fps: teacher.fps } : {}) };
 }
 

@@ -1,0 +1,91 @@
+import { drama, hotValueRecord, readJsonl, type Drama, type Quality, type RejectedLine } from "@dramascope/schema";
+import { existsSync } from "node:fs";
+import { z } from "zod";
+import type { CurationConfig } from "../config.ts";
+import { CurationError } from "../errors.ts";
+import { mediaPath } from "./media-path.ts";
+import { MAX_EPISODES } from "./step-keys.ts";
+
+/** A drama with its known class. */
+export interface LabelledDrama {
+  drama: Drama;
+  quality: Quality;
+  /** Hash of the hot value model that gave the class. */
+  classCalibration?: string;
+}
+
+/** Dramas to curate; they can be read more than once. */
+export interface DramaSource {
+  /** @param onRejected Receives lines that are left out, with their file and line. Default they are left out in silence, for a second reading. */
+  read(onRejected?: (line: RejectedLine) => void): AsyncIterable<LabelledDrama>;
+}
+
+/** Episodes of a drama that are looked at, in order. */
+export const shownEpisodes = (one: Drama): Drama["episodes"] => [...one.episodes].sort((a, b) => a.index - b.index).slice(0, MAX_EPISODES);
+
+/** What is wrong with a drama among others; undefined when nothing is. */
+function objection(one: Drama, seen: Set<string>, config: CurationConfig): string | undefined {
+  if (seen.has(one.dramaId)) return `drama ${one.dramaId} was given before; remove one of the two`;
+  seen.add(one.dramaId);
+  const missing = shownEpisodes(one).find(({ path }) => path !== undefined && !existsSync(mediaPath(config, path)));
+  return missing && `episode ${missing.index}: there is no file ${missing.path}; check the path and input.mediaRoots`;
+}
+
+/** Classes by drama, and the model that they come from. */
+interface Classes {
+  classes: Map<string, Quality>;
+  calibration: string | undefined;
+}
+
+async function readClasses(file: string, onRejected: (line: RejectedLine) => void): Promise<Classes> {
+  const classes = new Map<string, Quality>();
+  const models = new Set<string>();
+  const record = hotValueRecord.refine(({ dramaId, quality }) => quality === null || (classes.get(dramaId) ?? quality) === quality, { message: "another line gives the drama another class; remove one of the two", path: ["dramaId"] });
+  for await (const { dramaId, quality, modelHash } of readJsonl(file, record, { onRejected })) {
+    if (quality === null) continue;
+    classes.set(dramaId, quality);
+    models.add(modelHash);
+  }
+  if (models.size > 1) throw new CurationError(`${file}: classes of ${models.size} hot value models stand side by side: ${[...models].join(", ")}`, { code: "LABELS_MIXED", hint: "Score all dramas with one model; classes of two cannot be compared." });
+  return { classes, calibration: [...models][0] };
+}
+
+/** Dramas and classes from the files of the settings, streamed. A drama without a class is a rejected line, too. */
+export function dramasFromFiles(config: CurationConfig, input: NonNullable<CurationConfig["input"]>): DramaSource {
+  let known: Promise<Classes> | undefined;
+  return {
+    async *read(onRejected) {
+      known ??= readClasses(input.labels, onRejected ?? (() => undefined));
+      const { classes, calibration } = await known;
+      const seen = new Set<string>();
+      const accepted = drama.superRefine((one, context) => {
+        const message = onRejected && (objection(one, seen, config) ?? (classes.has(one.dramaId) ? undefined : `drama ${one.dramaId} has no class in ${input.labels}`));
+        if (message !== undefined) context.addIssue({ code: z.ZodIssueCode.custom, message });
+      });
+      for await (const one of readJsonl(input.dramas, accepted, { onRejected: onRejected ?? (() => undefined) })) {
+        const quality = classes.get(one.dramaId);
+        if (quality !== undefined) yield { drama: one, quality, ...(calibration === undefined ? {} : { classCalibration: calibration }) };
+      }
+    },
+  };
+}
+
+/** Dramas that a program gives. What can be walked through only once is held in memory. */
+export function dramasFromProgram(config: CurationConfig, dramas: AsyncIterable<LabelledDrama> | Iterable<LabelledDrama>): DramaSource {
+  let list: readonly LabelledDrama[] | undefined = Array.isArray(dramas) ? (dramas as LabelledDrama[]) : undefined;
+  return {
+    async *read(onRejected) {
+      if (list === undefined) {
+        const all: LabelledDrama[] = [];
+        for await (const one of dramas) all.push(one);
+        list = all;
+      }
+      const seen = new Set<string>();
+      for (const [i, one] of list.entries()) {
+        const reason = onRejected && objection(one.drama, seen, config);
+        if (reason === undefined) yield one;
+        else onRejected?.({ file: "dramas", line: i + 1, reason });
+      }
+    },
+  };
+}
