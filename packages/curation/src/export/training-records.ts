@@ -7,8 +7,8 @@ import { provenanceOf } from "./provenance.ts";
 import type { ExportSetting, ReplayedDrama } from "./replayed-drama.ts";
 import { sftTarget } from "./sft-target.ts";
 
-/** Path of an episode's frame manifest in the records, relative to the folder of the export. */
-export type ManifestPath = (dramaId: string, episode: number) => string;
+/** Path of an episode's frame manifest in the records, relative to the folder of the export; undefined for an episode that has none. Episodes count from 1. */
+export type ManifestPath = (record: DramaRecord, episode: number) => string | undefined;
 
 /** A training record of a drama. */
 export interface TrainingRecord {
@@ -28,7 +28,10 @@ const episodeCountOf = ({ drama }: DramaRecord): number => Math.max(1, drama.epi
 
 function videosOf(record: DramaRecord, manifestPath: ManifestPath | undefined): VideoReference[] {
   const { dramaId } = record;
-  return Array.from({ length: episodeCountOf(record) }, (_, i) => ({ dramaId, episode: i + 1, ...(manifestPath && { manifest: manifestPath(dramaId, i + 1) }) }));
+  return Array.from({ length: episodeCountOf(record) }, (_, i) => {
+    const manifest = manifestPath?.(record, i + 1);
+    return { dramaId, episode: i + 1, ...(manifest !== undefined && { manifest }) };
+  });
 }
 
 /** What a model is asked about a drama, as the teacher was. */

@@ -43,22 +43,29 @@ export function framesFolder(config: CurationConfig, { dramaId, drama }: Pick<Dr
   return join(dramaFramesFolder(config, dramaId), sha256(content).slice(0, 16));
 }
 
+/** Manifest of an episode's frames, 1-based, where a run keeps them; undefined for an episode without a file. */
+export function frameManifestPath(config: CurationConfig, record: Pick<DramaRecord, "dramaId" | "drama">, episode: number): string | undefined {
+  const paths = record.drama.episodes.map(({ path }) => path);
+  if (paths[episode - 1] === undefined) return undefined;
+  return join(framesFolder(config, record), String(paths.slice(0, episode).filter((path) => path !== undefined).length), "manifest.json");
+}
+
 /** Frames of episodes as JPEGs: extracted once by `@dramascope/video`, then read from the work folder. */
 function picturesFromFiles(config: CurationConfig, signal: AbortSignal | undefined): LoadPictures {
   const running = new Map<string, Promise<unknown>>();
   return async (drama, episode) => {
-    const paths = drama.episodes.map(({ path }) => path);
-    if (paths[episode - 1] === undefined) return [];
+    const record = { dramaId: drama.dramaId, drama };
+    const manifest = frameManifestPath(config, record, episode);
+    if (manifest === undefined) return [];
     const { encodeJpegs, extractFrames, readFrames } = await import("@dramascope/video");
-    const folder = framesFolder(config, { dramaId: drama.dramaId, drama });
-    const manifest = join(folder, String(paths.slice(0, episode).filter((path) => path !== undefined).length), "manifest.json");
+    const folder = framesFolder(config, record);
     const ready = await readFrames(manifest).catch(() => undefined);
     if (ready) return encodeJpegs(ready);
     let work = running.get(folder);
     if (!work) {
       const { maxSecondsPerEpisode, ...rest } = config.frames;
       const plan = Object.fromEntries(Object.entries({ ...rest, maxSecondsPerEpisode }).filter(([, value]) => value !== undefined));
-      const episodes = paths.flatMap((path) => (path === undefined ? [] : [{ path: mediaPath(config, path) }]));
+      const episodes = drama.episodes.flatMap(({ path }) => (path === undefined ? [] : [{ path: mediaPath(config, path) }]));
       work = extractFrames(episodes, { plan, out: folder, strict: true, ...(signal ? { signal } : {}) }).finally(() => running.delete(folder));
       running.set(folder, work);
     }
