@@ -79,6 +79,8 @@ export interface StoredDrama {
   comments: readonly { text: string; likes: number; episode?: number; hash?: string }[];
   /** Redacted. */
   transcript?: string;
+  /** Hash of the hot value model that gave the class. */
+  classCalibration?: string;
 }
 
 /** A drama with its class and its place. */
