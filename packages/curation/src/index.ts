@@ -43,9 +43,13 @@ export {
   type StoredDrama,
 } from "./ledger/types.ts";
 export { parseAnswer, readLabels, type AnswerCode, type CotAnswer, type FilterAnswer, type LabelledComments, type LabelsAnswer, type Parsed, type ParsedCot, type RawAnswer } from "./answers/read-answer.ts";
+export { frameManifestPath } from "./pipeline/media.ts";
 export { PREFLAGS, preflags, type Preflag, type PreflagInput } from "./preflags.ts";
 export { placeDramas, readOutcomes, runCuration, type CurationInput, type LabelledDrama, type RunOptions, type RunSummary } from "./run.ts";
+export { prepareComment, type PreparedComment } from "./prepare-comment.ts";
 export { redact } from "./redact.ts";
 export { safeText } from "./safe-text.ts";
 export { splitDramas, type DramaRow, type SplitConflict, type SplitManifest, type SplitOptions } from "./split-dramas.ts";
 export { applyThreeRules, type RuleInput, type RuleVerdict } from "./three-rules.ts";
+export { replayDrama } from "./pipeline/replay-drama.ts";
+export { generationIdentity, generationSettings, loadSetting, type CurationSetting } from "./pipeline/setting.ts";

@@ -27,9 +27,8 @@ export async function openExport(ledger: StepLedger, config: CurationConfig): Pr
     const has = known.length === 0 ? "it holds none at all" : `it holds ${known.length} other generation${known.length === 1 ? "" : "s"}`;
     throw new CurationError(`the ledger holds no answers under these prompts, model and sampling values: ${has}`, { code: "GENERATION_UNKNOWN", hint: "Start a run with these settings first, or give the settings that it was run with." });
   }
-  const { generation, settings } = found;
-  const noted = typeof settings === "object" && settings !== null && "classCalibration" in settings ? settings.classCalibration : null;
-  const setting: ExportSetting = { ...shared, runId: runIdOf(shared), generation, classCalibration: typeof noted === "string" ? noted : null };
+  const { generation } = found;
+  const setting: ExportSetting = { ...shared, runId: runIdOf(shared), generation };
   const gates = await ledger.gates(generation);
   const replayed: DramaSource = async function* () {
     for await (const { drama, answers } of ledger.answersByDrama(generation)) yield { outcome: replayDrama(setting, drama, answers, gates).outcome, answers };

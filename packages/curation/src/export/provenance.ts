@@ -16,7 +16,8 @@ export function codeVersion(): string {
  * @param round  The sampling round that the record rests on; without it those of the whole drama are named, and `sampling` is null.
  */
 export function provenanceOf({ outcome, answers }: ReplayedDrama, setting: ExportSetting, tasks: readonly PromptId[], round?: RoundOutcome): Provenance {
-  const { config, runId, generation, classCalibration, templates } = setting;
+  const { config, runId, generation, templates } = setting;
+  const { groupId, drama } = outcome.record;
   const otherRounds = new Set(round === undefined ? [] : outcome.rounds.filter((one) => one.round !== round.round).flatMap(({ stepKeys }) => stepKeys));
   const stepKeys = outcome.stepKeys.filter((key) => !otherRounds.has(key));
   const used = new Set(stepKeys);
@@ -30,8 +31,8 @@ export function provenanceOf({ outcome, answers }: ReplayedDrama, setting: Expor
     modelReturned: [...models].sort(),
     sampling: round === undefined ? null : { round: round.round, temperature: round.temperature, topP: config.rounds.topP },
     framePlan: { media: config.teacher.media, position: config.mediaPosition, ...config.frames },
-    split: { mode: config.split.mode, seed: config.split.seed, groupId: outcome.record.groupId },
-    classCalibration,
+    split: { mode: config.split.mode, seed: config.split.seed, groupId },
+    classCalibration: drama.classCalibration ?? null,
     codeVersion: codeVersion(),
   };
 }

@@ -13,6 +13,4 @@ export interface ReplayedDrama {
 export interface ExportSetting extends CurationSetting {
   runId: string;
   generation: number;
-  /** Hash of the hot value model that gave the classes; null when unknown. */
-  classCalibration: string | null;
 }

@@ -22,8 +22,9 @@ export async function yieldFirst(source: DramaSource, sftSize: number): Promise<
   const place = ({ outcome, answers }: ReplayedDrama): ReplayedDrama => {
     const { record, decision, valid } = outcome;
     if (record.split === "eval") return { outcome, answers };
-    const isSft = chosen.has(record.groupId);
-    return { answers, outcome: { ...outcome, record: { ...record, split: isSft ? "sft" : "grpo" }, decision: isSft && decision === "kept" && valid.length === 0 ? "no-valid-round" : decision } };
+    const split = chosen.has(record.groupId) ? "sft" : "grpo";
+    const isOver = decision === "kept" || decision === "no-valid-round";
+    return { answers, outcome: { ...outcome, record: { ...record, split }, decision: !isOver ? decision : split === "sft" && valid.length === 0 ? "no-valid-round" : "kept" } };
   };
   return async function* () {
     for await (const one of source()) yield place(one);
