@@ -1,10 +1,11 @@
 import { builtin, dramaMessages, episodeVariables, loadTemplate, type PromptId, type Template } from "@dramascope/prompts";
 import type { ChatContent, ChatRequest, ChatRequestMessage } from "@dramascope/chat-client";
 import { hashJson, type Drama, type Message, type Quality, type Split } from "@dramascope/schema";
-import { chooseComments, redact } from "./choose-comments.ts";
+import { chooseComments } from "./choose-comments.ts";
+import { redact } from "./redact.ts";
 import type { CurationConfig } from "./config.ts";
 import type { StageKind } from "./ledger.ts";
-import { readCot, readFilter, readLabels } from "./read-answer.ts";
+import { readCot, readFilter, readLabels } from "./answers/read-answer.ts";
 
 /** A drama with its class and its place. */
 export interface PlacedDrama {

@@ -5,7 +5,7 @@ import { curateDrama, loadTemplates, type CurationSetting, type DramaOutcome, ty
 import { CurationError } from "./errors.ts";
 import { funnelOf, type Funnel } from "./funnel.ts";
 import type { StepLedger } from "./ledger.ts";
-import { splitDramas, type SplitManifest } from "./split.ts";
+import { splitDramas, type SplitManifest } from "./split-dramas.ts";
 
 /** A drama with its known class. */
 export interface LabelledDrama {

@@ -1,0 +1,140 @@
+import { safeText } from "./safe-text.ts";
+
+/** Forms of ASCII letters, digits and signs that look or read like them: full width, mathematical, circled, raised. */
+const LOOKALIKE = /[\uff10-\uff19\uff20-\uff3a\uff3f\uff41-\uff5a\uff0b\u2070-\u2079\u2080-\u2089\u00b2\u00b3\u00b9\u2460-\u2468\u24b6-\u24e9\u{1d400}-\u{1d7ff}]/gu;
+
+/** What makes a key of a digit. */
+const KEYCAP = /(?<=\d)\ufe0f?\u20e3/gu;
+
+/** What people put between the digits of a number. */
+const GAP = String.raw`[\s\-\u2010-\u2015\u2212\uff0d.\uff0e·•_~～*#()（）\[\]/|]{0,3}`;
+const DIGITS = (count: string): string => `(?:${GAP}\\d)${count}`;
+const NO_DIGIT_BEFORE = String.raw`(?<!\d)`;
+const NO_DIGIT_AFTER = String.raw`(?!\d)`;
+
+/** One label of a host name. */
+const LABEL = "[a-z0-9](?:[a-z0-9-]{0,62})";
+const DOT = "(?:\\.|\uff0e|。|点(?=com|cn|net))";
+/** Endings of host names that are no words that people write after a full stop. */
+const TOP = "(?:com|cn|net|org|edu|gov|info|biz|xyz|vip|cc|co|io|dev|icu|ltd|tk|ru|uk|jp|kr|hk|tw|de|fr|eu)";
+const HOST_END = "(?![a-z0-9-])(?::\\d{1,5})?";
+/** A character of an address after its host; Chinese text that follows without a space is none. */
+const ADDRESS = "[^\\s<>\"'\\p{Script=Han}，。！？、；：“”‘’（）【】《》]";
+const HOST_START = "(?<![a-z0-9_@.-])";
+
+/** What people call the messengers where one can reach them. */
+const HAN_ACCOUNT = "(?:微信|薇信|威信|徽信|v信|扣扣|企鹅号|群号|q群|加\\s?我?\\s?[v微薇威q扣])";
+const HAN_SITE = "(?:抖音|快手|小红书|微博|支付宝|公众号|企鹅|卫星)";
+const LATIN_ACCOUNT = "(?<![a-z])(?:wechat|weixin|vx|wx|v\\s?x|qq|tg|telegram|whatsapp|skype|instagram|snapchat|discord)";
+const LATIN_SITE = "(?<![a-z])(?:v|q|line|ins|ig|snap|facebook|fb|tiktok)(?![a-z])";
+const NOUN = "(?:\\s?(?:账号|帐号|号码|号|群|id)){0,3}";
+const MARK = "\\s{0,3}(?:[:：=＝]|是|为|→|-?>|➡)\\s{0,3}";
+const NUMBER = "\\d(?:[ -]?\\d){4,14}";
+const NAME = "[a-z0-9_][a-z0-9_.-]{3,30}[a-z0-9_]";
+/** A name with a digit or an underscore in it: no word of a sentence. */
+const ODD_NAME = `(?=[a-z.-]{0,30}[\\d_])${NAME}`;
+
+const YEARS = /^(?:[ -]?(?:19|20)\d{2}){1,5}$/u;
+
+/** Digits that nobody can be reached by: one repeated, laughter, declarations of love. */
+function isCheer(digits: string): boolean {
+  return digits === digits.charAt(0).repeat(digits.length) || !/[^23]/u.test(digits) || (digits.length < 100 && /^(?:520|521|1314|233)+$/u.test(digits));
+}
+
+interface Rule {
+  /** Bounded in length everywhere: a pattern without an end runs out of stack on a long text. */
+  pattern: RegExp;
+  /** A character that belongs to the match when it follows; full stops and closing signs at the end do not. */
+  tail?: RegExp;
+  /** Written instead; the text itself stays. */
+  label: string | ((match: string, groups: readonly (string | undefined)[]) => string);
+}
+
+const rule = (sources: readonly string[], label: Rule["label"], tail?: string): Rule => ({ pattern: new RegExp(sources.join("|"), "giu"), label, ...(tail === undefined ? {} : { tail: new RegExp(tail, "u") }) });
+
+const digitsOf = (text: string): string => text.replace(/\D/gu, "");
+
+/** In this order: an address may hold a number, an account may be one. */
+const RULES: readonly Rule[] = [
+  rule([`(?:https?|ftp|wss?)\\s?[:：]\\s?//${ADDRESS}`], "[url]", ADDRESS),
+  rule([`(?<![\\w.%+-])[\\w.%+-]{1,200}\\s?(?:@|\\(at\\)|\\[at\\]|【at】|（at）)\\s?${LABEL}(?:${DOT}${LABEL}){1,5}`], "[mail]"),
+  rule(
+    [
+      `${HOST_START}(?:${LABEL}${DOT}){1,10}(?:${TOP}${HOST_END}|[a-z]{2,24}${HOST_END}/${ADDRESS})`,
+      `${HOST_START}www\\.${LABEL}(?:\\.${LABEL}){1,5}`,
+      `(?<![\\d.])(?:\\d{1,3}\\.){3}\\d{1,3}(?![\\d.])(?::\\d{1,5})?`,
+    ],
+    "[url]",
+    ADDRESS,
+  ),
+  rule(
+    [
+      `${HAN_ACCOUNT}${NOUN}(?:${MARK}|\\s{0,3})(?:${NUMBER}|${NAME})(?![a-z0-9_])`,
+      `(?:${LATIN_ACCOUNT}|${HAN_SITE})${NOUN}(?:${MARK}(?:${NUMBER}|${NAME})|\\s{0,3}(?:${NUMBER}|${ODD_NAME}))(?![a-z0-9_])`,
+      `${LATIN_SITE}${NOUN}(?:${MARK}|\\s{0,3})(?:${NUMBER}|${ODD_NAME})(?![a-z0-9_])`,
+    ],
+    "[account]",
+  ),
+  rule(
+    [
+      // a Chinese identity card, and one of the first generation
+      `${NO_DIGIT_BEFORE}[1-9]\\d{5}${GAP}\\d{4}${GAP}\\d{4}${GAP}\\d{3}[\\dx](?![\\da-z])`,
+      `${NO_DIGIT_BEFORE}[1-9]\\d{5}${GAP}\\d{6}${GAP}\\d{3}${NO_DIGIT_AFTER}`,
+      // a bank card
+      `${NO_DIGIT_BEFORE}\\d{4}[ -]?\\d{4}[ -]?\\d{4}[ -]?\\d{4}(?:[ -]?\\d{3})?${NO_DIGIT_AFTER}`,
+    ],
+    (match) => (isCheer(digitsOf(match)) || YEARS.test(match) ? match : "[id]"),
+  ),
+  rule(
+    [
+      // mainland mobile
+      `${NO_DIGIT_BEFORE}(?:(?:\\+|00)?86${GAP})?1${GAP}[3-9]${DIGITS("{9}")}${NO_DIGIT_AFTER}`,
+      // mobile in Chinese digits
+      `[一幺][三四五六七八九][零〇○一二三四五六七八九幺两]{9}(?![零〇○一二三四五六七八九幺两])`,
+      // landline with its area
+      `(?:\\(0\\d{2,3}\\)|（0\\d{2,3}）|${NO_DIGIT_BEFORE}0\\d{2,3})[\\s-]{0,2}[2-9]\\d{2,3}[\\s-]?\\d{4}${NO_DIGIT_AFTER}`,
+      // with the code of a country
+      `(?:\\+|${NO_DIGIT_BEFORE}00)\\s?[1-9]${DIGITS("{7,14}")}${NO_DIGIT_AFTER}`,
+      // hotlines, and numbers of three, three and four
+      `${NO_DIGIT_BEFORE}[48]00[\\s-]?\\d{3,4}[\\s-]?\\d{3,4}${NO_DIGIT_AFTER}`,
+      `(?:\\(\\d{3}\\)|${NO_DIGIT_BEFORE}\\d{3})[\\s.-]{1,2}\\d{3}[\\s.-]\\d{4}${NO_DIGIT_AFTER}`,
+    ],
+    "[phone]",
+  ),
+  rule(
+    [`(电话|手机|座机|热线|号码|(?<![a-z])(?:tel|phone|mobile|call|text|dial)(?![a-z])|☎️?|📞|📱)((?:号码|号)?\\s{0,3}(?:[:：]|是|为|me at|me on|at|on)?\\s{0,3})\\d${DIGITS("{6,14}")}${NO_DIGIT_AFTER}`],
+    (_match, [word = "", link = ""]) => `${word}${link}[phone]`,
+  ),
+  rule([`${NO_DIGIT_BEFORE}\\d{9}`], (match) => (isCheer(match) ? match : match.length > 14 ? "[id]" : "[phone]"), "\\d"),
+  rule(["@[\\p{L}\\p{N}_][\\p{L}\\p{N}_.-]{0,39}"], "[user]"),
+];
+
+const CLOSING = ".,;:!?)]";
+
+function applyRule(text: string, { pattern, tail, label }: Rule): string {
+  let clean = "";
+  let done = 0;
+  pattern.lastIndex = 0;
+  for (let match = pattern.exec(text); match; match = pattern.exec(text)) {
+    const [found, ...groups] = match;
+    const least = match.index + found.length;
+    let end = least;
+    if (tail) while (end < text.length && tail.test(text[end]!)) end++;
+    while (end > least && CLOSING.includes(text[end - 1]!)) end--;
+    clean += text.slice(done, match.index) + (typeof label === "string" ? label : label(text.slice(match.index, end), groups));
+    done = end;
+    pattern.lastIndex = end;
+  }
+  return clean + text.slice(done);
+}
+
+/**
+ * A text without what leads to a person: addresses become `[url]` and `[mail]`, phone numbers `[phone]`, numbers of cards `[id]`, accounts of
+ * messengers `[account]`, names after an at sign `[user]`, whatever the width of their digits and the marks between them. Years, scores,
+ * episodes, likes and cheers stay. The rest is {@link safeText}, letters and digits of other width in their ASCII form; nothing is cut, so
+ * that no cut can hide a number. Linear in the length; names of people are not looked for.
+ */
+export function redact(text: string): string {
+  const plain = safeText(text).replace(LOOKALIKE, (character) => character.normalize("NFKC")).replace(KEYCAP, "");
+  return RULES.reduce(applyRule, plain);
+}
