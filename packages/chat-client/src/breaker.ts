@@ -58,7 +58,7 @@ export function createBreaker({ inFlight, windowMs, clock }: { inFlight: number;
       allowed = Math.min(inFlight, allowed + 1 / Math.max(1, allowed));
     },
     trip: (sentAt) => {
-      if (sentAt < cutAt) return;
+      if (sentAt <= cutAt) return;
       cutAt = clock.now();
       allowed = Math.max(1, Math.min(places(), running) / 2);
       ramp = { places: allowed, since: cutAt };

@@ -3,7 +3,7 @@ import type { Outcome } from "./types.ts";
 /** What comes after an attempt: an end, or another attempt after a pause. */
 export type Decision =
   | { next: "end"; ending: Exclude<Outcome, { kind: "retry" }> | { kind: "parked"; code: string } }
-  | { next: "again"; pauseMs: number; /** As long, nobody else sends either. */ blockedMs: number; maxTokens: number };
+  | { next: "again"; pauseMs: number; /** How long nobody else sends either; null where nobody was refused. */ blockedMs: number | null; maxTokens: number };
 
 /** Options of {@link createRetryPolicy}. */
 export interface RetryPolicyOptions {
@@ -33,7 +33,7 @@ export function createRetryPolicy({ maxAttempts, backoffMs, maxTokens, uniform }
   return (outcome) => {
     if (outcome.kind === "unusable" && outcome.code === "TRUNCATED" && tokens === maxTokens) {
       tokens = 2 * maxTokens;
-      return { next: "again", pauseMs: 0, blockedMs: 0, maxTokens: tokens };
+      return { next: "again", pauseMs: 0, blockedMs: null, maxTokens: tokens };
     }
     if (outcome.kind !== "retry") return { next: "end", ending: outcome };
     if (outcome.code === "RATE_LIMITED") {
@@ -44,6 +44,6 @@ export function createRetryPolicy({ maxAttempts, backoffMs, maxTokens, uniform }
       return { next: "end", ending: { kind: "fatal", code: "REDIRECT", message: "the provider's address leads elsewhere; redirects are not followed" } };
     }
     if (++failures >= maxAttempts) return { next: "end", ending: { kind: "parked", code: outcome.code } };
-    return { next: "again", pauseMs: Math.max(outcome.retryAfterMs ?? 0, backoff(failures) * uniform()), blockedMs: 0, maxTokens: tokens };
+    return { next: "again", pauseMs: Math.max(outcome.retryAfterMs ?? 0, backoff(failures) * uniform()), blockedMs: null, maxTokens: tokens };
   };
 }

@@ -38,6 +38,7 @@ export function memorySlots({ rpm = Infinity, tpm = Infinity, windowMs = WINDOW_
   let blockedUntil = 0;
   let pace = 1;
   let paceSince = 0;
+  let heardUntil = 0;
 
   const paceAt = (time: number): number => Math.min(1, pace + PACE_STEP * Math.max(0, Math.floor(((time - paceSince) * STEPS) / windowMs)));
   // One large request may stand at each end of a window: the tokens between them must leave room for it.
@@ -63,12 +64,10 @@ export function memorySlots({ rpm = Infinity, tpm = Infinity, windowMs = WINDOW_
     slowDown: (untilMs) => {
       const now = clock.now();
       // Many calls in flight hear of the same congestion: it counts once.
-      if (now >= blockedUntil) {
-        pace = Math.max(MIN_PACE, paceAt(now) / 2);
-        paceSince = untilMs;
-      }
+      if (now >= heardUntil) pace = Math.max(MIN_PACE, paceAt(now) / 2);
       blockedUntil = Math.max(blockedUntil, untilMs);
-      paceSince = Math.max(paceSince, blockedUntil);
+      paceSince = Math.max(now, blockedUntil);
+      heardUntil = Math.max(blockedUntil, now + windowMs / STEPS);
       return Promise.resolve();
     },
   };

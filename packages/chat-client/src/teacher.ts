@@ -6,6 +6,7 @@ import { estimateUsage } from "./estimate-usage.ts";
 import { openJournal } from "./journal.ts";
 import { costOf, type Prices } from "./prices.ts";
 import { createRetryPolicy } from "./retry-policy.ts";
+import { createSentWindow } from "./sent-window.ts";
 import { memorySlots, USED_SHARE, WINDOW_MS, type Limits, type SlotStore } from "./slots.ts";
 import { memorySpendBook, type SpendBook } from "./spend-book.ts";
 import type { ChatRequest, Outcome, TeacherClient, Usage } from "./types.ts";
@@ -71,8 +72,9 @@ export function createTeacher(options: TeacherOptions): Teacher {
   const book = options.spendBook ?? memorySpendBook();
   const journal = options.journal === undefined ? undefined : openJournal(options.journal);
   const { uniform } = createRandom(options.seed ?? 0, { stream: STREAM });
-  // Half of what the spacing leaves free is for late timers here, half for the network.
-  const toleranceMs = limits.rpm === undefined && limits.tpm === undefined ? Infinity : (windowMs * (1 / USED_SHARE - 1)) / 2;
+  const waitForWindow = createSentWindow({ rpm: limits.rpm, windowMs }, clock);
+  // Sending times that others share are missed by no more than half of what the spacing leaves free.
+  const toleranceMs = options.slots ? (windowMs * (1 / USED_SHARE - 1)) / 2 : Infinity;
   const breakers = new Map<string, Breaker>();
   const differing = new Set<string>();
   let blockedUntil = 0;
@@ -97,7 +99,10 @@ export function createTeacher(options: TeacherOptions): Teacher {
         id ??= (await book.reserve({ key, attempt, task: request.task, drama: request.trace?.drama ?? "", estimate: price(estimate), at: clock.now() })) ?? undefined;
         if (id === undefined) return null;
         await clock.sleep(time - clock.now(), signal);
-        if (time >= blockedUntil && (clock.now() - time <= toleranceMs || missed >= MAX_MISSED)) return id;
+        if (time >= blockedUntil && (clock.now() - time <= toleranceMs || missed >= MAX_MISSED)) {
+          await waitForWindow(signal);
+          return id;
+        }
         await slots.adjust(-tokens);
       }
     } catch (error) {
@@ -173,7 +178,7 @@ export function createTeacher(options: TeacherOptions): Teacher {
         return answerOf(ending, cost, attempt);
       }
       ({ maxTokens } = decision);
-      if (decision.blockedMs > 0) {
+      if (decision.blockedMs !== null) {
         blockedUntil = Math.max(blockedUntil, clock.now() + decision.blockedMs);
         await slots.slowDown(blockedUntil);
         onEvent?.({ type: "slow-down", model: request.model, pauseMs: decision.blockedMs, inFlight: breakerOf(request.model).places() });
