@@ -1,9 +1,11 @@
 import { readFile } from "node:fs/promises";
 import { Template as Jinja } from "@huggingface/jinja";
 import { sha256 } from "@dramascope/schema";
-import { parse as parseYaml } from "yaml";
 import { dataBlock } from "./data-block.ts";
 import { PromptError } from "./errors.ts";
+import { readFrontMatter, type FrontMatter, type OutputForm } from "./front-matter.ts";
+import { refuseTemplate } from "./refuse-template.ts";
+import { usedNames } from "./used-names.ts";
 
 /** A versioned prompt text with variables. */
 export interface Template {
@@ -11,99 +13,67 @@ export interface Template {
   readonly id: string;
   /** Semantic version; a changed text needs a new one. */
   readonly version: string;
-  /** SHA-256 of the file with LF line ends and no blanks at its end. */
+  /** SHA-256 of the file with LF line ends and no blanks at the ends of its lines and of the whole, 64 hex digits. */
   readonly hash: string;
-  /** Language of the text, for example `en`. */
+  /** Language of the text, for example `en` or `zh`. */
   readonly language: string;
   /** Names that {@link render} needs, all of them. */
   readonly variables: readonly string[];
   /** Form of the answer that the text asks for. */
-  readonly output: "text" | "json" | "tags";
+  readonly output: OutputForm;
   /**
    * The text with its variables. Values are never expanded again. `think`, `caption`, `commentsJson` and `transcript` come from
-   * strangers and always become a data block; an empty string stays empty.
+   * strangers and always become a {@link dataBlock}, whatever their size; an empty string stays empty. All others are the caller's own words.
    *
-   * @throws PromptError `PROMPT_VARIABLE` when a variable is missing or unknown.
+   * @param variables Texts or finite numbers by name; JSON values for those from strangers.
+   * @throws PromptError `PROMPT_VARIABLE` when a variable is missing, unknown or of another type.
    */
   render(variables: Readonly<Record<string, unknown>>): string;
 }
 
 /** Variables whose values are text from outside. */
 const UNTRUSTED: ReadonlySet<string> = new Set(["think", "caption", "commentsJson", "transcript"]);
-const OUTPUTS = ["text", "json", "tags"] as const;
-const EXPRESSION = /\{\{([^{}]*)\}\}|\{%([^{}%]*)%\}/gu;
 
-function refuse(where: string, what: string, hint: string): never {
-  throw new PromptError(`${where}: ${what}`, { code: "PROMPT_TEMPLATE", hint });
-}
+const isPlain = (value: unknown): boolean => typeof value === "string" || (typeof value === "number" && Number.isFinite(value));
 
-/** Names that a body uses; anything but `{{ name }}`, `{% if name %}` and `{% endif %}` is refused. */
-function usedNames(body: string, where: string): Set<string> {
-  const names = new Set<string>();
-  for (const match of body.matchAll(EXPRESSION)) {
-    const text = (match[1] ?? match[2]!).trim();
-    const name = match[1] === undefined ? /^if\s+([A-Za-z]\w*)$/u.exec(text)?.[1] : /^([A-Za-z]\w*)$/u.exec(text)?.[1];
-    if (name !== undefined) names.add(name);
-    else if (!(match[1] === undefined && text === "endif")) refuse(where, `${match[0]} is not allowed`, "Use {{ name }}, {% if name %} and {% endif %} only.");
-  }
-  const rest = body.replace(EXPRESSION, "");
-  if (rest.includes("{{") || rest.includes("{%") || rest.includes("{#")) refuse(where, "it has an expression that is not closed or not allowed", "Use {{ name }}, {% if name %} and {% endif %} only.");
-  return names;
-}
-
-interface FrontMatter {
-  id: string;
-  version: string;
-  language: string;
-  variables: string[];
-  output: (typeof OUTPUTS)[number];
-}
-
-function readFrontMatter(text: string, where: string): FrontMatter {
-  let value: unknown;
-  try {
-    value = parseYaml(text);
-  } catch (error) {
-    return refuse(where, `its front matter is not YAML (${(error as Error).message})`, "Start the file with ---, the fields and --- again.");
-  }
-  const { id, version, language, variables, output } = (value ?? {}) as Record<string, unknown>;
-  if (typeof id !== "string" || !/^[A-Za-z][\w-]{0,63}$/u.test(id)) refuse(where, `id is ${JSON.stringify(id)}`, "Give an id of letters, digits, _ and -.");
-  if (typeof version !== "string" || !/^\d+\.\d+\.\d+$/u.test(version)) refuse(where, `version is ${JSON.stringify(version)}`, "Give a version such as 1.0.0.");
-  if (typeof language !== "string") refuse(where, "language is missing", "Give a language such as en.");
-  if (!Array.isArray(variables) || !variables.every((name) => typeof name === "string")) refuse(where, "variables must be a list of names", "List the variables that the text uses.");
-  const form = OUTPUTS.find((one) => one === output);
-  if (form === undefined) return refuse(where, `output is ${JSON.stringify(output)}`, `Give one of ${OUTPUTS.join(", ")}.`);
-  return { id, version, language, variables, output: form };
+function checkVariables({ id, version, variables: names }: FrontMatter, given: Readonly<Record<string, unknown>>): void {
+  const missing = names.filter((name) => !Object.hasOwn(given, name) || given[name] === undefined);
+  const unknown = Object.keys(given).filter((name) => !names.includes(name));
+  const odd = names.filter((name) => !missing.includes(name) && !UNTRUSTED.has(name) && !isPlain(given[name]));
+  const parts = [[missing, "not given"], [unknown, "unknown"], [odd, "neither a text nor a number"]] as const;
+  const faults = parts.filter(([list]) => list.length > 0).map(([list, what]) => `${list.join(", ")} ${what}`);
+  if (faults.length > 0) throw new PromptError(`${id}@${version}: ${faults.join("; ")}`, { code: "PROMPT_VARIABLE", hint: `Its variables are ${names.join(", ") || "none"}.` });
 }
 
 /**
- * Reads a template: YAML front matter `{id, version, language, variables, output}` and a body.
+ * Reads a template: YAML front matter `{id, version, language, variables, output}` and a body with `{{ name }}`, `{% if name %}` and `{% endif %}`.
  *
  * @param where Names the template in errors, for example its file.
  * @throws PromptError `PROMPT_TEMPLATE` for anything the form does not allow.
  */
 export function parseTemplate(text: string, where = "the template"): Template {
-  const normal = text.replaceAll("\r\n", "\n");
+  const normal = `${text.replace(/^\ufeff/u, "").replace(/\r\n?/gu, "\n").replace(/(?<![ \t])[ \t]+$/gmu, "").trimEnd()}\n`;
   const match = /^---\n([\s\S]*?)\n---\n([\s\S]*)$/u.exec(normal);
-  if (!match) return refuse(where, "it has no front matter", "Start the file with ---, the fields and --- again.");
+  if (!match) return refuseTemplate(where, "it has no front matter", "Start the file with ---, the fields and --- again.");
   const front = readFrontMatter(match[1]!, where);
-  const body = match[2]!.replace(/\n+$/u, "");
+  const body = match[2]!.trimEnd();
+  if (body === "") refuseTemplate(where, "it has no text", "Write the prompt after the second ---.");
   const used = usedNames(body, where);
   const undeclared = [...used].filter((name) => !front.variables.includes(name));
   const unused = front.variables.filter((name) => !used.has(name));
-  if (undeclared.length > 0) refuse(where, `it uses ${undeclared.join(", ")}, which is not declared`, "Declare every variable in the front matter.");
-  if (unused.length > 0) refuse(where, `it declares ${unused.join(", ")}, which it does not use`, "Remove the variable from the front matter.");
-  const jinja = new Jinja(body);
+  if (undeclared.length > 0) refuseTemplate(where, `it uses ${undeclared.join(", ")}, which is not declared`, "Declare every variable in the front matter.");
+  if (unused.length > 0) refuseTemplate(where, `it declares ${unused.join(", ")}, which it does not use`, "Remove the variable from the front matter.");
+  let jinja: Jinja;
+  try {
+    jinja = new Jinja(body);
+  } catch (error) {
+    return refuseTemplate(where, `its text cannot be read (${(error as Error).message})`, "Close every {% if name %} with {% endif %}.", error);
+  }
   return {
     ...front,
-    hash: sha256(`${normal.replace(/\s+$/u, "")}\n`),
+    hash: sha256(normal),
     render: (variables) => {
-      const missing = front.variables.filter((name) => variables[name] === undefined);
-      const unknown = Object.keys(variables).filter((name) => !front.variables.includes(name));
-      if (missing.length > 0 || unknown.length > 0) {
-        const parts = [missing.length > 0 ? `${missing.join(", ")} not given` : "", unknown.length > 0 ? `${unknown.join(", ")} unknown` : ""].filter((part) => part !== "");
-        throw new PromptError(`${front.id}@${front.version}: ${parts.join("; ")}`, { code: "PROMPT_VARIABLE", hint: `Its variables are ${front.variables.join(", ") || "none"}.` });
-      }
+      checkVariables(front, variables);
       return jinja.render(Object.fromEntries(front.variables.map((name) => [name, UNTRUSTED.has(name) && variables[name] !== "" ? dataBlock(variables[name]) : variables[name]])));
     },
   };
