@@ -11,8 +11,11 @@ export type Task = (typeof TASKS)[number];
 
 const COMMENTS = 3;
 
+/** Where a request's text stands: beside this file where only pre-training asks it, else with the prompts of the demo. */
+const folderOf = (task: Task): string => (task === "tags" || task === "json" ? "prompts" : "../../test-fixtures/world/prompts");
+
 /** Text of a request. */
-export const requestOf = (task: Task): string => parseTemplate(readFileSync(new URL(`../../test-fixtures/world/prompts/${task}.md`, import.meta.url), "utf8")).render({}).trim();
+export const requestOf = (task: Task): string => parseTemplate(readFileSync(new URL(`${folderOf(task)}/${task}.md`, import.meta.url), "utf8")).render({}).trim();
 
 /** How the class in an answer comes about: by chance alone, or from the lists above it; both know nothing of the drama's quality. */
 export type Verdict = "random" | "consistent";

@@ -6,15 +6,15 @@ import { loadTemplate, type Template } from "./template.ts";
 
 /** Which prompts, and where own ones stand. */
 export interface LoadTemplatesOptions extends BuiltinOptions {
-  /** Folder with own prompts: `<id>.<language>.md` or else `<id>.md` stands for the built-in one, `comment_filter.keyed` being the keyed one's id. Default none. */
+  /** Folder with own prompts: `<id>.<language>.md` or else `<id>.md` stands for the built-in one; the keyed comment filter's file is `comment_filter.keyed`. A `README.md` may lie beside them, nothing else. Default none. */
   dir?: string;
 }
 
 /** Prompts by their task. */
 export type Templates = Readonly<Record<PromptId, Template>>;
 
-/** Names that a file of own prompts may have. */
-const FILE_NAMES: ReadonlySet<string> = new Set([...PROMPT_IDS, "comment_filter.keyed"].flatMap((stem) => [`${stem}.md`, ...PROMPT_LANGUAGES.map((language) => `${stem}.${language}.md`)]));
+/** Names that a file of own prompts may have, and its `README.md`. */
+const FILE_NAMES: ReadonlySet<string> = new Set(["README.md", ...[...PROMPT_IDS, "comment_filter.keyed"].flatMap((stem) => [`${stem}.md`, ...PROMPT_LANGUAGES.map((language) => `${stem}.${language}.md`)])]);
 
 /** Variables that a prompt must use, since what is judged stands in them; the others may be left out. */
 const NEEDED: Readonly<Record<PromptId, readonly string[]>> = { caption: [], cot: [], cot_filter: ["groundTruth", "predicted", "think", "caption"], comment_filter: ["commentsJson"], grpo: [] };
