@@ -1,5 +1,12 @@
-import { generationIdentity, generationSettings, loadSetting, openSqliteLedger, parseCurationConfig, replayDrama, type CurationConfig, type CurationConfigInput, type DramaRecord, type Json, type StepLedger, type StepResult, type StepRow } from "@dramascope/curation";
+import { generationIdentity, generationSettings, loadSetting, openSqliteLedger, parseCurationConfig, replayDrama, type CurationConfig, type CurationConfigInput, type DramaRecord, type StepLedger, type StepResult, type StepRow } from "@dramascope/curation";
 import { createRandom, sha256, type Quality, type Split } from "@dramascope/schema";
+
+/** All of a stream. */
+export async function collect<T>(stream: AsyncIterable<T>): Promise<T[]> {
+  const all: T[] = [];
+  for await (const one of stream) all.push(one);
+  return all;
+}
 
 /** Settings of a small curation; what is given replaces whole parts. */
 export function smallConfig(more: Partial<CurationConfigInput> = {}): CurationConfig {
@@ -66,7 +73,7 @@ export function answerTo(step: StepRow, record: DramaRecord, { seed = 1, blocked
 /** Answers everything that can be asked, `width` steps at a time, until nothing is left. */
 export async function answerAll(ledger: StepLedger, config: CurationConfig, answer: (step: StepRow, record: DramaRecord) => StepResult | undefined, { width = 64, most = Infinity }: { width?: number; most?: number } = {}): Promise<number> {
   const setting = await loadSetting(config);
-  const { generation } = await ledger.openGeneration(generationIdentity(setting), generationSettings(setting) as Json);
+  const { generation } = await ledger.openGeneration(generationIdentity(setting), generationSettings(setting));
   for await (const { drama, answers } of ledger.answersByDrama(generation)) await ledger.plan(replayDrama(setting, drama, answers).missing, generation);
   for (let count = 0; ; ) {
     const leased = await ledger.lease({ owner: "test", max: Math.min(width, most - count), ttlMs: 60_000, generation });

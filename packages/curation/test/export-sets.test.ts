@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { exportSets, openSqliteLedger, parseAnswer, type CurationConfigInput, type ExportManifest } from "@dramascope/curation";
 import { curatedSample, readJsonl, sha256, sha256File, trainingSample, type CuratedSample, type GrpoSample, type SftSample } from "@dramascope/schema";
 import { beforeAll, describe, expect, it } from "vitest";
-import { answerAll, answeredLedger, answerTo, smallConfig, smallDrama, thinkOf } from "./answered-ledger.ts";
+import { answerAll, answeredLedger, answerTo, collect, smallConfig, smallDrama, thinkOf } from "./answered-ledger.ts";
 
 let root: string;
 beforeAll(async () => {
@@ -33,8 +33,8 @@ async function exported(more: Partial<CurationConfigInput> = {}, dramas = DRAMAS
   const folder = freshFolder();
   const manifest = await exportSets(ledger, config, folder);
   await ledger.close();
-  const records = async <T>(name: string): Promise<T[]> => Array.fromAsync(readJsonl(join(folder, name), trainingSample)) as Promise<T[]>;
-  return { folder, manifest, samples: await Array.fromAsync(readJsonl(join(folder, "samples.jsonl"), curatedSample)), sft: await records("sft.jsonl"), grpo: await records("grpo.jsonl"), eval: await records("eval.jsonl") };
+  const records = async <T>(name: string): Promise<T[]> => collect(readJsonl(join(folder, name), trainingSample)) as Promise<T[]>;
+  return { folder, manifest, samples: await collect(readJsonl(join(folder, "samples.jsonl"), curatedSample)), sft: await records("sft.jsonl"), grpo: await records("grpo.jsonl"), eval: await records("eval.jsonl") };
 }
 
 const idOf = ({ sampleId }: { sampleId: string }): string => sampleId.slice(sampleId.indexOf("-") + 1);

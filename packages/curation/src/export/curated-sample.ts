@@ -30,6 +30,6 @@ export function curatedSampleOf(replayed: ReplayedDrama, setting: ExportSetting)
     rounds: rounds.map((round) => verdictOf(round, selected.includes(round))),
     unresolved,
     flags,
-    provenance: provenanceOf(replayed, setting, TASKS[split]),
+    provenance: provenanceOf(replayed, setting, TASKS[split], rounds),
   };
 }

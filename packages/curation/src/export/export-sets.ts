@@ -11,7 +11,7 @@ import { datasetCard } from "./dataset-card.ts";
 import { checkTarget, isSameExport, manifestText, type ExportManifest } from "./manifest.ts";
 import { openExport } from "./open-export.ts";
 import { writeParquet } from "./parquet.ts";
-import { planExport, type ExportPlan } from "./plan-export.ts";
+import { planExport, type ExportPlan, type PlannedDrama } from "./plan-export.ts";
 import { createRecordFile, type RecordFile } from "./record-file.ts";
 import type { ExportSetting } from "./replayed-drama.ts";
 import { createReportTally } from "./report-tally.ts";
@@ -27,7 +27,8 @@ export interface ExportOptions {
 }
 
 const SETS = ["samples", "sft", "grpo", "eval"] as const;
-type SetFiles = Record<(typeof SETS)[number], RecordFile>;
+type SetName = (typeof SETS)[number];
+type SetFiles = Record<SetName, RecordFile>;
 
 /** The bytes are there already. */
 class Unchanged extends Error {
@@ -40,7 +41,7 @@ class Unchanged extends Error {
 }
 
 /** Writes every record of a plan to its file, after a look at it. */
-async function writeRecords(plan: ExportPlan, setting: ExportSetting, files: SetFiles, visit: (planned: Parameters<ReturnType<typeof createReportTally>["add"]>[0]) => void): Promise<void> {
+async function writeRecords(plan: ExportPlan, setting: ExportSetting, files: SetFiles, visit: (planned: PlannedDrama) => void): Promise<void> {
   const check = createRecordCheck(setting.config.export);
   for await (const planned of plan.dramas()) {
     const { replayed, found } = planned;
@@ -59,43 +60,53 @@ async function writeRecords(plan: ExportPlan, setting: ExportSetting, files: Set
   }
 }
 
-async function writeFolder(ledger: StepLedger, folder: string, { setting, plan, formats }: { setting: ExportSetting; plan: ExportPlan; formats: readonly string[] }): Promise<ExportManifest> {
-  const before = await ledger.counts(setting.generation);
-  const [tally, splits] = [createReportTally({ examples: 0 }), createSplitFile()];
+/** Writes the JSONL files of all sets. */
+async function writeSets(folder: string, plan: ExportPlan, setting: ExportSetting, visit: (planned: PlannedDrama) => void): Promise<Record<SetName, { count: number; sha256: string }>> {
   const opened = await Promise.all(SETS.map(async (set) => [set, await createRecordFile(join(folder, `${set}.jsonl`))] as const));
   const files = Object.fromEntries(opened) as SetFiles;
-  const { config, templates, runId, generation } = setting;
-  const manifest: ExportManifest = {
-    format: "dramascope.curation-export", version: 1, runId, generation, templates: Object.values(templates).map(templateName), counts: {}, sha256: {}, split: "", leftOut: {},
-    balance: { mode: config.balance, before: plan.before, after: plan.after },
-  };
   try {
-    await writeRecords(plan, setting, files, (planned) => {
-      tally.add(planned);
-      splits.add(planned.replayed.outcome.record);
-    });
-    for (const set of SETS) ({ count: manifest.counts[set], sha256: manifest.sha256[`${set}.jsonl`] } = await files[set].close());
+    await writeRecords(plan, setting, files, visit);
+    return { samples: await files.samples.close(), sft: await files.sft.close(), grpo: await files.grpo.close(), eval: await files.eval.close() };
   } finally {
     await Promise.all(SETS.map((set) => files[set].abandon()));
   }
+}
+
+async function writeFolder(ledger: StepLedger, folder: string, { setting, plan, formats }: { setting: ExportSetting; plan: ExportPlan; formats: readonly string[] }): Promise<ExportManifest> {
+  const { config, templates, runId, generation } = setting;
+  const before = await ledger.counts(generation);
+  const [tally, splits] = [createReportTally({ examples: 0 }), createSplitFile()];
+  const written = await writeSets(folder, plan, setting, (planned) => {
+    tally.add(planned);
+    splits.add(planned.replayed.outcome.record);
+  });
   const report = await finishReport(ledger, setting, plan, tally.finish(), before);
-  if (formats.includes("parquet")) {
-    for (const set of SETS) {
-      await writeParquet(set, join(folder, `${set}.jsonl`), join(folder, `${set}.parquet`));
-      manifest.sha256[`${set}.parquet`] = await sha256File(join(folder, `${set}.parquet`));
+  const hashes: Record<string, string> = {};
+  for (const set of SETS) {
+    const lines = join(folder, `${set}.jsonl`);
+    if (formats.includes("parquet")) {
+      await writeParquet(set, lines, join(folder, `${set}.parquet`));
+      hashes[`${set}.parquet`] = await sha256File(join(folder, `${set}.parquet`));
     }
+    if (formats.includes("jsonl")) hashes[`${set}.jsonl`] = written[set].sha256;
+    else await rm(lines);
   }
-  if (!formats.includes("jsonl")) {
-    for (const set of SETS) {
-      await rm(join(folder, `${set}.jsonl`));
-      delete manifest.sha256[`${set}.jsonl`];
-    }
-  }
-  Object.assign(manifest, { split: splits.hash(), leftOut: report.leftOut });
+  const manifest: ExportManifest = {
+    format: "dramascope.curation-export",
+    version: 1,
+    runId,
+    generation,
+    templates: Object.values(templates).map(templateName),
+    counts: Object.fromEntries(SETS.map((set) => [set, written[set].count])),
+    sha256: hashes,
+    split: splits.hash(),
+    leftOut: report.leftOut,
+    balance: { mode: config.balance, before: plan.before, after: plan.after },
+  };
   const texts = { "splits.json": splits.text(), "README.md": datasetCard(report, manifest, config) };
   for (const [name, text] of Object.entries(texts)) {
     await writeFileAtomically(join(folder, name), text);
-    manifest.sha256[name] = sha256(text);
+    hashes[name] = sha256(text);
   }
   await writeFileAtomically(join(folder, "manifest.json"), manifestText(manifest));
   return manifest;

@@ -1,8 +1,9 @@
 import type { CurationConfig } from "../config.ts";
 import { CurationError } from "../errors.ts";
 import type { StepLedger } from "../ledger/types.ts";
+import { findGeneration } from "../pipeline/generation.ts";
 import { replayDrama } from "../pipeline/replay-drama.ts";
-import { generationIdentity, loadSetting, runIdOf } from "../pipeline/setting.ts";
+import { loadSetting, runIdOf } from "../pipeline/setting.ts";
 import type { DramaSource } from "./plan-export.ts";
 import type { ExportSetting } from "./replayed-drama.ts";
 import { yieldFirst } from "./yield-first.ts";
@@ -20,11 +21,10 @@ export interface OpenExport {
  */
 export async function openExport(ledger: StepLedger, config: CurationConfig): Promise<OpenExport> {
   const shared = await loadSetting(config);
-  const identity = generationIdentity(shared);
-  const known = await ledger.generations();
-  const found = known.find((one) => one.identity === identity);
+  const found = await findGeneration(ledger, shared);
   if (!found) {
-    const has = known.length === 0 ? "it holds none at all" : `it holds ${known.length} other generation${known.length === 1 ? "" : "s"}`;
+    const { length } = await ledger.generations();
+    const has = length === 0 ? "it holds none at all" : `it holds ${length} other generation${length === 1 ? "" : "s"}`;
     throw new CurationError(`the ledger holds no answers under these prompts, model and sampling values: ${has}`, { code: "GENERATION_UNKNOWN", hint: "Start a run with these settings first, or give the settings that it was run with." });
   }
   const { generation } = found;

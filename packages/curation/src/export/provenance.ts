@@ -11,15 +11,16 @@ export function codeVersion(): string {
 }
 
 /**
- * How a record came about.
+ * How a record came about. `sampling` is null.
  *
- * @param round  The sampling round that the record rests on; without it those of the whole drama are named, and `sampling` is null.
+ * @param tasks   Prompts that had a part in it, the one that the record itself asks with first.
+ * @param rounds  Sampling rounds that the record rests on.
  */
-export function provenanceOf({ outcome, answers }: ReplayedDrama, setting: ExportSetting, tasks: readonly PromptId[], round?: RoundOutcome): Provenance {
+export function provenanceOf({ outcome, answers }: ReplayedDrama, setting: ExportSetting, tasks: readonly PromptId[], rounds: readonly RoundOutcome[]): Provenance {
   const { config, runId, generation, templates } = setting;
   const { groupId, drama } = outcome.record;
-  const otherRounds = new Set(round === undefined ? [] : outcome.rounds.filter((one) => one.round !== round.round).flatMap(({ stepKeys }) => stepKeys));
-  const stepKeys = outcome.stepKeys.filter((key) => !otherRounds.has(key));
+  const others = new Set(outcome.rounds.filter((one) => !rounds.includes(one)).flatMap(({ stepKeys }) => stepKeys));
+  const stepKeys = outcome.stepKeys.filter((key) => !others.has(key));
   const used = new Set(stepKeys);
   const models = new Set(answers.flatMap(({ key, model }) => (used.has(key) && model !== null ? [model] : [])));
   return {
@@ -29,7 +30,7 @@ export function provenanceOf({ outcome, answers }: ReplayedDrama, setting: Expor
     templates: tasks.map((task) => templateName(templates[task])),
     modelRequested: config.teacher.model,
     modelReturned: [...models].sort(),
-    sampling: round === undefined ? null : { round: round.round, temperature: round.temperature, topP: config.rounds.topP },
+    sampling: null,
     framePlan: { media: config.teacher.media, position: config.mediaPosition, ...config.frames },
     split: { mode: config.split.mode, seed: config.split.seed, groupId },
     classCalibration: drama.classCalibration ?? null,

@@ -53,7 +53,9 @@ function sftRecords(replayed: ReplayedDrama, setting: ExportSetting, videos: Vid
     if (!target.ok) found.leftOut.push(target.reason);
     else {
       const sampleId = `${i === 0 ? "sft" : `sft.${i + 1}`}-${record.dramaId}`;
-      found.records.push({ quality: record.quality, sample: { kind: "sft", sampleId, messages: messagesOf(task, record, setting), videos, target: target.target, provenance: provenanceOf(replayed, setting, tasks, round) } });
+      const sampling = { round: round.round, temperature: round.temperature, topP: setting.config.rounds.topP };
+      const provenance = { ...provenanceOf(replayed, setting, tasks, [round]), sampling };
+      found.records.push({ quality: record.quality, sample: { kind: "sft", sampleId, messages: messagesOf(task, record, setting), videos, target: target.target, provenance } });
     }
   });
   return found;
@@ -67,7 +69,7 @@ function referenceRecord(replayed: ReplayedDrama, setting: ExportSetting, videos
   const tasks = split === "eval" ? (["grpo"] as const) : (["grpo", "caption", "comment_filter"] as const);
   const sample: TrainingSample = {
     kind: "grpo", sampleId: `${split}-${dramaId}`, messages: messagesOf("grpo", record, setting), videos, quality, caption: caption ?? "", comments,
-    ...(flags.length > 0 && { flags }), provenance: provenanceOf(replayed, setting, tasks),
+    ...(flags.length > 0 && { flags }), provenance: provenanceOf(replayed, setting, tasks, []),
   };
   return { records: [{ sample, quality }], leftOut: [] };
 }
