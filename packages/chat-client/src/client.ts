@@ -111,19 +111,26 @@ export function createTeacherClient(options: TeacherClientOptions): TeacherClien
     if (body === null) return { kind: "unusable", code: "REQUEST_TOO_LARGE" };
     const isFirst = !isProven && !hasFirst;
     if (isFirst) hasFirst = true;
-    const limit = new AbortController();
-    const timer = setTimeout(() => limit.abort(), callTimeoutMs);
+    const stop = new AbortController();
+    const onAbort = (): void => stop.abort();
+    signal?.addEventListener("abort", onAbort);
+    let isTimeout = false;
+    const timer = setTimeout(() => {
+      isTimeout = true;
+      stop.abort();
+    }, callTimeoutMs);
     let hasHeaders = false;
     try {
       const standing = (): Standing => (isProven ? "proven" : isFirst ? "first" : "untried");
-      const outcome = await exchange(request, body, standing, signal ? AbortSignal.any([signal, limit.signal]) : limit.signal, () => (hasHeaders = true));
+      const outcome = await exchange(request, body, standing, stop.signal, () => (hasHeaders = true));
       isProven ||= outcome.kind === "ok" || outcome.kind === "blocked" || outcome.kind === "unusable";
       return outcome;
     } catch (error) {
       signal?.throwIfAborted();
-      return classifyFailure(error, { isTimeout: limit.signal.aborted, hasHeaders });
+      return classifyFailure(error, { isTimeout, hasHeaders });
     } finally {
       clearTimeout(timer);
+      signal?.removeEventListener("abort", onAbort);
       // A first request that learned nothing leaves its place to the next one.
       if (isFirst && !isProven) hasFirst = false;
     }

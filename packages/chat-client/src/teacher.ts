@@ -2,13 +2,14 @@ import { createRandom, DramascopeError } from "@dramascope/schema";
 import { answerOf, type Teacher, type TeacherEvent } from "./answer.ts";
 import { createBreaker, type Breaker } from "./breaker.ts";
 import { systemClock, type Clock } from "./clock.ts";
+import { ChatError } from "./errors.ts";
 import { estimateUsage } from "./estimate-usage.ts";
 import { openJournal } from "./journal.ts";
+import { createPacing } from "./pacing.ts";
 import { costOf, type Prices } from "./prices.ts";
-import { createRetryPolicy } from "./retry-policy.ts";
-import { createSentWindow } from "./sent-window.ts";
-import { memorySlots, USED_SHARE, WINDOW_MS, type Limits, type SlotStore } from "./slots.ts";
-import { memorySpendBook, type SpendBook } from "./spend-book.ts";
+import { createRetryPolicy, type Decision } from "./retry-policy.ts";
+import { WINDOW_MS, type Limits, type SlotStore } from "./slots.ts";
+import { memorySpendBook, type SpendBook, type SpendResult } from "./spend-book.ts";
 import type { ChatRequest, Outcome, TeacherClient, Usage } from "./types.ts";
 
 /** Options of {@link createTeacher}. */
@@ -36,10 +37,6 @@ export interface TeacherOptions {
 }
 
 const IN_FLIGHT = 64;
-/** How long before its sending time an attempt is booked: durable books take a moment. */
-const BOOKING_LEAD_MS = 50;
-/** Sending times that may be missed in a row before one is used late. */
-const MAX_MISSED = 3;
 const STREAM = 0xc4a7;
 
 interface Attempt {
@@ -57,27 +54,31 @@ function usedBy(outcome: Outcome, estimate: Usage): Usage | null {
   return outcome.usage ?? (outcome.kind === "retry" && outcome.maybePaid ? estimate : null);
 }
 
+/** Refuses numbers that would let nothing through. */
+function check({ limits, maxAttempts, backoffMs, prices }: { limits: Limits; maxAttempts: number; backoffMs: number; prices: Prices | undefined }): void {
+  const wrong = Object.entries({ ...limits, maxAttempts, backoffMs }).find(([, value]: [string, number | undefined]) => value !== undefined && !(value > 0));
+  if (wrong) throw new ChatError(`${wrong[0]} is ${String(wrong[1])}`, { code: "CHAT_OPTIONS", hint: "Give a number above 0." });
+  if (prices?.bands.length === 0) throw new ChatError("the prices have no band", { code: "CHAT_OPTIONS", hint: "Give at least one band with `in` and `out`." });
+}
+
 /**
  * Makes a teacher of a client: retries by class of failure, sending times that keep the provider's limits, half the calls at once after a 429,
  * a budget that is booked before anything is sent, a journal.
  *
- * What a provider does is an {@link Answer}. The budget is never exceeded by more than the calls in flight cost beyond their estimates.
+ * What a provider does is an {@link Answer}. The budget is never exceeded by more than what the calls in flight cost beyond their estimates.
  *
- * @throws ChatError `JOURNAL_IO`.
+ * @throws ChatError `CHAT_OPTIONS`, `JOURNAL_IO`.
  */
 export function createTeacher(options: TeacherOptions): Teacher {
   const { client, prices, limits = {}, maxAttempts = 6, backoffMs = 1000, clock = systemClock, onEvent } = options;
+  check({ limits, maxAttempts, backoffMs, prices });
   const { inFlight = IN_FLIGHT, windowMs = WINDOW_MS } = limits;
-  const slots = options.slots ?? memorySlots(limits, clock);
+  const pacing = createPacing({ limits, slots: options.slots, clock });
   const book = options.spendBook ?? memorySpendBook();
   const journal = options.journal === undefined ? undefined : openJournal(options.journal);
   const { uniform } = createRandom(options.seed ?? 0, { stream: STREAM });
-  const waitForWindow = createSentWindow({ rpm: limits.rpm, windowMs }, clock);
-  // Sending times that others share are missed by no more than half of what the spacing leaves free.
-  const toleranceMs = options.slots ? (windowMs * (1 / USED_SHARE - 1)) / 2 : Infinity;
   const breakers = new Map<string, Breaker>();
   const differing = new Set<string>();
-  let blockedUntil = 0;
   let calls = 0;
 
   const price = (usage: Usage | null): number => (usage && prices ? costOf(prices, usage) : 0);
@@ -90,65 +91,70 @@ export function createTeacher(options: TeacherOptions): Teacher {
 
   /** Waits until an attempt may be sent, and books it just before; null when the budget does not allow it. */
   const admit = async ({ request, key, attempt, signal }: Attempt, estimate: Usage): Promise<string | null> => {
-    const tokens = estimate.promptTokens + estimate.completionTokens;
-    let id: string | undefined;
+    let id: string | null = null;
+    const reserve = async (): Promise<boolean> => {
+      id = await book.reserve({ key, attempt, task: request.task, drama: request.trace?.drama ?? "", estimate: price(estimate), at: clock.now() });
+      return id !== null;
+    };
     try {
-      for (let missed = 0; ; missed++) {
-        const [time = 0] = await slots.take(1, tokens);
-        await clock.sleep(time - clock.now() - BOOKING_LEAD_MS, signal);
-        id ??= (await book.reserve({ key, attempt, task: request.task, drama: request.trace?.drama ?? "", estimate: price(estimate), at: clock.now() })) ?? undefined;
-        if (id === undefined) return null;
-        await clock.sleep(time - clock.now(), signal);
-        if (time >= blockedUntil && (clock.now() - time <= toleranceMs || missed >= MAX_MISSED)) {
-          await waitForWindow(signal);
-          return id;
-        }
-        await slots.adjust(-tokens);
-      }
+      await pacing.admit(estimate.promptTokens + estimate.completionTokens, reserve, signal);
+      return id;
     } catch (error) {
-      if (id !== undefined) await book.settle(id, { cost: 0, outcome: "not-sent", isUnknown: false, at: clock.now() });
+      if (id !== null) await book.settle(id, { cost: 0, outcome: "not-sent", isUnknown: false, at: clock.now() });
       throw error;
     }
   };
 
-  /** One attempt from its place in the queue to its last line in the journal; null when the budget does not allow it. */
-  const run = async (one: Attempt): Promise<{ outcome: Outcome; cost: number } | null> => {
-    const { request, call, key, attempt, signal } = one;
-    const breaker = breakerOf(request.model);
-    const leave = await breaker.enter(signal);
+  /** Sends an attempt that is booked, and writes down how it ended. */
+  const send = async ({ request, call, key, attempt, signal }: Attempt, estimate: Usage, id: string): Promise<{ outcome: Outcome; cost: number }> => {
+    const { task, model, trace: { drama = "", round, item } = {} } = request;
+    const sentAt = clock.now();
+    const record = async (result: Omit<SpendResult, "at">): Promise<void> => {
+      const at = clock.now();
+      const { isUnknown: _, ...told } = { ...result, ms: at - sentAt };
+      await book.settle(id, { ...result, at });
+      journal?.note({ event: "end", call, key, attempt, at, ...told });
+      onEvent?.({ type: "attempt", key, attempt, task, drama, ...told });
+    };
+    let outcome: Outcome;
     try {
-      const estimate = estimateUsage(request);
+      journal?.note({ event: "start", call, key, attempt, at: sentAt, task, model, drama, round, item });
+      outcome = await client.call(request, signal);
+    } catch (error) {
+      // Errors of our own come before the request goes out; what is aborted on its way may have been charged.
+      const isUnsent = DramascopeError.isInstance(error);
+      await record(isUnsent ? { outcome: "not-sent", cost: 0, isUnknown: false } : { outcome: "aborted", cost: price(estimate), isUnknown: true });
+      throw error;
+    }
+    const usage = usedBy(outcome, estimate);
+    const cost = price(usage);
+    const isUnknown = outcome.kind === "retry" && outcome.maybePaid && outcome.usage === undefined;
+    await record({ outcome: outcome.kind, ...(outcome.kind === "ok" ? {} : { code: outcome.code }), cost, ...(usage ? { usage } : {}), isUnknown });
+
+    const isRefused = outcome.kind === "retry" && outcome.code === "RATE_LIMITED";
+    if (isRefused) breakerOf(model).trip(sentAt);
+    else if (outcome.kind === "ok") breakerOf(model).succeed();
+    const used = usage ?? (isRefused ? { promptTokens: 0, completionTokens: 0 } : estimate);
+    await pacing.correct(used.promptTokens + used.completionTokens - estimate.promptTokens - estimate.completionTokens);
+    return { outcome, cost };
+  };
+
+  /** One attempt from its place in the queue, and what comes after it; null when the budget does not allow it. */
+  const run = async (one: Attempt, decide: (outcome: Outcome) => Decision): Promise<{ decision: Decision; cost: number } | null> => {
+    const { model } = one.request;
+    const leave = await breakerOf(model).enter(one.signal);
+    try {
+      const estimate = estimateUsage(one.request);
       const id = await admit(one, estimate);
       if (id === null) return null;
-      const sentAt = clock.now();
-      const base = { call, key, attempt };
-      let isSettled = false;
-      try {
-        const { drama, round, item } = request.trace ?? {};
-        journal?.note({ event: "start", ...base, at: sentAt, task: request.task, model: request.model, drama, round, item });
-        const outcome = await client.call(request, signal);
-        const usage = usedBy(outcome, estimate);
-        const cost = price(usage);
-        const code = outcome.kind === "ok" ? {} : { code: outcome.code };
-        const known = usage ? { usage } : {};
-        const at = clock.now();
-        isSettled = true;
-        await book.settle(id, { cost, outcome: outcome.kind, ...code, ...known, isUnknown: outcome.kind === "retry" && outcome.maybePaid && !outcome.usage, at });
-        journal?.note({ event: "end", ...base, at, outcome: outcome.kind, ...code, cost, ...known, ms: at - sentAt });
-        onEvent?.({ type: "attempt", key, attempt, task: request.task, drama: drama ?? "", outcome: outcome.kind, ...code, cost, ...known, ms: at - sentAt });
-        const isRefused = outcome.kind === "retry" && outcome.code === "RATE_LIMITED";
-        if (isRefused) breaker.trip(sentAt);
-        else if (outcome.kind === "ok") breaker.succeed();
-        const booked = estimate.promptTokens + estimate.completionTokens;
-        if (isRefused) await slots.adjust(-booked);
-        else if (usage) await slots.adjust(usage.promptTokens + usage.completionTokens - booked);
-        return { outcome, cost };
-      } catch (error) {
-        // Errors of our own come before the request goes out; what is aborted on its way may have been charged.
-        const isUnsent = DramascopeError.isInstance(error);
-        if (!isSettled) await book.settle(id, { cost: isUnsent ? 0 : price(estimate), outcome: isUnsent ? "not-sent" : "aborted", isUnknown: !isUnsent, at: clock.now() });
-        throw error;
+      const { outcome, cost } = await send(one, estimate, id);
+      const decision = decide(outcome);
+      // Known before the next in the queue takes this place.
+      if (decision.next === "again" && decision.blockedMs !== null) {
+        await pacing.slowDown(decision.blockedMs);
+        onEvent?.({ type: "slow-down", model, pauseMs: decision.blockedMs, inFlight: breakerOf(model).places() });
       }
+      return { decision, cost };
     } finally {
       leave();
     }
@@ -168,21 +174,16 @@ export function createTeacher(options: TeacherOptions): Teacher {
     let cost = 0;
     for (let attempt = 1; ; attempt++) {
       const trace = request.trace ? { trace: { ...request.trace, attempt } } : {};
-      const ended = await run({ request: { ...request, maxTokens, ...trace }, call, key, attempt, signal });
+      const ended = await run({ request: { ...request, maxTokens, ...trace }, call, key, attempt, signal }, decide);
       if (ended === null) return { kind: "budget", attempts: attempt - 1 };
       cost += ended.cost;
-      const decision = decide(ended.outcome);
+      const { decision } = ended;
       if (decision.next === "end") {
         const { ending } = decision;
         if (ending.kind === "ok" || ending.kind === "unusable") warnOfModel(request.model, ending.model ?? "");
         return answerOf(ending, cost, attempt);
       }
       ({ maxTokens } = decision);
-      if (decision.blockedMs !== null) {
-        blockedUntil = Math.max(blockedUntil, clock.now() + decision.blockedMs);
-        await slots.slowDown(blockedUntil);
-        onEvent?.({ type: "slow-down", model: request.model, pauseMs: decision.blockedMs, inFlight: breakerOf(request.model).places() });
-      }
       await clock.sleep(decision.pauseMs, signal);
     }
   };

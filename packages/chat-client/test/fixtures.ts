@@ -49,3 +49,31 @@ export function scriptedClient(outcomes: readonly Outcome[]): TeacherClient & { 
 
 /** An answer of 100 and 10 tokens. */
 export const okOutcome: Extract<Outcome, { kind: "ok" }> = { kind: "ok", content: "x", finish: "stop", model: "teacher-sim-1", usage: { promptTokens: 100, completionTokens: 10, source: "reported" }, ms: 1 };
+
+/** A clock of its own time: it moves on to the next timer when nothing else is left to do. Timers are late by `lateMs()`. */
+export function virtualClock(lateMs: () => number = () => 0): Clock & { run: <T>(work: Promise<T>) => Promise<T> } {
+  let time = 1_800_000_000_000;
+  const timers: { at: number; resolve: () => void }[] = [];
+  return {
+    now: () => time,
+    sleep: async (ms, signal) => {
+      signal?.throwIfAborted();
+      if (ms > 0) await new Promise<void>((resolve) => timers.push({ at: time + ms + lateMs(), resolve }));
+    },
+    run: async (work) => {
+      let isOver = false;
+      void work.finally(() => (isOver = true));
+      for (;;) {
+        await new Promise((resolve) => setImmediate(resolve));
+        if (isOver) return work;
+        const next = timers.reduce((least, { at }) => Math.min(least, at), Infinity);
+        if (next === Infinity) continue;
+        time = Math.max(time, next);
+        for (const due of timers.filter(({ at }) => at <= time)) {
+          timers.splice(timers.indexOf(due), 1);
+          due.resolve();
+        }
+      }
+    },
+  };
+}

@@ -169,3 +169,28 @@ it("takes an error of a full ledger for what it is", async () => {
   await expect(createTeacher({ client, spendBook: full }).ask(requestFor("d"))).rejects.toThrow("ENOSPC");
   expect(client.asked).toEqual([]);
 });
+
+it.each<[string, Partial<TeacherOptions>]>([
+  ["a rate of nothing", { limits: { rpm: 0 } }],
+  ["a window without length", { limits: { rpm: 1, windowMs: 0 } }],
+  ["no attempt", { maxAttempts: 0 }],
+  ["a pause that is no number", { backoffMs: NaN }],
+  ["prices without a band", { prices: { ...PRICES, bands: [] } }],
+])("refuses %s", (_name, options) => {
+  expect(() => createTeacher({ client: scriptedClient([okOutcome]), ...options })).toThrow(expect.objectContaining({ code: "CHAT_OPTIONS" }) as Error);
+});
+
+it("tells the key to nobody, even where a provider echoes it", async () => {
+  const echo = { fault: "http", message: "key sk-canary-4711 in Bearer sk-canary-4711", code: "sk-canary-4711" };
+  const simulator = await startSimulator({ faults: { rules: [{ ...echo, match: { drama: "a" }, status: 503, times: 1 }, { ...echo, match: { drama: "b" }, status: 400 }, { ...echo, match: { drama: "c" }, status: 403 }] } });
+  const journal = join(mkdtempSync(join(tmpdir(), "dramascope-chat-")), "journal.jsonl");
+  const client = createTeacherClient({ baseURL: simulator.baseURL, apiKey: "sk-canary-4711", capabilities: { metadata: true } });
+  const told: unknown[] = [];
+  const teacher = createTeacher({ client, journal, backoffMs: 1, onEvent: (event) => told.push(event) });
+  for (const drama of ["a", "b", "c"]) told.push(await teacher.ask(requestFor(drama)));
+  await teacher.close();
+  await client.close();
+  await simulator.stop();
+  expect(told.map((one) => (one as Answer).kind).filter((kind) => kind as unknown)).toEqual(["ok", "unusable", "fatal"]);
+  expect(JSON.stringify(told) + readFileSync(journal, "utf8")).not.toContain("canary");
+});
