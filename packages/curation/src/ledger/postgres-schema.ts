@@ -39,7 +39,7 @@ const MIGRATIONS: readonly ((s: string) => string)[] = [
       cost double precision NOT NULL, new_dramas integer NOT NULL, PRIMARY KEY (generation, quality, round));
     CREATE TABLE ${s}.workers (worker text PRIMARY KEY, seen_at timestamptz NOT NULL);
     CREATE TABLE ${s}.provider_budget (resource text PRIMARY KEY, next_request double precision NOT NULL, next_tokens double precision NOT NULL, largest double precision NOT NULL,
-      blocked_until double precision NOT NULL, pace double precision NOT NULL, pace_since double precision NOT NULL)`,
+      blocked_until double precision NOT NULL, pace double precision NOT NULL, pace_since double precision NOT NULL, heard_until double precision NOT NULL, seen_at double precision NOT NULL)`,
 ];
 
 /**
