@@ -5,7 +5,7 @@ import type { CurationConfig } from "../config.ts";
 import type { DramaRecord, StepLedger } from "../ledger/types.ts";
 import { splitDramas, type DramaRow, type SplitManifest } from "../split-dramas.ts";
 import type { DramaSource } from "./read-input.ts";
-import { hashEpisodes, recordOf, type Placement } from "./store-drama.ts";
+import { hashEpisodes, recordOf, type KnownHash, type Placement } from "./store-drama.ts";
 
 /** What came of reading the dramas. */
 export interface ImportReport {
@@ -49,17 +49,33 @@ interface FirstReading {
   withoutMedia: number;
 }
 
-async function readOnce({ config, source, signal, onProgress }: ImportOptions, ledger: Pick<StepLedger, "drama">): Promise<FirstReading> {
+/** Hashes of a drama's files that have neither their size nor their time changed since they were stored. */
+export function storedHashes(ledger: Pick<StepLedger, "drama">, dramaId: string): KnownHash {
+  let stored: DramaRecord | undefined;
+  return async ({ path, bytes, mtimeMs }) => {
+    stored ??= await ledger.drama(dramaId);
+    return stored?.drama.episodes.find((one) => one.path === path && one["bytes"] === bytes && one["mtimeMs"] === mtimeMs)?.sha256;
+  };
+}
+
+/** Places of dramas that a ledger holds. */
+export async function storedSplits(ledger: Pick<StepLedger, "dramas">): Promise<Map<string, Split>> {
+  const placed = new Map<string, Split>();
+  for await (const { dramaId, split } of ledger.dramas()) placed.set(dramaId, split);
+  return placed;
+}
+
+/**
+ * Reads all dramas for what a split needs.
+ *
+ * @param known The hash of a drama's file where it need not be read for it.
+ */
+export async function readOnce({ config, source, signal, onProgress }: ImportOptions, known: (dramaId: string) => KnownHash): Promise<FirstReading> {
   const first: FirstReading = { rows: [], hashes: new Map(), rejected: [], withoutMedia: 0 };
   for await (const { drama, quality } of source.read((line) => first.rejected.push(line))) {
     signal?.throwIfAborted();
     const { dramaId, title, franchiseId } = drama;
-    let stored: DramaRecord | undefined;
-    // A file is read again only when its size or its time has changed since it was stored.
-    const episodes = await hashEpisodes(drama, config, async ({ path, bytes, mtimeMs }) => {
-      stored ??= await ledger.drama(dramaId);
-      return stored?.drama.episodes.find((one) => one.path === path && one["bytes"] === bytes && one["mtimeMs"] === mtimeMs)?.sha256;
-    });
+    const episodes = await hashEpisodes(drama, config, known(dramaId));
     first.hashes.set(dramaId, episodes.map(({ sha256 }) => sha256));
     first.rows.push({ dramaId, quality, title, franchiseId, episodeHashes: episodes.flatMap(({ sha256 }) => sha256 ?? []) });
     if (episodes.every(({ path, url }) => path === undefined && url === undefined)) first.withoutMedia++;
@@ -68,8 +84,8 @@ async function readOnce({ config, source, signal, onProgress }: ImportOptions, l
   return first;
 }
 
-/** Where everything goes. What the ledger has placed stays there. */
-function place({ config, previousSplit }: ImportOptions, rows: readonly DramaRow[], placed: ReadonlyMap<string, Split>): { places: Map<string, Placement>; manifest: SplitManifest } {
+/** Where everything goes. What is placed stays there. */
+export function placeDramas({ config, previousSplit }: ImportOptions, rows: readonly DramaRow[], placed: ReadonlyMap<string, Split>): { places: Map<string, Placement>; manifest: SplitManifest } {
   const { mode, seed, evalPerClass, sftSize } = config.split;
   const assignment = Object.fromEntries([...Object.entries(previousSplit?.assignment ?? {}), ...placed]);
   const manifest = splitDramas(rows, { seed, evalPerClass, sftSize: mode === "yield-first" ? Infinity : sftSize }, { assignment });
@@ -104,10 +120,9 @@ async function writeRejected({ workdir }: CurationConfig, rejected: readonly Rej
  */
 export async function importDramas(options: ImportOptions, ledger: StepLedger): Promise<{ report: ImportReport; ids: Set<string> }> {
   const { config, source, commentSalt, signal } = options;
-  const placed = new Map<string, Split>();
-  for await (const { dramaId, split } of ledger.dramas()) placed.set(dramaId, split);
-  const { rows, hashes, rejected, withoutMedia } = await readOnce(options, ledger);
-  const { manifest, places } = place(options, rows, placed);
+  const placed = await storedSplits(ledger);
+  const { rows, hashes, rejected, withoutMedia } = await readOnce(options, (dramaId) => storedHashes(ledger, dramaId));
+  const { manifest, places } = placeDramas(options, rows, placed);
   const ids = new Set(places.keys());
   const splits: Record<Split, number> = { sft: 0, grpo: 0, eval: 0 };
 

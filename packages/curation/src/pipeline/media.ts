@@ -1,9 +1,10 @@
 import type { ChatContent } from "@dramascope/chat-client";
-import { sha256 } from "@dramascope/schema";
+import { DramascopeError, sha256 } from "@dramascope/schema";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { CurationConfig } from "../config.ts";
 import { CurationError } from "../errors.ts";
+import { folderName } from "../export/folder-name.ts";
 import type { DramaRecord, StepLedger, StoredDrama } from "../ledger/types.ts";
 import { mediaPath } from "./media-path.ts";
 
@@ -27,7 +28,7 @@ export interface MediaOptions {
 
 /** Folder of a drama's frames in the work folder; names are hashes where an id is not plain. */
 export function dramaFramesFolder({ workdir }: Pick<CurationConfig, "workdir">, dramaId: string): string {
-  return join(workdir, "frames", /^[\w-]{1,64}$/u.test(dramaId) ? dramaId : sha256(dramaId));
+  return join(workdir, "frames", folderName(dramaId));
 }
 
 /** Removes a drama from a ledger with all its steps, and its frames from the work folder. Number of deleted steps. */
@@ -63,8 +64,7 @@ function picturesFromFiles(config: CurationConfig, signal: AbortSignal | undefin
     if (ready) return encodeJpegs(ready);
     let work = running.get(folder);
     if (!work) {
-      const { maxSecondsPerEpisode, ...rest } = config.frames;
-      const plan = Object.fromEntries(Object.entries({ ...rest, maxSecondsPerEpisode }).filter(([, value]) => value !== undefined));
+      const plan = Object.fromEntries(Object.entries(config.frames).filter(([, value]) => value !== undefined));
       const episodes = drama.episodes.flatMap(({ path }) => (path === undefined ? [] : [{ path: mediaPath(config, path) }]));
       work = extractFrames(episodes, { plan, out: folder, strict: true, ...(signal ? { signal } : {}) }).finally(() => running.delete(folder));
       running.set(folder, work);
@@ -91,4 +91,13 @@ export function teacherMedia(config: CurationConfig, options: MediaOptions): (re
       if (url === undefined) throw new CurationError(`episode ${episode} of drama ${dramaId} has no url`, { code: "MEDIA_MISSING", hint: "Give every episode a url, or set teacher.media to frames." });
       return [{ type: "videoUrl", url, ...(fps === undefined ? {} : { fps }) }];
     };
+}
+
+/** Faults of this machine or of the settings, not of an episode. */
+const NO_MEDIA_FAULT: ReadonlySet<string> = new Set(["VIDEO_CANCELLED", "VIDEO_DECODER_MISSING", "VIDEO_OPTIONS_INVALID", "VIDEO_RESOURCE"]);
+
+/** Code of an error that says that one drama's media are of no use; undefined for any other error. */
+export function mediaFaultOf(error: unknown): string | undefined {
+  if (!DramascopeError.isInstance(error)) return undefined;
+  return error.code === "MEDIA_MISSING" || (error.code.startsWith("VIDEO_") && !NO_MEDIA_FAULT.has(error.code)) ? error.code : undefined;
 }

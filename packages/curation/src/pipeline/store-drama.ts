@@ -4,6 +4,7 @@ import { chooseComments } from "../choose-comments.ts";
 import { commentHash } from "../comment-hash.ts";
 import type { CurationConfig } from "../config.ts";
 import type { DramaRecord, StoredDrama } from "../ledger/types.ts";
+import { prepareComment } from "../prepare-comment.ts";
 import { redact } from "../redact.ts";
 import { safeText } from "../safe-text.ts";
 import { mediaPath } from "./media-path.ts";
@@ -23,12 +24,15 @@ export interface FoundFile {
   mtimeMs: number;
 }
 
+/** Looks a file's hash up; undefined where it is not known. */
+export type KnownHash = (file: FoundFile) => Promise<string | null | undefined> | string | null | undefined;
+
 /**
  * Episodes with the hashes of their contents.
  *
- * @param known The hash of a file where it need not be read for it.
+ * @param known The hash of a file where it need not be read for it; null leaves it without one.
  */
-export async function hashEpisodes(one: LabelledDrama["drama"], config: CurationConfig, known: (file: FoundFile) => Promise<string | undefined> | string | undefined): Promise<StoredEpisode[]> {
+export async function hashEpisodes(one: LabelledDrama["drama"], config: CurationConfig, known: KnownHash): Promise<StoredEpisode[]> {
   const episodes: StoredEpisode[] = [];
   for (const [place, { index, path, url, durationSeconds, sha256: given }] of shownEpisodes(one).entries()) {
     const base = { index, ...(path === undefined ? {} : { path }), ...(url === undefined ? {} : { url }), ...(durationSeconds === undefined ? {} : { durationSeconds }) };
@@ -38,7 +42,9 @@ export async function hashEpisodes(one: LabelledDrama["drama"], config: Curation
     }
     const file = mediaPath(config, path);
     const { size: bytes, mtimeMs } = await stat(file);
-    episodes.push({ ...base, bytes, mtimeMs, sha256: (await known({ place, path, bytes, mtimeMs })) ?? (await sha256File(file)) });
+    const found = await known({ place, path, bytes, mtimeMs });
+    const hash = found === undefined ? await sha256File(file) : found;
+    episodes.push({ ...base, bytes, mtimeMs, ...(hash === null ? {} : { sha256: hash }) });
   }
   return episodes;
 }
@@ -47,7 +53,7 @@ export async function hashEpisodes(one: LabelledDrama["drama"], config: Curation
 function storedComments({ comments = [] }: LabelledDrama["drama"], max: number, salt: string | undefined): StoredDrama["comments"] {
   const seen = new Set<string>();
   return chooseComments(comments, max).flatMap(({ text, likes, episode }) => {
-    const clean = safeText(redact(text)).trim();
+    const clean = prepareComment(text).text;
     if (clean === "" || seen.has(clean)) return [];
     seen.add(clean);
     return [{ text: clean, likes, ...(episode === undefined ? {} : { episode }), ...(salt === undefined ? {} : { hash: commentHash(salt, text) }) }];
@@ -68,7 +74,7 @@ export interface Placement {
  */
 export function recordOf({ drama, classCalibration }: LabelledDrama, episodes: readonly StoredEpisode[], { split, groupId, quality }: Placement, config: CurationConfig, salt?: string): DramaRecord {
   const { dramaId } = drama;
-  const transcript = typeof drama["transcript"] === "string" ? safeText(redact(drama["transcript"])).trim() : "";
+  const transcript = typeof drama["transcript"] === "string" ? redact(drama["transcript"]).trim() : "";
   const genre = safeText(drama.genre ?? "").trim().slice(0, MAX_GENRE).toWellFormed();
   const stored: StoredDrama = {
     dramaId,

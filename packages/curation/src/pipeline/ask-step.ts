@@ -1,0 +1,89 @@
+import type { Answer, Teacher } from "@dramascope/chat-client";
+import { CurationError } from "../errors.ts";
+import type { Gate, Leased, StepLedger, StepResult, StepRow, StepSpec } from "../ledger/types.ts";
+import { resultOf } from "./judge-answer.ts";
+import { mediaFaultOf, type EpisodeMedia } from "./media.ts";
+import { replayDrama } from "./replay-drama.ts";
+import { requestOf } from "./request.ts";
+import type { RunTally } from "./run-tally.ts";
+import type { CurationSetting } from "./setting.ts";
+import type { Stopping } from "./stopping.ts";
+
+/** What asking a step needs. */
+export interface StepAsker {
+  setting: CurationSetting;
+  ledger: StepLedger;
+  teacher: Teacher;
+  media: (record: Leased["drama"]) => EpisodeMedia;
+  owner: string;
+  /** Decisions on classes that hold now. */
+  gates: () => readonly Gate[];
+  stopping: Stopping;
+  tally: RunTally;
+}
+
+/** A step that ended without asking. */
+const unasked = (code: string): StepResult => ({ state: "failed", content: null, code, finish: null, model: null, attempts: 0, cost: 0 });
+
+/** Keeps what came of a step, and plans what follows from it in the same transaction. */
+async function commit({ setting, ledger, owner, gates, tally }: StepAsker, { step, drama }: Leased, result: StepResult): Promise<void> {
+  const { key, fence } = step;
+  let isDecided = false;
+  const next = (answers: StepRow[]): StepSpec[] => {
+    const { missing } = replayDrama(setting, drama, answers, gates());
+    isDecided = missing.length === 0;
+    return missing;
+  };
+  const kept = await ledger.commit({ key, owner, fence, result, next });
+  if (kept === "ok") tally.ended(result.state, isDecided);
+  else tally.stale(key);
+}
+
+/** The answer to a step, or the reason why it cannot be asked. */
+async function answerTo({ setting, teacher, media, gates, stopping }: StepAsker, leased: Leased): Promise<Answer | StepResult> {
+  const { key } = leased.step;
+  // A step can be left over from before the drama's class or the settings of its rounds changed.
+  if (!replayDrama(setting, leased.drama, leased.answers, gates()).missing.some((step) => step.key === key)) return unasked("SUPERSEDED");
+  try {
+    const request = await requestOf(setting, leased, media(leased.drama));
+    return await teacher.ask(request, { key, signal: stopping.hard });
+  } catch (error) {
+    const code = mediaFaultOf(error);
+    if (code === undefined) throw error;
+    return unasked(code);
+  }
+}
+
+/** Asks one step that was leased and keeps what came of it. Whatever breaks ends the run, and the step is planned again. */
+export async function askStep(asker: StepAsker, leased: Leased): Promise<void> {
+  const { setting, ledger, owner, stopping, tally } = asker;
+  const { key, fence } = leased.step;
+  const giveBack = (): Promise<void> => ledger.release([key], owner);
+  tally.begun();
+  try {
+    const answer = await answerTo(asker, leased);
+    if ("state" in answer) return await commit(asker, leased, answer);
+    if (answer.kind === "budget") {
+      stopping.budgetReached();
+      return await giveBack();
+    }
+    if (answer.kind === "fatal") {
+      const error = new CurationError(`the teacher refuses calls: ${answer.code}: ${answer.message}`, { code: "TEACHER_UNAVAILABLE", hint: "Check address, key, account and the model's name; nothing was marked as failed." });
+      stopping.drain({ error });
+      return await giveBack();
+    }
+    if (answer.kind === "parked") {
+      const { code, attempts, cost } = answer;
+      if ((await ledger.park({ key, owner, fence, until: Infinity, code, attempts, cost })) === "ok") tally.parked();
+      else tally.stale(key);
+      return;
+    }
+    await commit(asker, leased, resultOf(setting, leased, answer));
+  } catch (error) {
+    if (!stopping.hard.aborted) stopping.breakOff(error);
+    // Where the ledger itself has failed the lease runs out.
+    await giveBack().catch(() => undefined);
+  } finally {
+    tally.left();
+  }
+}

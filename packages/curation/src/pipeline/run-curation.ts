@@ -1,0 +1,128 @@
+import { createTeacher, createTeacherClient, systemClock, type Prices, type TeacherClient } from "@dramascope/chat-client";
+import { randomUUID } from "node:crypto";
+import { hostname } from "node:os";
+import type { CurationConfig } from "../config.ts";
+import { CurationError } from "../errors.ts";
+import { openLedger } from "../ledger/open-ledger.ts";
+import { STAGE_KINDS, type Gate, type StepLedger } from "../ledger/types.ts";
+import { askStep, type StepAsker } from "./ask-step.ts";
+import { openGeneration } from "./generation.ts";
+import { importDramas, type ImportReport } from "./import-dramas.ts";
+import { teacherMedia } from "./media.ts";
+import { planDramas } from "./plan-dramas.ts";
+import { dramasFromFiles, dramasFromProgram } from "./read-input.ts";
+import type { CurationOptions, RunSummary } from "./run-options.ts";
+import { assertRunnable } from "./runnable.ts";
+import { RunTally } from "./run-tally.ts";
+import { loadSetting, runIdOf, type CurationSetting } from "./setting.ts";
+import { settleGates } from "./settle-gates.ts";
+import { createStopping } from "./stopping.ts";
+import { workSteps } from "./work-steps.ts";
+
+const LEASE_MS = 30_000;
+
+/** Client of the settings' provider. */
+function clientOf({ teacher }: CurationConfig, { apiKey, env = process.env, clock }: CurationOptions): TeacherClient {
+  const { apiKeyEnv, baseURL, capabilities, media, timeouts } = teacher;
+  const key = apiKey ?? (apiKeyEnv === undefined ? undefined : env[apiKeyEnv]);
+  if (apiKeyEnv !== undefined && (key === undefined || key === "")) throw new CurationError(`the environment variable ${apiKeyEnv} is not set`, { code: "TEACHER_UNAVAILABLE", hint: "Set it to the provider's key." });
+  return createTeacherClient({
+    baseURL,
+    callTimeoutMs: timeouts.callMs,
+    capabilities: { ...capabilities, frames: media === "frames", videoUrl: media === "video_url", fileId: media === "file_id" },
+    ...(key === undefined ? {} : { apiKey: key }),
+    ...(clock ? { clock } : {}),
+  });
+}
+
+/** Reads the dramas that options or settings give into the ledger. */
+async function takeIn({ config, dramas, previousSplit, commentSalt, signal, onProgress, onEvent }: CurationOptions, ledger: StepLedger): Promise<{ report: ImportReport; ids: Set<string> } | undefined> {
+  const source = dramas ? dramasFromProgram(config, dramas) : config.input && dramasFromFiles(config, config.input);
+  if (!source) return undefined;
+  const taken = await importDramas({ config, source, ...(previousSplit ? { previousSplit } : {}), ...(commentSalt === undefined ? {} : { commentSalt }), ...(signal ? { signal } : {}), ...(onProgress ? { onProgress } : {}) }, ledger);
+  onEvent?.({ type: "imported", report: taken.report });
+  return taken;
+}
+
+async function curate(options: CurationOptions, setting: CurationSetting, ledger: StepLedger, client: TeacherClient): Promise<RunSummary> {
+  const { config, clock = systemClock, limit, stages: kinds = STAGE_KINDS, journal, slots, signal } = options;
+  const { limits, prices, maxAttempts, backoffMs } = config.teacher;
+  const { inFlight, windowMs, rpm, tpm } = limits;
+  const { owner = `${hostname()} ${process.pid} ${randomUUID().slice(0, 8)}`, leaseMs = LEASE_MS, concurrency = config.concurrency ?? inFlight } = options;
+  // A class has ended a round only when all of its dramas have: a few of them decide nothing for the others.
+  const { maxCostPerNewDrama: _waves, ...ungated } = config.rounds;
+  const rules: CurationSetting = limit === undefined ? setting : { ...setting, config: { ...config, rounds: ungated } };
+  const media = teacherMedia(config, options);
+  const { generation } = await openGeneration(ledger, setting, options.isNewGeneration ?? false);
+  const tally = new RunTally({ clock, spent: () => ledger.spent(), onEvent: options.onEvent, onProgress: options.onProgress });
+  const stopping = createStopping({ signal, drainMs: config.drainMs, clock });
+  const teacher = createTeacher({
+    client,
+    limits: { inFlight, windowMs, ...(rpm === undefined ? {} : { rpm }), ...(tpm === undefined ? {} : { tpm }) },
+    spendBook: ledger,
+    maxAttempts,
+    backoffMs,
+    clock,
+    onEvent: (event) => tally.attempt(event),
+    ...(prices ? { prices: prices as Prices } : {}),
+    ...(slots ? { slots } : {}),
+    ...(journal === undefined ? {} : { journal }),
+  });
+  let gates: readonly Gate[] = [];
+  let taken: Awaited<ReturnType<typeof takeIn>>;
+  const asker: StepAsker = { setting: rules, ledger, teacher, media, owner, gates: () => gates, stopping, tally };
+  try {
+    taken = stopping.soft.aborted ? undefined : await takeIn(options, ledger);
+    while (!stopping.soft.aborted) {
+      gates = await ledger.gates(generation);
+      tally.dramas(await planDramas(rules, ledger, generation, gates, { ...(taken ? { ids: taken.ids } : {}), ...(limit === undefined ? {} : { limit }) }));
+      await workSteps({ ledger, generation, owner, concurrency, leaseMs, kinds, maxLeased: inFlight, clock, stop: stopping.soft, work: (leased) => askStep(asker, leased) });
+      if (stopping.soft.aborted || (await settleGates(rules, ledger, generation)) === 0) break;
+    }
+    const failure = stopping.failure();
+    if (failure) throw failure.error;
+  } catch (error) {
+    if (!signal?.aborted || error !== signal.reason) throw error;
+  } finally {
+    stopping.close();
+    await teacher.close();
+  }
+  const counts = await ledger.counts(generation);
+  const stopped = stopping.reason();
+  return {
+    isComplete: stopped === null && kinds.every((kind) => counts[kind].planned + counts[kind].leased + counts[kind].parked === 0),
+    stopped,
+    runId: runIdOf(setting),
+    generation,
+    calls: tally.calls,
+    cost: tally.cost,
+    spent: ledger.spent(),
+    currency: prices?.currency ?? null,
+    progress: tally.progress(),
+    counts,
+    imported: taken?.report ?? null,
+  };
+}
+
+/**
+ * Asks the teacher everything that the ledger does not hold yet. The same call again goes on where it stopped: what was answered is never paid twice, and after a kill at most the
+ * calls in flight are repeated. Stopped by its signal or by the budget it ends in order, with a summary that says so.
+ *
+ * @throws CurationError `TEACHER_UNAVAILABLE` when the provider refuses every call (nothing is marked as failed), `GENERATION_CHANGED`, `CONFIG_INVALID`, `LABELS_MIXED`, those of the
+ *         ledger; DataError for files that cannot be read; VideoError where no ffmpeg can be used.
+ */
+export async function runCuration(options: CurationOptions): Promise<RunSummary> {
+  assertRunnable(options.config);
+  const setting = await loadSetting(options.config);
+  const ledger = options.ledger ?? (await openLedger(options.config, options.env ?? process.env, options.clock ? { clock: options.clock } : {}));
+  try {
+    const client = options.client ?? clientOf(options.config, options);
+    try {
+      return await curate(options, setting, ledger, client);
+    } finally {
+      if (!options.client) await client.close();
+    }
+  } finally {
+    if (!options.ledger) await ledger.close();
+  }
+}

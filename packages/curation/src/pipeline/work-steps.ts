@@ -1,0 +1,88 @@
+import type { Clock } from "@dramascope/chat-client";
+import { setImmediate as turn } from "node:timers/promises";
+import type { Leased, StageKind, StepLedger } from "../ledger/types.ts";
+
+/** What {@link workSteps} needs. */
+export interface WorkOptions {
+  ledger: StepLedger;
+  generation: number;
+  owner: string;
+  concurrency: number;
+  leaseMs: number;
+  kinds: readonly StageKind[];
+  /** Most steps of all workers at once. */
+  maxLeased: number;
+  clock: Clock;
+  /** Nothing is leased any more once it is aborted; what is leased goes on. */
+  stop: AbortSignal;
+  /** Asks one step and commits what came of it; must not reject. */
+  work: (leased: Leased) => Promise<void>;
+}
+
+/** How long to wait for news from other workers before looking again. */
+const WAKE_MS = 1000;
+
+/** Whether steps are waiting or being asked, by anybody. */
+async function hasOpenSteps({ ledger, generation, kinds }: WorkOptions): Promise<boolean> {
+  const counts = await ledger.counts(generation);
+  return kinds.some((kind) => counts[kind].planned + counts[kind].leased > 0);
+}
+
+/** Keeps leases alive until the signal; a step that is lost is left to its commit, which will be stale. */
+async function beat({ ledger, owner, leaseMs, clock }: WorkOptions, keys: () => string[], end: AbortSignal): Promise<void> {
+  while (!end.aborted) {
+    await clock.sleep(leaseMs / 3, end).catch(() => undefined);
+    const held = keys();
+    if (!end.aborted && held.length > 0) await ledger.heartbeat(held, owner, leaseMs);
+  }
+}
+
+/**
+ * Leases planned steps and works on so many at once until none is left, nor in other workers' hands, or until it is stopped. Ends when all of its steps have ended.
+ *
+ * @throws What the ledger throws.
+ */
+export async function workSteps(options: WorkOptions): Promise<void> {
+  const { ledger, generation, owner, concurrency, leaseMs, kinds, maxLeased, stop, work } = options;
+  const running = new Map<string, Promise<void>>();
+  const end = new AbortController();
+  let change = Promise.withResolvers<void>();
+  let failure: { error: unknown } | undefined;
+  const fail = (error: unknown): void => {
+    failure ??= { error };
+    change.resolve();
+  };
+  const start = (leased: Leased): void => {
+    const { key } = leased.step;
+    const task = work(leased).finally(() => {
+      running.delete(key);
+      change.resolve();
+    });
+    running.set(key, task);
+  };
+  const beating = beat(options, () => [...running.keys()], end.signal).catch(fail);
+  const stopped = (): void => change.resolve();
+  stop.addEventListener("abort", stopped);
+  try {
+    while (!stop.aborted && !failure) {
+      const room = concurrency - running.size;
+      const leased = room > 0 ? await ledger.lease({ owner, max: room, ttlMs: leaseMs, generation, kinds, maxLeased }) : [];
+      leased.forEach(start);
+      if (leased.length === 0 && running.size === 0 && !(await hasOpenSteps(options))) break;
+      const asleep = new AbortController();
+      const news = running.size < concurrency ? [ledger.wake(WAKE_MS, asleep.signal)] : [];
+      await Promise.race([change.promise, ...news]).finally(() => asleep.abort());
+      change = Promise.withResolvers();
+      // Steps that end together make room together.
+      await turn();
+    }
+  } catch (error) {
+    fail(error);
+  } finally {
+    await Promise.all(running.values());
+    end.abort();
+    await beating;
+    stop.removeEventListener("abort", stopped);
+  }
+  if (failure) throw failure.error;
+}
