@@ -4,7 +4,9 @@ import type { Usage } from "./types.ts";
 export interface PriceBand {
   /** Longest prompt of this band in tokens. Default no limit. */
   upTo?: number;
+  /** A million prompt tokens. */
   in: number;
+  /** A million answer tokens. */
   out: number;
   /** Prompt tokens out of the provider's cache. Default `in`. */
   hit?: number;

@@ -6,7 +6,9 @@ export interface SpendEntry {
   key: string;
   /** 1-based. */
   attempt: number;
+  /** Name of the task. */
   task: string;
+  /** Id of the drama; empty for a call without a trace. */
   drama: string;
   /** The most that it should cost. */
   estimate: number;
@@ -16,10 +18,13 @@ export interface SpendEntry {
 
 /** How an attempt ended. */
 export interface SpendResult {
+  /** Money, in the currency of the prices. */
   cost: number;
   /** Kind of outcome, or `aborted` or `not-sent`. */
   outcome: string;
+  /** Why it is no answer. */
   code?: string;
+  /** Tokens that `cost` was reckoned from; none where nothing was charged. */
   usage?: Usage;
   /** Whether the provider may have charged without saying so; `cost` is then the estimate. */
   isUnknown: boolean;

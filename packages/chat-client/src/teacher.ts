@@ -14,6 +14,7 @@ import type { ChatRequest, Outcome, TeacherClient, Usage } from "./types.ts";
 
 /** Options of {@link createTeacher}. */
 export interface TeacherOptions {
+  /** Makes the attempts; stays open when the teacher is closed. */
   client: TeacherClient;
   /** Default everything is free. */
   prices?: Prices;
@@ -33,6 +34,7 @@ export interface TeacherOptions {
   clock?: Clock;
   /** Seed of the pauses. Default 0. */
   seed?: number;
+  /** Hears of every attempt, of refusals for the rate and of other models. Default nobody. */
   onEvent?: (event: TeacherEvent) => void;
 }
 
@@ -76,7 +78,7 @@ export function createTeacher(options: TeacherOptions): Teacher {
   const pacing = createPacing({ limits, slots: options.slots, clock });
   const book = options.spendBook ?? memorySpendBook();
   const journal = options.journal === undefined ? undefined : openJournal(options.journal);
-  const { uniform } = createRandom(options.seed ?? 0, { stream: STREAM });
+  const random = createRandom(options.seed ?? 0, { stream: STREAM });
   const breakers = new Map<string, Breaker>();
   const differing = new Set<string>();
   let calls = 0;
@@ -91,16 +93,16 @@ export function createTeacher(options: TeacherOptions): Teacher {
 
   /** Waits until an attempt may be sent, and books it just before; null when the budget does not allow it. */
   const admit = async ({ request, key, attempt, signal }: Attempt, estimate: Usage): Promise<string | null> => {
-    let id: string | null = null;
+    const booked: { id: string | null } = { id: null };
     const reserve = async (): Promise<boolean> => {
-      id = await book.reserve({ key, attempt, task: request.task, drama: request.trace?.drama ?? "", estimate: price(estimate), at: clock.now() });
-      return id !== null;
+      booked.id = await book.reserve({ key, attempt, task: request.task, drama: request.trace?.drama ?? "", estimate: price(estimate), at: clock.now() });
+      return booked.id !== null;
     };
     try {
       await pacing.admit(estimate.promptTokens + estimate.completionTokens, reserve, signal);
-      return id;
+      return booked.id;
     } catch (error) {
-      if (id !== null) await book.settle(id, { cost: 0, outcome: "not-sent", isUnknown: false, at: clock.now() });
+      if (booked.id !== null) await book.settle(booked.id, { cost: 0, outcome: "not-sent", isUnknown: false, at: clock.now() });
       throw error;
     }
   };
@@ -169,7 +171,7 @@ export function createTeacher(options: TeacherOptions): Teacher {
 
   const ask: Teacher["ask"] = async (request, { key = "", signal } = {}) => {
     const call = ++calls;
-    const decide = createRetryPolicy({ maxAttempts, backoffMs, maxTokens: request.maxTokens, uniform });
+    const decide = createRetryPolicy({ maxAttempts, backoffMs, maxTokens: request.maxTokens, uniform: () => random.uniform() });
     let maxTokens = request.maxTokens;
     let cost = 0;
     for (let attempt = 1; ; attempt++) {

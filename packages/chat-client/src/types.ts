@@ -10,6 +10,7 @@ export type ChatContent =
 
 /** One message to a teacher. */
 export interface ChatRequestMessage {
+  /** Texts from strangers belong into `user` messages alone. */
   role: "system" | "user";
   /** Text, or parts in the order in which the model sees them. */
   content: string | readonly ChatContent[];
@@ -17,6 +18,7 @@ export interface ChatRequestMessage {
 
 /** Which piece of work a call belongs to; sent along only where the provider takes metadata or trace headers. */
 export interface ChatTrace {
+  /** Id of the drama. */
   drama: string;
   /** 1-based. */
   round?: number;
@@ -32,7 +34,9 @@ export interface ChatTrace {
 export interface ChatRequest {
   /** Name of the task, for example the prompt's id. */
   task: string;
+  /** Name of the model at the provider. */
   model: string;
+  /** At least one, in the order of the conversation. */
   messages: readonly ChatRequestMessage[];
   /** 0 or more. */
   temperature: number;
@@ -40,16 +44,19 @@ export interface ChatRequest {
   topP?: number;
   /** Most tokens of the answer. */
   maxTokens: number;
-  /** Default none. */
+  /** Seed of the provider's sampling. Default none. */
   seed?: number;
   /** JSON Schema of the answer; sent only where the provider takes one. */
   schema?: { name: string; schema: object };
+  /** Default none. */
   trace?: ChatTrace;
 }
 
 /** Tokens of a call. */
 export interface Usage {
+  /** Of everything that was sent, cached tokens included. */
   promptTokens: number;
+  /** Of everything that was answered, thoughts included. */
   completionTokens: number;
   /** Part of the prompt tokens that the provider had in its cache. */
   cachedTokens?: number;
@@ -114,6 +121,7 @@ export interface TeacherClient {
    * @throws ChatError `MEDIA_UNSUPPORTED` for a form of media that the provider does not take; the signal's reason when it is aborted.
    */
   call(request: ChatRequest, signal?: AbortSignal): Promise<Outcome>;
+  /** What the provider is said to take. */
   capabilities(): Capabilities;
   /** Closes connections; calls in flight end as `retry`. */
   close(): Promise<void>;

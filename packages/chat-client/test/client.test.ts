@@ -102,7 +102,7 @@ it.each([
 
 it("does not send a body over 60 MiB", async () => {
   let calls = 0;
-  const outcome = await callOnce(() => void calls++, {}, requestFor("d", media({ type: "jpeg", data: new Uint8Array(46 * 1024 * 1024) })));
+  const outcome = await callOnce(() => (calls += 1), {}, requestFor("d", media({ type: "jpeg", data: new Uint8Array(46 * 1024 * 1024) })));
   expect(outcome).toEqual({ kind: "unusable", code: "REQUEST_TOO_LARGE" });
   expect(calls).toBe(0);
 });

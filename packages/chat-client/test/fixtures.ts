@@ -61,11 +61,11 @@ export function virtualClock(lateMs: () => number = () => 0): Clock & { run: <T>
       if (ms > 0) await new Promise<void>((resolve) => timers.push({ at: time + ms + lateMs(), resolve }));
     },
     run: async (work) => {
-      let isOver = false;
-      void work.finally(() => (isOver = true));
+      const state = { isOver: false };
+      void work.finally(() => (state.isOver = true));
       for (;;) {
         await new Promise((resolve) => setImmediate(resolve));
-        if (isOver) return work;
+        if (state.isOver) return work;
         const next = timers.reduce((least, { at }) => Math.min(least, at), Infinity);
         if (next === Infinity) continue;
         time = Math.max(time, next);

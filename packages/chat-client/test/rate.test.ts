@@ -10,27 +10,27 @@ const WINDOW = 60_000;
 
 /** A provider that admits `RPM` requests in each window as they arrive: each after its own way through the network. */
 function provider(clock: Clock): TeacherClient & { admitted: number[]; refused: () => number } {
-  const { uniform } = createRandom(5);
+  const random = createRandom(5);
   const admitted: number[] = [];
   let refused = 0;
   const call = async (): Promise<Outcome> => {
-    await clock.sleep(5 + 200 * uniform());
+    await clock.sleep(5 + 200 * random.uniform());
     const now = clock.now();
     if (admitted.length >= RPM && now - admitted.at(-RPM)! < WINDOW) {
       refused++;
       return { kind: "retry", code: "RATE_LIMITED", retryAfterMs: Math.ceil((admitted.at(-RPM)! + WINDOW - now) / 1000) * 1000, maybePaid: false };
     }
     admitted.push(now);
-    await clock.sleep(500 + 1500 * uniform());
+    await clock.sleep(500 + 1500 * random.uniform());
     return okOutcome;
   };
   return { ...scriptedClient([]), call, admitted, refused: () => refused };
 }
 
 async function askMany(count: number, limits: Limits, { teachers: workers = 1, stallMs = 0 }: { teachers?: number; stallMs?: number } = {}): Promise<{ use: number; refusedShare: number }> {
-  const { uniform } = createRandom(7);
+  const random = createRandom(7);
   // Now and then the process is busy with something else.
-  const clock = virtualClock(() => (uniform() < 0.01 ? stallMs : 2 * uniform()));
+  const clock = virtualClock(() => (random.uniform() < 0.01 ? stallMs : 2 * random.uniform()));
   const client = provider(clock);
   const slots = memorySlots(limits, clock);
   const teachers = Array.from({ length: workers }, (_, seed) => createTeacher({ client, clock, limits, seed, ...(workers > 1 ? { slots } : {}) }));

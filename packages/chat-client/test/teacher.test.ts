@@ -38,7 +38,7 @@ it.each<[string, Outcome[], Partial<Answer>]>([
   ["an answer that is cut off twice", [truncated], { kind: "unusable", code: "TRUNCATED", raw: "half", attempts: 2, cost: 0.00025 }],
 ])("ends %s", async (_name, outcomes, expected) => {
   const { answer, spent } = await askOnce(outcomes);
-  expect(answer).toMatchObject({ ...expected, ...("cost" in expected ? { cost: expect.closeTo(expected.cost!, 12) as number } : {}) });
+  expect(answer).toMatchObject({ ...expected, ...("cost" in expected ? { cost: expect.closeTo(expected.cost, 12) as number } : {}) });
   expect(answer).not.toHaveProperty("usage.usage");
   if ("cost" in answer) expect(spent).toBeCloseTo(answer.cost, 12);
 });
@@ -153,8 +153,8 @@ it("leaves no place taken when a call is aborted, in the queue or while it waits
   const client = scriptedClient([okOutcome]);
   const stop = new AbortController();
   const never = new Promise<Outcome>((_resolve, reject) => stop.signal.addEventListener("abort", () => reject(stop.signal.reason as Error)));
-  const started = Promise.withResolvers<void>();
-  const teacher = createTeacher({ client: { ...client, call: (request, signal) => (started.resolve(), signal ? never : client.call(request)) }, limits: { inFlight: 2 } });
+  const started = Promise.withResolvers<null>();
+  const teacher = createTeacher({ client: { ...client, call: (request, signal) => (started.resolve(null), signal ? never : client.call(request)) }, limits: { inFlight: 2 } });
   const stuck = Array.from({ length: 5 }, () => teacher.ask(requestFor("d"), { signal: stop.signal }));
   const later = teacher.ask(requestFor("d"));
   await started.promise;
