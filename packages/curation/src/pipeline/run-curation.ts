@@ -1,9 +1,10 @@
-import { createTeacher, createTeacherClient, systemClock, type Prices, type TeacherClient } from "@dramascope/chat-client";
+import { createTeacher, createTeacherClient, systemClock, type Limits, type Prices, type TeacherClient } from "@dramascope/chat-client";
 import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";
 import type { CurationConfig } from "../config.ts";
 import { CurationError } from "../errors.ts";
 import { openLedger } from "../ledger/open-ledger.ts";
+import type { SharedSlots } from "../ledger/postgres-slots.ts";
 import { STAGE_KINDS, type Gate, type StepLedger } from "../ledger/types.ts";
 import { askStep, type StepAsker } from "./ask-step.ts";
 import { openGeneration } from "./generation.ts";
@@ -22,8 +23,8 @@ import { workSteps } from "./work-steps.ts";
 const LEASE_MS = 30_000;
 
 /** Client of the settings' provider. */
-function clientOf({ teacher }: CurationConfig, { apiKey, env = process.env, clock }: CurationOptions): TeacherClient {
-  const { apiKeyEnv, baseURL, capabilities, media, timeouts } = teacher;
+function clientOf({ config, apiKey, env = process.env, clock }: CurationOptions): TeacherClient {
+  const { apiKeyEnv, baseURL, capabilities, media, timeouts } = config.teacher;
   const key = apiKey ?? (apiKeyEnv === undefined ? undefined : env[apiKeyEnv]);
   if (apiKeyEnv !== undefined && (key === undefined || key === "")) throw new CurationError(`the environment variable ${apiKeyEnv} is not set`, { code: "TEACHER_UNAVAILABLE", hint: "Set it to the provider's key." });
   return createTeacherClient({
@@ -33,6 +34,20 @@ function clientOf({ teacher }: CurationConfig, { apiKey, env = process.env, cloc
     ...(key === undefined ? {} : { apiKey: key }),
     ...(clock ? { clock } : {}),
   });
+}
+
+/** The provider's limits in plain form. */
+function limitsOf({ teacher: { limits: { inFlight, windowMs, rpm, tpm } } }: CurationConfig): Limits {
+  return { inFlight, windowMs, ...(rpm === undefined ? {} : { rpm }), ...(tpm === undefined ? {} : { tpm }) };
+}
+
+/** Sending times that all workers of a Postgres ledger share; undefined for any other ledger, or without a limit. */
+async function slotsOf(config: CurationConfig, env: Readonly<Record<string, string | undefined>>): Promise<SharedSlots | undefined> {
+  const { ledger, teacher } = config;
+  const limits = limitsOf(config);
+  if (ledger?.driver !== "postgres" || (limits.rpm === undefined && limits.tpm === undefined)) return undefined;
+  const { openPostgresSlots } = await import("../ledger/postgres-slots.ts");
+  return openPostgresSlots(env[ledger.urlEnv] ?? "", limits, { resource: teacher.model, ...(ledger.schema === undefined ? {} : { schema: ledger.schema }) });
 }
 
 /** Reads the dramas that options or settings give into the ledger. */
@@ -47,8 +62,7 @@ async function takeIn({ config, dramas, previousSplit, commentSalt, signal, onPr
 async function curate(options: CurationOptions, setting: CurationSetting, ledger: StepLedger, client: TeacherClient): Promise<RunSummary> {
   const { config, clock = systemClock, limit, stages: kinds = STAGE_KINDS, journal, slots, signal } = options;
   const { limits, prices, maxAttempts, backoffMs } = config.teacher;
-  const { inFlight, windowMs, rpm, tpm } = limits;
-  const { owner = `${hostname()} ${process.pid} ${randomUUID().slice(0, 8)}`, leaseMs = LEASE_MS, concurrency = config.concurrency ?? inFlight } = options;
+  const { owner = `${hostname()} ${process.pid} ${randomUUID().slice(0, 8)}`, leaseMs = LEASE_MS, concurrency = config.concurrency ?? limits.inFlight } = options;
   // A class has ended a round only when all of its dramas have: a few of them decide nothing for the others.
   const { maxCostPerNewDrama: _waves, ...ungated } = config.rounds;
   const rules: CurationSetting = limit === undefined ? setting : { ...setting, config: { ...config, rounds: ungated } };
@@ -58,7 +72,7 @@ async function curate(options: CurationOptions, setting: CurationSetting, ledger
   const stopping = createStopping({ signal, drainMs: config.drainMs, clock });
   const teacher = createTeacher({
     client,
-    limits: { inFlight, windowMs, ...(rpm === undefined ? {} : { rpm }), ...(tpm === undefined ? {} : { tpm }) },
+    limits: limitsOf(config),
     spendBook: ledger,
     maxAttempts,
     backoffMs,
@@ -76,7 +90,7 @@ async function curate(options: CurationOptions, setting: CurationSetting, ledger
     while (!stopping.soft.aborted) {
       gates = await ledger.gates(generation);
       tally.dramas(await planDramas(rules, ledger, generation, gates, { ...(taken ? { ids: taken.ids } : {}), ...(limit === undefined ? {} : { limit }) }));
-      await workSteps({ ledger, generation, owner, concurrency, leaseMs, kinds, maxLeased: inFlight, clock, stop: stopping.soft, work: (leased) => askStep(asker, leased) });
+      await workSteps({ ledger, generation, owner, concurrency, leaseMs, kinds, maxLeased: limits.inFlight, clock, stop: stopping.soft, work: (leased) => askStep(asker, leased) });
       if (stopping.soft.aborted || (await settleGates(rules, ledger, generation)) === 0) break;
     }
     const failure = stopping.failure();
@@ -112,17 +126,21 @@ async function curate(options: CurationOptions, setting: CurationSetting, ledger
  *         ledger; DataError for files that cannot be read; VideoError where no ffmpeg can be used.
  */
 export async function runCuration(options: CurationOptions): Promise<RunSummary> {
-  assertRunnable(options.config);
-  const setting = await loadSetting(options.config);
-  const ledger = options.ledger ?? (await openLedger(options.config, options.env ?? process.env, options.clock ? { clock: options.clock } : {}));
+  const { config, env = process.env, clock } = options;
+  assertRunnable(config);
+  const setting = await loadSetting(config);
+  const own: { close: () => Promise<void> }[] = [];
+  const opened = <T extends { close: () => Promise<void> }>(one: T): T => {
+    own.unshift(one);
+    return one;
+  };
   try {
-    const client = options.client ?? clientOf(options.config, options);
-    try {
-      return await curate(options, setting, ledger, client);
-    } finally {
-      if (!options.client) await client.close();
-    }
+    const ledger = options.ledger ?? opened(await openLedger(config, env, clock ? { clock } : {}));
+    const client = options.client ?? opened(clientOf(options));
+    const shared = options.slots || options.ledger ? undefined : await slotsOf(config, env);
+    if (shared) opened(shared);
+    return await curate(shared ? { ...options, slots: shared } : options, setting, ledger, client);
   } finally {
-    if (!options.ledger) await ledger.close();
+    for (const one of own) await one.close();
   }
 }

@@ -1,4 +1,4 @@
-import { builtin, PROMPT_IDS, type PromptId, type Template } from "@dramascope/prompts";
+import { loadTemplates, type PromptId, type Template } from "@dramascope/prompts";
 import { hashJson } from "@dramascope/schema";
 import type { CurationConfig } from "../config.ts";
 import type { Json, StageKind } from "../ledger/types.ts";
@@ -51,8 +51,8 @@ function kindHash(kind: StageKind, config: CurationConfig, templates: Templates)
 
 /** Reads the prompts of the settings. */
 export async function loadSetting(config: CurationConfig): Promise<CurationSetting> {
-  const { comments } = config;
-  const templates = await Promise.resolve(Object.fromEntries(PROMPT_IDS.map((id) => [id, builtin(id, id === "comment_filter" ? { variant: comments.shape } : {})])) as Templates);
+  const { prompts, language, comments } = config;
+  const templates = await loadTemplates({ language, variant: comments.shape, ...(prompts.dir === undefined ? {} : { dir: prompts.dir }) });
   const hash = (kind: StageKind): string => kindHash(kind, config, templates);
   return { config, templates, kindHashes: { caption: hash("caption"), sample: hash("sample"), filter: hash("filter"), comments: hash("comments") } };
 }
