@@ -24,8 +24,8 @@ describe("the built-in prompts", () => {
     ["a variant", "comment_filter", { variant: "other" }],
     ["a keyed form of another prompt", "cot", { variant: "keyed" }],
   ])("do not have %s that nobody wrote", (_what, id, options) => {
-    expect(() => builtin(id as PromptId, options as object)).toThrow(expect.objectContaining({ code: "PROMPT_UNKNOWN" }) as Error);
-    expect(() => builtin(id as PromptId, options as object)).toThrow(PromptError);
+    expect(() => builtin(id as PromptId, options)).toThrow(expect.objectContaining({ code: "PROMPT_UNKNOWN" }) as Error);
+    expect(() => builtin(id as PromptId, options)).toThrow(PromptError);
   });
 });
 

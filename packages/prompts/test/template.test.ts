@@ -43,7 +43,7 @@ describe("values", () => {
     ["null", { name: null }, "name neither a text nor a number"],
     ["NaN", { name: Number.NaN }, "name neither a text nor a number"],
   ])("are named when one is %s", (_what, values, message) => {
-    const render = (): string => parseTemplate(ownTemplate("{{ name }}")).render(values as Record<string, unknown>);
+    const render = (): string => parseTemplate(ownTemplate("{{ name }}")).render(values);
     expect(render).toThrow(message);
     expect(render).toThrow(expect.objectContaining({ code: "PROMPT_VARIABLE" }) as Error);
   });
