@@ -3,6 +3,9 @@ import { main } from "./main.ts";
 
 const stopSignals = { SIGINT: 130, SIGTERM: 143 } as const;
 
+/** One press of Ctrl-C may come twice: from the terminal, and from npm, which passes it on. */
+const SAME_PRESS_MS = 250;
+
 process.exitCode = await main(process.argv.slice(2), {
   stdout: (text) => process.stdout.write(text),
   stderr: (text) => process.stderr.write(text),
@@ -10,16 +13,27 @@ process.exitCode = await main(process.argv.slice(2), {
   isTTY: process.stderr.isTTY,
   now: () => Date.now(),
   onStop: (stop) => {
+    let askedAt: number | undefined;
+    const ask = (code: 130 | 143): void => {
+      if (askedAt !== undefined && performance.now() - askedAt < SAME_PRESS_MS) return;
+      if (askedAt !== undefined) process.exit(code);
+      askedAt = performance.now();
+      stop(code);
+    };
     const listeners = Object.entries(stopSignals).map(([name, code]) => {
-      let asked = false;
-      const listener = (): void => {
-        if (asked) process.exit(code);
-        asked = true;
-        stop(code);
-      };
+      const listener = (): void => ask(code);
       process.on(name, listener);
       return () => process.off(name, listener);
     });
-    return () => listeners.forEach((release) => release());
+    // A process that was started with a channel ends with the process at its other end, as one of several workers.
+    const onOrphaned = (): void => (askedAt === undefined ? ask(143) : process.exit(143));
+    if (process.channel) {
+      process.once("disconnect", onOrphaned);
+      process.channel.unref();
+    }
+    return () => {
+      listeners.forEach((release) => release());
+      process.off("disconnect", onOrphaned);
+    };
   },
 });

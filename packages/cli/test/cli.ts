@@ -19,9 +19,9 @@ export async function run(...args: string[]): Promise<{ code: ExitCode; stdout: 
   return { code, stdout, stderr };
 }
 
-/** Starts the command in its own process. */
-export function start(args: readonly string[]): { child: ChildProcess; done: Promise<{ code: number | null; stdout: string; stderr: string }> } {
-  const child = spawn(process.execPath, ["--conditions=@dramascope/source", fileURLToPath(new URL("../src/bin.ts", import.meta.url)), ...args], { stdio: ["ignore", "pipe", "pipe"] });
+/** Starts the command in its own process, in a folder and with additions to the environment where these are given. */
+export function start(args: readonly string[], { cwd, env }: { cwd?: string; env?: Record<string, string> } = {}): { child: ChildProcess; done: Promise<{ code: number | null; stdout: string; stderr: string }> } {
+  const child = spawn(process.execPath, ["--conditions=@dramascope/source", fileURLToPath(new URL("../src/bin.ts", import.meta.url)), ...args], { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, ...env }, ...(cwd !== undefined && { cwd }) });
   let [stdout, stderr] = ["", ""];
   child.stdout.setEncoding("utf8").on("data", (text: string) => (stdout += text));
   child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text));

@@ -17,9 +17,13 @@ let teacher: WorldTeacher;
 /** A project as a data team has it: dramas with films, labels, settings. */
 async function writeProject(name: string): Promise<string> {
   const project = join(folder, name);
-  const curate = { dramas: "../dramas.jsonl", labels: "../labels.jsonl", workdir: name, frames: { maxPairTokens: 6, minFrameTokens: 6, floorPairTokens: 6 }, teacher: { baseURL: teacher.baseURL, model: "world-teacher", sendsMetadata: true, inFlight: 4, maxTokens: 512 }, split: { evalPerClass: 0, sftSize: 4 }, rounds: { max: 12 }, prompts: { caption: fixture("world/prompts/caption.md"), cot: fixture("world/prompts/cot.md"), grpo: fixture("world/prompts/grpo.md") }, export: { sftFormat: "tags", answerComments: 3 } };
+  const curate = {
+    input: { dramas: "../dramas.jsonl", labels: "../labels.jsonl" }, workdir: name, frames: { maxPairTokens: 6, minFrameTokens: 6, floorPairTokens: 6 },
+    teacher: { baseURL: teacher.baseURL, model: "world-teacher", capabilities: { metadata: true }, limits: { inFlight: 4 }, maxTokens: 512 },
+    split: { evalPerClass: 0, sftSize: 4 }, rounds: { max: 12, perClassMax: {} }, comments: { answerComments: 3 }, prompts: { dir: fixture("world/prompts") }, export: { sftFormat: "tags" },
+  };
   await mkdir(project, { recursive: true });
-  await writeFile(join(project, "curate.yaml"), JSON.stringify(curate));
+  await writeFile(join(project, "dramascope.yaml"), JSON.stringify(curate));
   const common = { model: fixture("models/demo-base"), saveSteps: 2, lora: { r: 4, alpha: 8 }, learningRate: 1e-3 };
   await writeFile(join(project, "sft.yaml"), JSON.stringify({ ...common, data: `${name}/export/sft.jsonl`, runDir: "sft", epochs: 6, batchSize: 2 }));
   await writeFile(join(project, "grpo.yaml"), JSON.stringify({ ...common, data: `${name}/export/grpo.jsonl`, runDir: "grpo", adapter: "sft/adapter", steps: 6, promptsPerStep: 2, numGenerations: 2, maxCompletionLength: 24, beta: 0, lossType: "dapo" }));
@@ -44,7 +48,7 @@ afterAll(() => teacher.close());
 
 async function command(project: string, ...words: string[]): Promise<number | null> {
   const [group, name] = words as [string, string];
-  const config = group === "train" ? `${name}.yaml` : "curate.yaml";
+  const config = group === "train" ? `${name}.yaml` : "dramascope.yaml";
   const { code, stderr } = await start([...words, "--config", join(project, config), "--progress", "off"]).done;
   if (code !== 0) process.stderr.write(stderr);
   return code;
@@ -54,7 +58,7 @@ const lineCount = async (path: string): Promise<number> => (await readFile(path,
 
 /** Kills a command in the middle of its work, each time that its log has grown to so many lines, then lets it finish. */
 async function killed(project: string, log: string, lines: number[], ...words: string[]): Promise<void> {
-  const config = join(project, words[0] === "train" ? `${words[1]!}.yaml` : "curate.yaml");
+  const config = join(project, words[0] === "train" ? `${words[1]!}.yaml` : "dramascope.yaml");
   for (const wanted of lines) {
     const { child, done } = start([...words, "--config", config, "--progress", "off"]);
     while (child.exitCode === null && (await lineCount(join(project, log))) < wanted) await setTimeout(5);
@@ -93,8 +97,8 @@ describe("from films to an adapter by commands", () => {
   it("plans and tells without asking anybody", async () => {
     const requests = teacher.requests();
     const project = join(folder, "whole");
-    expect((await start(["curate", "plan", "--config", join(project, "curate.yaml")]).done).stdout).toMatch(/dramas {2}SFT 4, GRPO 4/u);
-    expect((await start(["curate", "status", "--config", join(project, "curate.yaml"), "--json"]).done).stdout).toContain('"funnel"');
+    expect((await start(["curate", "plan", "--config", join(project, "dramascope.yaml")]).done).stdout).toMatch(/SFT 4, GRPO 4/u);
+    expect((await start(["curate", "status", "--config", join(project, "dramascope.yaml"), "--json"]).done).stdout).toContain('"counts"');
     expect(teacher.requests()).toBe(requests);
   });
 });

@@ -8,6 +8,8 @@ export interface Progress {
   total?: number;
   /** Short extra text, for example the current loss. */
   note?: string;
+  /** Figures behind the note, for programs. */
+  figures?: Readonly<Record<string, number>>;
 }
 
 /** Receives progress; called often, must be cheap. */

@@ -118,7 +118,7 @@ function trainingSection({ curves, runs }: DemoFacts): Section {
 
 function dataSection({ world, data, films, baseWords, plan }: DemoFacts): Section {
   const { report } = world.fit;
-  const { funnel, calls, cost } = data.summary;
+  const { sft, cost } = data.report;
   return {
     title: "Where the data comes from",
     lead: `${report.dramas.toLocaleString("en")} synthetic dramas: a hidden quality drives audience figures, what is seen, and what viewers say. Nothing the model sees carries the class.`,
@@ -127,7 +127,7 @@ function dataSection({ world, data, films, baseWords, plan }: DemoFacts): Sectio
         histogram({ size: "half", title: "Hot values", values: world.fit.labels.map(({ hotValue }) => hotValue), xLabel: "hot value" }),
         barChart({ size: "half", title: "Dramas by class", bars: report.classSizes.map((value, i) => ({ label: String(i + 1), value })) }),
       ]),
-      funnelChart({ title: "Curation", steps: funnel.stages.map(({ name, count, byClass }) => ({ label: name, count, parts: byClass })), parts: ["class 1", "class 2", "class 3", "class 4", "class 5"], caption: `${calls.toLocaleString("en")} teacher calls over HTTP in this run, spent ${cost.toFixed(2)} at list prices` }),
+      funnelChart({ title: "Curation of the SFT part", steps: sft.map(({ name, count, byClass }) => ({ label: name, count, parts: byClass })), parts: ["class 1", "class 2", "class 3", "class 4", "class 5"], caption: `${cost.spending.calls.toLocaleString("en")} teacher calls over HTTP for both parts, ${cost.spent.toFixed(2)} ${cost.currency ?? ""} at list prices` }),
       keyValues([
         ["SFT samples", `${data.sft.length} of ${plan.perClass.sft * 5} dramas`],
         ["GRPO samples", `${data.grpo.length} of ${plan.perClass.grpo * 5} dramas`],

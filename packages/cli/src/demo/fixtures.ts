@@ -31,7 +31,7 @@ export interface DemoFixtures {
   filmDrama: (drama: WorldDrama, options: { ffmpeg: string; folder: string; createRandom: CreateRandom }) => Promise<string[]>;
   startTeacher: (dramas: readonly { drama: WorldDrama; quality: number }[]) => Promise<{ baseURL: string; close: () => Promise<void> }>;
   baseModel: string;
-  prompts: { caption: string; cot: string; grpo: string };
+  prompts: { folder: string; cot: string; grpo: string };
   clips: string[];
 }
 
@@ -59,7 +59,7 @@ export async function loadFixtures(): Promise<DemoFixtures> {
     frame: { width: frames!["FRAME_WIDTH"] as number, height: frames!["FRAME_HEIGHT"] as number, perEpisode: frames!["FRAMES_PER_EPISODE"] as number, bytes: frames!["FRAME_BYTES"] as number },
     startTeacher: teacher!["startWorldTeacher"] as DemoFixtures["startTeacher"],
     baseModel: join(root, "models", "demo-base"),
-    prompts: { caption: join(root, "world", "prompts", "caption.md"), cot: join(root, "world", "prompts", "cot.md"), grpo: join(root, "world", "prompts", "grpo.md") },
+    prompts: { folder: join(root, "world", "prompts"), cot: join(root, "world", "prompts", "cot.md"), grpo: join(root, "world", "prompts", "grpo.md") },
     clips: ["tears-of-steel-vertical-540x960.mp4", "tears-of-steel-battle-clip-medium.webm"].map((name) => join(root, "clips", name)),
   };
 }

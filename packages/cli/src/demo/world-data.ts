@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { exportSets, openSqliteLedger, parseCurationConfig, runCuration, type CurationInput, type LabelledDrama, type RunSummary } from "@dramascope/curation";
+import { curationReport, exportSets, openSqliteLedger, parseCurationConfig, runCuration, type CurationConfig, type CurationReport, type LabelledDrama } from "@dramascope/curation";
 import { EQUAL_WEIGHTS, fitHotValue, serializeModel, writeScores, type HotValueFit } from "@dramascope/hot-value";
 import { createRandom, readJsonl, trainingSample, writeFileAtomically, type Drama, type GrpoSample, type OnProgress, type Quality, type SftSample, type Split } from "@dramascope/schema";
 import { drawNumber, encodeJpegs } from "@dramascope/video";
@@ -10,6 +10,8 @@ const WORLD_SEED = 1;
 const DATE = "2026-06-30";
 const RELEASED = "2026-01-15";
 const EPISODES = 5;
+/** List prices of no provider in particular, so that the report's figure for money means something. */
+const TEACHER_PRICES = { currency: "USD", date: "2026-11-01", bands: [{ in: 0.25, out: 2 }] };
 
 /** The world's population with its classes and parts. */
 export interface WorldData {
@@ -48,7 +50,8 @@ export function episodeFrames(fixtures: DemoFixtures, world: WorldData, dramaId:
 
 /** Training and evaluation records that curation exported. */
 export interface CuratedData {
-  summary: RunSummary;
+  /** From the ledger: the same whether or not the run was stopped in between. */
+  report: CurationReport;
   /** Answers in tags, for the main rows. */
   sft: SftSample[];
   /** Answers in JSON, for the JSON row. */
@@ -69,38 +72,41 @@ export async function curateWorld(fixtures: DemoFixtures, world: WorldData, plan
   const teacher = await fixtures.startTeacher(list.map(({ drawn, quality }) => ({ drama: drawn.drama, quality })));
   const ledger = openSqliteLedger(join(out, "curation", "ledger.db"));
   try {
-    const labelled = list.map(({ drawn, quality }): LabelledDrama => {
+    const dramas = list.map(({ drawn, quality }): LabelledDrama => {
       const drama: Drama = { dramaId: drawn.drama.dramaId, genre: drawn.drama.genre, releasedOn: RELEASED, episodes: Array.from({ length: EPISODES }, (_, i) => ({ index: i + 1 })), comments: drawn.drama.comments.map(({ text, likes }) => ({ text, likes })) };
       return { drama, quality };
     });
     const config = parseCurationConfig({
-      teacher: { baseURL: teacher.baseURL, model: "world-teacher", sendsMetadata: true, inFlight: 8, maxTokens: 512, prices: { input: 0.25, output: 2 } },
+      workdir: join(out, "curation"),
+      teacher: { baseURL: teacher.baseURL, model: "world-teacher", capabilities: { metadata: true }, limits: { inFlight: 8 }, maxTokens: 512, prices: TEACHER_PRICES },
       split: { evalPerClass: plan.perClass.eval, sftSize: plan.perClass.sft * 5 },
-      rounds: { max: 12 },
-      prompts: fixtures.prompts,
-      export: { sftFormat: "tags", answerComments: 3 },
+      rounds: { max: 12, perClassMax: {} },
+      comments: { answerComments: 3 },
+      prompts: { dir: fixtures.prompts.folder },
+      export: { sftFormat: "tags" },
     });
-    const input: CurationInput = { config, dramas: labelled, ledger, previousSplit: { assignment: Object.fromEntries([...world.dramas].map(([id, { split }]) => [id, split])) } };
+    const asJson: CurationConfig = { ...config, export: { ...config.export, sftFormat: "json" } };
     const pictures = new Map<string, Promise<Uint8Array[]>>();
-    const loadPictures = ({ dramaId }: Drama, episode: number): Promise<Uint8Array[]> => {
+    const loadPictures = ({ dramaId }: { dramaId: string }, episode: number): Promise<Uint8Array[]> => {
       const key = `${dramaId} ${episode}`;
       let made = pictures.get(key);
       if (!made) pictures.set(key, (made = encodeJpegs(episodeFrames(fixtures, world, dramaId, episode))));
       return made;
     };
-    const summary = await runCuration({ ...input, loadPictures, journal: join(out, "curation", "calls.jsonl"), ...options });
+    const previousSplit = { assignment: Object.fromEntries([...world.dramas].map(([id, { split }]) => [id, split])) };
+    await runCuration({ config, dramas, ledger, previousSplit, loadPictures, journal: join(out, "curation", "calls.jsonl"), ...options });
     options.signal.throwIfAborted();
-    await exportSets(input, join(out, "data"));
-    await exportSets({ ...input, config: { ...config, export: { ...config.export, sftFormat: "json" } } }, join(out, "data-json"));
+    await exportSets(ledger, config, join(out, "data"));
+    await exportSets(ledger, asJson, join(out, "data-json"));
     return {
-      summary,
+      report: await curationReport(ledger, config),
       sft: await readSamples<SftSample>(join(out, "data", "sft.jsonl")),
       sftJson: await readSamples<SftSample>(join(out, "data-json", "sft.jsonl")),
       grpo: await readSamples<GrpoSample>(join(out, "data", "grpo.jsonl")),
       eval: await readSamples<GrpoSample>(join(out, "data", "eval.jsonl")),
     };
   } finally {
-    ledger.close();
+    await ledger.close();
     await teacher.close();
   }
 }
