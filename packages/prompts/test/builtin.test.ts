@@ -1,5 +1,5 @@
 import { readdirSync, readFileSync } from "node:fs";
-import { builtin, dataBlock, PROMPT_IDS, PROMPT_LANGUAGES, PromptError, type PromptId, type PromptLanguage, type Template } from "@dramascope/prompts";
+import { builtin, dataBlock, PROMPT_IDS, PROMPT_LANGUAGES, PromptError, type BuiltinOptions, type PromptId, type PromptLanguage, type Template } from "@dramascope/prompts";
 import { describe, expect, it } from "vitest";
 import { lockFindings, type Lock } from "./lock-findings.ts";
 
@@ -17,15 +17,15 @@ describe("the built-in prompts", () => {
     expect(template.render(Object.fromEntries(Object.entries(example.variables).map(([name, value]) => [name, unwrap(value)])))).toBe(example.rendered);
   });
 
-  it.each([
+  it.each<[string, string, object]>([
     ["a prompt", "plot", {}],
     ["a name of every object", "constructor", {}],
     ["a language", "cot", { language: "de" }],
     ["a variant", "comment_filter", { variant: "other" }],
     ["a keyed form of another prompt", "cot", { variant: "keyed" }],
   ])("do not have %s that nobody wrote", (_what, id, options) => {
-    expect(() => builtin(id as PromptId, options)).toThrow(expect.objectContaining({ code: "PROMPT_UNKNOWN" }) as Error);
-    expect(() => builtin(id as PromptId, options)).toThrow(PromptError);
+    expect(() => builtin(id as PromptId, options as BuiltinOptions)).toThrow(expect.objectContaining({ code: "PROMPT_UNKNOWN" }) as Error);
+    expect(() => builtin(id as PromptId, options as BuiltinOptions)).toThrow(PromptError);
   });
 });
 
