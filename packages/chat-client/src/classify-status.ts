@@ -4,6 +4,8 @@ import type { Outcome } from "./types.ts";
 const SAFETY = /sensitive|content_?filter|content_?policy|data_?inspection_?failed|risk_?detect|safety/iu;
 /** No money, whatever the status. */
 const OVERDUE = /insufficient_quota|overdue|arrear|billing|setlimitexceeded/iu;
+/** Files that the provider has let go: the next run gives new ones. */
+const FILE_GONE = /file.*(?:not_?found|expired)|(?:not_?found|expired).*file/iu;
 /** A check of the provider's that failed itself: passes the next time, although it is a 400. */
 const PASSING_CHECK = "ContentSecurityDetectionError";
 const MAX_MESSAGE = 300;
@@ -43,6 +45,7 @@ export function classifyStatus(status: number, text: string, o: { retryAfterMs?:
   if (status === 429) return { kind: "retry", code: "RATE_LIMITED", maybePaid: false, ...pause };
   if (status === 408 || status === 409 || status >= 500) return { kind: "retry", code: `HTTP_${status}`, maybePaid: false, ...pause };
   if (status < 400) return { kind: "retry", code: "REDIRECT", maybePaid: false };
+  if (FILE_GONE.test(code)) return { kind: "retry", code, maybePaid: false };
   if (status === 413) return { kind: "unusable", code: "REQUEST_TOO_LARGE" };
   if (status !== 400 && status !== 422) return fatal;
   if (code === PASSING_CHECK) return { kind: "retry", code, maybePaid: false };

@@ -3,7 +3,7 @@ import { answerOf, type Teacher, type TeacherEvent } from "./answer.ts";
 import { createBreaker, type Breaker } from "./breaker.ts";
 import { systemClock, type Clock } from "./clock.ts";
 import { ChatError } from "./errors.ts";
-import { estimateUsage } from "./estimate-usage.ts";
+import { createEstimator } from "./estimator.ts";
 import { openJournal } from "./journal.ts";
 import { createPacing } from "./pacing.ts";
 import { costOf, type Prices } from "./prices.ts";
@@ -53,6 +53,7 @@ interface Attempt {
 /** What an attempt used, or may have used; null for one that was surely free. */
 function usedBy(outcome: Outcome, estimate: Usage): Usage | null {
   if (outcome.kind === "fatal") return null;
+  if (outcome.usage?.source === "estimated") return { ...outcome.usage, promptTokens: Math.max(outcome.usage.promptTokens, estimate.promptTokens) };
   return outcome.usage ?? (outcome.kind === "retry" && outcome.maybePaid ? estimate : null);
 }
 
@@ -79,6 +80,7 @@ export function createTeacher(options: TeacherOptions): Teacher {
   const book = options.spendBook ?? memorySpendBook();
   const journal = options.journal === undefined ? undefined : openJournal(options.journal);
   const random = createRandom(options.seed ?? 0, { stream: STREAM });
+  const estimator = createEstimator();
   const breakers = new Map<string, Breaker>();
   const differing = new Set<string>();
   let calls = 0;
@@ -130,6 +132,7 @@ export function createTeacher(options: TeacherOptions): Teacher {
     }
     const usage = usedBy(outcome, estimate);
     const cost = price(usage);
+    if (usage) estimator.learn(request, estimate, usage);
     const isUnknown = outcome.kind === "retry" && outcome.maybePaid && outcome.usage === undefined;
     await record({ outcome: outcome.kind, ...(outcome.kind === "ok" ? {} : { code: outcome.code }), cost, ...(usage ? { usage } : {}), isUnknown });
 
@@ -138,7 +141,7 @@ export function createTeacher(options: TeacherOptions): Teacher {
     else if (outcome.kind === "ok") breakerOf(model).succeed();
     const used = usage ?? (isRefused ? { promptTokens: 0, completionTokens: 0 } : estimate);
     await pacing.correct(used.promptTokens + used.completionTokens - estimate.promptTokens - estimate.completionTokens);
-    return { outcome, cost };
+    return { outcome: outcome.kind === "ok" && usage ? { ...outcome, usage } : outcome, cost };
   };
 
   /** One attempt from its place in the queue, and what comes after it; null when the budget does not allow it. */
@@ -146,7 +149,7 @@ export function createTeacher(options: TeacherOptions): Teacher {
     const { model } = one.request;
     const leave = await breakerOf(model).enter(one.signal);
     try {
-      const estimate = estimateUsage(one.request);
+      const estimate = estimator.estimate(one.request);
       const id = await admit(one, estimate);
       if (id === null) return null;
       const { outcome, cost } = await send(one, estimate, id);

@@ -13,7 +13,7 @@ const PASSING = [
 it("gets every answer past every passing fault, and books at least what was billed", async () => {
   const rules = PASSING.map((rule, i) => ({ id: String(i), match: { drama: String(i) }, times: 1, ...rule }));
   const simulator = await startSimulator({ faults: { rules } });
-  const client = createTeacherClient({ baseURL: simulator.baseURL, capabilities: { traceHeaders: true }, callTimeoutMs: 400 });
+  const client = createTeacherClient({ baseURL: simulator.baseURL, capabilities: { traceHeaders: true }, callTimeoutMs: 2000 });
   const events: TeacherEvent[] = [];
   const teacher = createTeacher({ client, prices: PRICES, limits: { inFlight: 4 }, backoffMs: 5, onEvent: (event) => events.push(event) });
   const ask = async (): Promise<unknown[]> => Promise.all(PASSING.map(async (_, i) => teacher.ask(requestFor(String(i)))));
@@ -32,7 +32,7 @@ it("gets every answer past every passing fault, and books at least what was bill
 it("parks calls whose attempts all fail", async () => {
   const lasting = PASSING.filter(({ fault }) => !["http_429", "redirect", "length"].includes(fault));
   const simulator = await startSimulator({ faults: { rules: lasting.map((rule, i) => ({ match: { drama: String(i) }, ...rule })) } });
-  const client = createTeacherClient({ baseURL: simulator.baseURL, capabilities: { traceHeaders: true }, callTimeoutMs: 300 });
+  const client = createTeacherClient({ baseURL: simulator.baseURL, capabilities: { traceHeaders: true }, callTimeoutMs: 1000 });
   const teacher = createTeacher({ client, backoffMs: 1, maxAttempts: 3 });
   const answers = await Promise.all(lasting.map((_, i) => teacher.ask(requestFor(String(i)))));
   expect(answers).toMatchObject(lasting.map(() => ({ kind: "parked", attempts: 3 })));

@@ -27,6 +27,7 @@ const rows: Row[] = [
   { name: "a 404", rule: { fault: "http", status: 404, code: "model_not_found" }, outcome: { kind: "fatal", code: "model_not_found" } },
   { name: "a 400 of an account overdue", rule: { fault: "http", status: 400, code: "Arrearage" }, outcome: { kind: "fatal", code: "Arrearage" } },
   { name: "a 400 with an unknown code, after answers", rule: { fault: "http", status: 400, code: "weird" }, outcome: { kind: "unusable", code: "weird" } },
+  { name: "a 404 of a file", rule: { fault: "http", status: 404, code: "FileNotFound" }, outcome: freeRetry("FileNotFound") },
   { name: "a 413", rule: { fault: "http", status: 413 }, outcome: { kind: "unusable", code: "REQUEST_TOO_LARGE" } },
   { name: "content_blocked", rule: { fault: "content_blocked" }, outcome: { kind: "blocked", code: "InputTextSensitiveContentDetected" } },
   { name: "another safety code", rule: { fault: "content_blocked", code: "data_inspection_failed" }, outcome: { kind: "blocked", code: "data_inspection_failed" } },
@@ -69,19 +70,23 @@ const rows: Row[] = [
 ];
 
 let simulator: Simulator;
-let client: TeacherClient;
+let patient: TeacherClient;
+let hasty: TeacherClient;
 beforeAll(async () => {
   simulator = await startSimulator({ faults: { rules: rows.map(({ name, rule }) => ({ id: name, match: { drama: name }, ...rule })) } });
-  client = createTeacherClient({ baseURL: simulator.baseURL, callTimeoutMs: 500, capabilities: { metadata: true } });
-  await client.call(requestFor("no fault"));
+  const capabilities = { metadata: true };
+  patient = createTeacherClient({ baseURL: simulator.baseURL, capabilities });
+  hasty = createTeacherClient({ baseURL: simulator.baseURL, capabilities, callTimeoutMs: 300 });
+  await patient.call(requestFor("no fault"));
 });
 afterAll(async () => {
-  await client.close();
+  await patient.close();
+  await hasty.close();
   await simulator.stop();
 });
 
 it.each(rows)("judges $name", async ({ name, outcome }) => {
-  const judged = await client.call(requestFor(name));
+  const judged = await ("code" in outcome && outcome.code === "TIMEOUT" ? hasty : patient).call(requestFor(name));
   expect(judged).toMatchObject(outcome);
   if ("usage" in judged) expect(Math.min(judged.usage.promptTokens, judged.usage.completionTokens)).toBeGreaterThan(0);
 });

@@ -142,6 +142,22 @@ it("books an attempt before it is sent, and an aborted one as possibly paid", as
   expect(results).toHaveLength(1);
 });
 
+it("learns how long a provider takes prompts of a task for", async () => {
+  const estimates: number[] = [];
+  const book = memorySpendBook();
+  const prices = { ...PRICES, bands: [{ in: 1e6, out: 0 }] };
+  const long: Outcome = { ...okOutcome, usage: { ...okOutcome.usage, promptTokens: 1300 } };
+  const silent: Outcome = { ...okOutcome, usage: { promptTokens: 13, completionTokens: 1, source: "estimated" } };
+  const client = scriptedClient([okOutcome, long, okOutcome, silent, okOutcome]);
+  const teacher = createTeacher({ client, prices, spendBook: { ...book, reserve: (entry) => (estimates.push(entry.estimate), book.reserve(entry)) } });
+  const answers: Answer[] = [];
+  for (let i = 0; i < 4; i++) answers.push(await teacher.ask(requestFor("d")));
+  await teacher.ask(requestFor("d", { task: "caption" }));
+  expect(estimates).toEqual([12, 100, 1300, 1300, 12]);
+  // What nobody reports is booked at what such prompts have cost before.
+  expect(answers[3]).toMatchObject({ usage: { promptTokens: 1300, source: "estimated" } });
+});
+
 it("books nothing for media that cannot be sent", async () => {
   const client = createTeacherClient({ baseURL: "http://127.0.0.1:9", capabilities: { frames: false } });
   const teacher = createTeacher({ client, prices: PRICES });
