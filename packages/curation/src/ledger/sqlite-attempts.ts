@@ -22,9 +22,9 @@ const CHARGED = "CASE WHEN ended_at IS NULL THEN estimate ELSE cost END";
 /**
  * Prepares access to the attempts.
  *
- * @param session Number of the opening whose open attempts are on the way; open ones of others have an unknown end.
+ * @param session Number of the opening whose open attempts are on the way by now; open ones of others have an unknown end.
  */
-export function attemptTable(database: DatabaseSync, { session, maxCost = Infinity }: { session: number; maxCost?: number | undefined }): AttemptTable {
+export function attemptTable(database: DatabaseSync, { session, maxCost = Infinity }: { session: () => number; maxCost?: number | undefined }): AttemptTable {
   const insert = database.prepare("INSERT INTO attempts (session, key, drama, task, attempt, estimate, started_at) VALUES (?, ?, ?, ?, ?, ?, ?)");
   const open = database.prepare("SELECT estimate FROM attempts WHERE id = ? AND ended_at IS NULL");
   const end = database.prepare(`UPDATE attempts SET ended_at = ?, cost = ?, is_unknown = ?, outcome = ?, code = ?, prompt_tokens = ?, completion_tokens = ?, cached_tokens = ?, usage_source = ? WHERE id = ?`);
@@ -39,7 +39,7 @@ export function attemptTable(database: DatabaseSync, { session, maxCost = Infini
   return {
     reserve: ({ key, attempt, task, estimate, at }, drama) => {
       if (!(spent + estimate <= maxCost)) return null;
-      const { lastInsertRowid } = insert.run(session, storableText(key), drama, storableText(task), attempt, estimate, at);
+      const { lastInsertRowid } = insert.run(session(), storableText(key), drama, storableText(task), attempt, estimate, at);
       spent += estimate;
       return String(lastInsertRowid);
     },
@@ -61,14 +61,14 @@ export function attemptTable(database: DatabaseSync, { session, maxCost = Infini
         const known = kinds.get(kind) ?? { calls: 0, cost: 0, retries: 0 };
         kinds.set(kind, { calls: known.calls + calls, cost: known.cost + cost, retries: known.retries + retries });
       }
-      const { settled, unknown, inFlight } = sums.get({ session }) as { settled: number; unknown: number; inFlight: number };
+      const { settled, unknown, inFlight } = sums.get({ session: session() }) as { settled: number; unknown: number; inFlight: number };
       return {
         settled,
         unknown,
         inFlight,
         calls: [...kinds.values()].reduce((sum, { calls }) => sum + calls, 0),
         byKind: Object.fromEntries(kinds),
-        byOutcome: Object.fromEntries((byOutcome.all(session) as unknown as { outcome: string; n: number }[]).map(({ outcome, n }) => [outcome, n])),
+        byOutcome: Object.fromEntries((byOutcome.all(session()) as unknown as { outcome: string; n: number }[]).map(({ outcome, n }) => [outcome, n])),
       };
     },
   };

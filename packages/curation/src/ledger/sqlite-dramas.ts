@@ -23,6 +23,7 @@ export interface NumberedDrama {
 export interface DramaTable {
   /** Number of a drama. */
   numberOf(id: string): number | undefined;
+  idOf(no: number): string;
   get(no: number): DramaRecord;
   /** Writes inside a transaction. `changed`: its content is another than before. */
   put(record: DramaRecord): { no: number; isChanged: boolean };
@@ -47,6 +48,7 @@ const numbered = (row: DramaTableRow): NumberedDrama => ({
 /** Prepares access to the dramas. */
 export function dramaTable(database: DatabaseSync): DramaTable {
   const numberOf = database.prepare("SELECT no, content_hash FROM dramas WHERE drama_id = ?");
+  const idOf = database.prepare("SELECT drama_id AS id FROM dramas WHERE no = ?");
   const byNumber = database.prepare("SELECT * FROM dramas WHERE no = ?");
   const upsert = database.prepare(`INSERT INTO dramas (drama_id, ord, content_hash, quality, split, group_id, drama) VALUES (?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (drama_id) DO UPDATE SET content_hash = excluded.content_hash, quality = excluded.quality, split = excluded.split, group_id = excluded.group_id, drama = excluded.drama
@@ -56,6 +58,7 @@ export function dramaTable(database: DatabaseSync): DramaTable {
   const find = (id: string): { no: number; content_hash: string } | undefined => (isStorable(id) ? (numberOf.get(id) as { no: number; content_hash: string } | undefined) : undefined);
   return {
     numberOf: (id) => find(id)?.no,
+    idOf: (no) => (idOf.get(no) as { id: string }).id,
     get: (no) => numbered(byNumber.get(no) as unknown as DramaTableRow).record,
     put: ({ dramaId, order, contentHash, quality, split, groupId, drama }) => {
       checkNames("the drama's", dramaId, order, contentHash, groupId);

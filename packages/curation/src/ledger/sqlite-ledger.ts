@@ -50,10 +50,14 @@ export function openSqliteLedger(path: string, options: SqliteLedgerOptions = {}
   }
 }
 
-/** Number of the opening whose attempts are on the way. */
-function sessionOf(database: DatabaseSync, path: string, isReadOnly: boolean): number {
-  if (!isReadOnly) return Number(database.prepare("INSERT INTO sessions DEFAULT VALUES").run().lastInsertRowid);
-  return hasWriter(path) ? (database.prepare("SELECT ifnull(max(session), 0) AS session FROM sessions").get() as { session: number }).session : 0;
+/** Number of the opening whose attempts are on the way: this one, or for a reader that of the writer. */
+function sessionOf(database: DatabaseSync, path: string, isReadOnly: boolean): () => number {
+  if (isReadOnly) {
+    const last = database.prepare("SELECT ifnull(max(session), 0) AS session FROM sessions");
+    return () => (hasWriter(path) ? (last.get() as { session: number }).session : 0);
+  }
+  const session = Number(database.prepare("INSERT INTO sessions DEFAULT VALUES").run().lastInsertRowid);
+  return () => session;
 }
 
 function ledgerOn(database: DatabaseSync, path: string, options: SqliteLedgerOptions & { release: () => void }): StepLedger {
@@ -92,10 +96,11 @@ function ledgerOn(database: DatabaseSync, path: string, options: SqliteLedgerOpt
       throw ledgerErrorOf(path, error);
     }
   };
-  const write = <T>(work: () => T): Promise<T> => {
-    if (isReadOnly) return Promise.reject(new CurationError(`${path}: the ledger is open for reading alone`, { code: "LEDGER_READ_ONLY", hint: "Open it for writing." }));
-    return group.write(work);
-  };
+  const writer = isReadOnly ? undefined : group;
+  const refused = (): Promise<never> => Promise.reject(new CurationError(`${path}: the ledger is open for reading alone`, { code: "LEDGER_READ_ONLY", hint: "Open it for writing." }));
+  const write = <T>(work: () => T): Promise<T> => writer?.write(work) ?? refused();
+  /** A write that ends with this process: leases of a former one are void. */
+  const writeLeases = <T>(work: () => T): Promise<T> => writer?.writeLightly(work) ?? refused();
   /** A write after which there may be work for others. */
   const writeWork = <T>(work: () => T): Promise<T> =>
     write(() => {
@@ -140,17 +145,21 @@ function ledgerOn(database: DatabaseSync, path: string, options: SqliteLedgerOpt
       for (const chunk of chunks(specs)) added += await writeWork(() => steps.plan(chunk, generation));
       return added;
     },
-    lease: (request) => write(() => steps.lease(request)),
-    heartbeat: (keys, owner, ttlMs) => write(() => steps.heartbeat(keys, owner, ttlMs)),
+    lease: (request) => writeLeases(() => steps.lease(request)),
+    heartbeat: (keys, owner, ttlMs) => writeLeases(() => steps.heartbeat(keys, owner, ttlMs)),
     commit: (commit) => writeWork(() => steps.commit(commit)),
     park: (parking) => writeWork(() => steps.park(parking)),
-    release: (keys, owner) => writeWork(() => steps.release(keys, owner)),
+    release: (keys, owner) =>
+      writeLeases(() => {
+        isWorkNew = true;
+        steps.release(keys, owner);
+      }),
     free: (request) => writeWork(() => steps.free(request)),
     async *stream(query) {
       for await (const { row } of pages<{ id: number; row: StepRow }>((last) => steps.page({ ...query, after: last?.id ?? 0, max: PAGE }))) yield row;
     },
     async *answersByDrama(generation) {
-      for await (const { no, record } of numberedDramas()) yield { drama: record, answers: reading(() => steps.ofDrama(no, generation)) };
+      for await (const { no, record } of numberedDramas()) yield { drama: record, answers: reading(() => steps.ofDrama(no, record.dramaId, generation)) };
     },
     counts: (generation) => read(() => steps.counts(generation)),
     reserve: (entry) => write(() => attempts.reserve(entry, dramas.numberOf(entry.drama) ?? null)),

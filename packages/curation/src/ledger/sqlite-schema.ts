@@ -23,7 +23,7 @@ const TABLES = `
   CREATE INDEX steps_planned ON steps (generation, kind, drama, id) WHERE state = 'planned';
   CREATE INDEX steps_leased ON steps (lease_until) WHERE state = 'leased';
   CREATE INDEX steps_parked ON steps (due) WHERE state = 'parked';
-  CREATE TABLE contents (step INTEGER PRIMARY KEY REFERENCES steps (id) ON DELETE CASCADE, text TEXT NOT NULL) STRICT;
+  CREATE TABLE contents (step INTEGER PRIMARY KEY REFERENCES steps (id) ON DELETE CASCADE, text BLOB NOT NULL) STRICT;
   CREATE TABLE sessions (session INTEGER PRIMARY KEY) STRICT;
   CREATE TABLE attempts (id INTEGER PRIMARY KEY, session INTEGER NOT NULL, key TEXT NOT NULL, drama INTEGER, task TEXT NOT NULL, attempt INTEGER NOT NULL, estimate REAL NOT NULL, started_at REAL NOT NULL, ended_at REAL,
     cost REAL, is_unknown INTEGER, outcome TEXT, code TEXT, prompt_tokens INTEGER, completion_tokens INTEGER, cached_tokens INTEGER, usage_source TEXT) STRICT;
@@ -58,9 +58,10 @@ export function openForWriting(path: string): DatabaseSync {
   let database: DatabaseSync | undefined;
   try {
     database = new DatabaseSync(path, { timeout: BUSY_MS });
+    const state = checkTables(database, path);
     // What is deleted is overwritten: texts of strangers do not stay in free pages.
     database.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; PRAGMA wal_autocheckpoint = ${CHECKPOINT_PAGES}`);
-    if (checkTables(database, path) === "empty") database.exec(`BEGIN IMMEDIATE; ${TABLES} PRAGMA user_version = ${VERSION}; COMMIT`);
+    if (state === "empty") database.exec(`BEGIN IMMEDIATE; ${TABLES} PRAGMA user_version = ${VERSION}; COMMIT`);
     return database;
   } catch (error) {
     database?.close();

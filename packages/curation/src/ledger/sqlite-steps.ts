@@ -23,22 +23,39 @@ export interface StepTable {
   resume(): void;
   /** Puts a drama's steps aside: its content has changed. */
   retire(drama: number): void;
-  /** All steps of a drama in a generation, in order of key. */
-  ofDrama(drama: number, generation: number): StepRow[];
+  /** All steps of a drama, by its number and id, in a generation; in order of key. */
+  ofDrama(drama: number, id: string, generation: number): StepRow[];
   page(query: StepQuery & { after: number; max: number }): NumberedStep[];
   counts(generation: number): Record<StageKind, Record<StepState, number>>;
   countOf(drama: number): number;
-  /** When the next lease or time of parking runs out. */
+  /** When the next lease or time of parking will run out. */
   nextDue(): number;
 }
 
-const COLUMNS = `s.id, s.key, s.kind, d.drama_id AS drama, s.round, s.part, s.generation, s.state, c.text AS content, s.code, s.finish, s.model, s.attempts, s.cost, s.fence,
-  CASE WHEN s.state IN ('planned', 'parked') THEN NULL ELSE s.owner END AS owner, s.lease_until AS leaseUntil, s.parked_until AS parkedUntil
-  FROM steps s JOIN dramas d ON d.no = s.drama LEFT JOIN contents c ON c.step = s.id`;
+const COLUMNS = `s.key, s.kind, s.round, s.part, s.generation, s.state, c.text, s.code, s.finish, s.model, s.attempts, s.cost, s.fence,
+  CASE WHEN s.state IN ('planned', 'parked') THEN NULL ELSE s.owner END, s.lease_until, s.parked_until`;
+const ROWS = `SELECT ${COLUMNS} FROM steps s LEFT JOIN contents c ON c.step = s.id`;
 
-const rowOf = ({ key, kind, drama, round, part, generation, state, content, code, finish, model, attempts, cost, fence, owner, leaseUntil, parkedUntil }: StepRow): StepRow => ({
-  key, kind, drama, round, part, generation, state, content, code, finish, model, attempts, cost, fence, owner, leaseUntil, parkedUntil,
-});
+/** Values of {@link COLUMNS}. */
+type Columns = [
+  key: string, kind: StageKind, round: number, part: number, generation: number, state: StepState, text: Uint8Array | null, code: string | null, finish: string | null, model: string | null,
+  attempts: number, cost: number, fence: number, owner: string | null, leaseUntil: number | null, parkedUntil: number | null,
+];
+
+const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
+const utf8Bytes = new TextEncoder();
+
+function rowOf(drama: string, [key, kind, round, part, generation, state, text, code, finish, model, attempts, cost, fence, owner, leaseUntil, parkedUntil]: Columns): StepRow {
+  const content = text === null ? null : utf8.decode(text);
+  return { key, kind, drama, round, part, generation, state, content, code, finish, model, attempts, cost, fence, owner, leaseUntil, parkedUntil };
+}
+
+/** Rows come as arrays, and texts as bytes: half the time of objects and strings. */
+function prepareRows(database: DatabaseSync, sql: string): (...values: SQLInputValue[]) => Columns[] {
+  const statement = database.prepare(sql);
+  statement.setReturnArrays(true);
+  return (...values) => statement.all(...values) as unknown as Columns[];
+}
 
 /** The part of a row that decides whose step it is. */
 interface Holding {
@@ -59,14 +76,15 @@ interface Holding {
 export function stepTable(database: DatabaseSync, { dramas, time, wall }: { dramas: DramaTable; time: () => number; wall: () => number }): StepTable {
   const insert = database.prepare(`INSERT INTO steps (key, generation, kind, drama, round, part) VALUES (?, ?, ?, ?, ?, ?)
     ON CONFLICT (key) DO UPDATE SET generation = excluded.generation WHERE generation <> excluded.generation`);
-  const expire = database.prepare("UPDATE steps SET state = 'planned', lease_until = NULL WHERE state = 'leased' AND lease_until <= ?");
-  const unpark = database.prepare("UPDATE steps SET state = 'planned', code = NULL, parked_until = NULL, pause = NULL, due = NULL WHERE state = 'parked' AND due <= ?");
-  const leased = database.prepare("SELECT count(*) AS n FROM steps WHERE state = 'leased'");
-  const waiting = database.prepare("SELECT id, drama FROM steps WHERE state = 'planned' AND generation = ? AND kind = ? ORDER BY drama, id LIMIT ?");
-  const take = database.prepare("UPDATE steps SET state = 'leased', owner = ?, fence = fence + 1, lease_until = ? WHERE id = ?");
-  const byId = database.prepare(`SELECT ${COLUMNS} WHERE s.id = ?`);
-  const ended = database.prepare(`SELECT ${COLUMNS} WHERE s.drama = ? AND s.generation = ? AND s.state IN ('done', 'failed', 'blocked') ORDER BY s.key`);
-  const ofDrama = database.prepare(`SELECT ${COLUMNS} WHERE s.drama = ? AND s.generation = ? ORDER BY s.key`);
+  const leased = database.prepare("SELECT count(*) AS n FROM steps WHERE state = 'leased' AND lease_until > ?");
+  // Each part reads its own partial index, and no more than it gives.
+  const waiting = database.prepare(`SELECT id, drama FROM (SELECT id, drama FROM steps WHERE state = 'planned' AND generation = :generation AND kind = :kind ORDER BY drama, id LIMIT :max)
+    UNION ALL SELECT id, drama FROM (SELECT id, drama FROM steps WHERE state = 'leased' AND lease_until <= :now AND generation = :generation AND kind = :kind ORDER BY lease_until LIMIT :max)
+    UNION ALL SELECT id, drama FROM (SELECT id, drama FROM steps WHERE state = 'parked' AND due <= :now AND generation = :generation AND kind = :kind ORDER BY due LIMIT :max)`);
+  const take = database.prepare("UPDATE steps SET state = 'leased', owner = ?, fence = fence + 1, lease_until = ?, code = NULL, parked_until = NULL, pause = NULL, due = NULL WHERE id = ?");
+  const byId = prepareRows(database, `${ROWS} WHERE s.id = ?`);
+  const ended = prepareRows(database, `${ROWS} WHERE s.drama = ? AND s.generation = ? AND s.state IN ('done', 'failed', 'blocked')`);
+  const ofDrama = prepareRows(database, `${ROWS} WHERE s.drama = ? AND s.generation = ?`);
   const hold = database.prepare("UPDATE steps SET lease_until = ? WHERE key = ? AND owner = ? AND state = 'leased'");
   const holding = database.prepare("SELECT id, drama, generation, state, owner, fence FROM steps WHERE key = ?");
   const finish = database.prepare("UPDATE steps SET state = ?, code = ?, finish = ?, model = ?, attempts = attempts + ?, cost = cost + ?, lease_until = NULL WHERE id = ?");
@@ -80,7 +98,9 @@ export function stepTable(database: DatabaseSync, { dramas, time, wall }: { dram
   const retire = database.prepare("UPDATE steps SET generation = 0 WHERE drama = ?");
   const counts = database.prepare("SELECT kind, state, count(*) AS n FROM steps WHERE generation = ? GROUP BY kind, state");
   const countOf = database.prepare("SELECT count(*) AS n FROM steps WHERE drama = ?");
-  const due = database.prepare("SELECT min((SELECT ifnull(min(lease_until), 9e999) FROM steps WHERE state = 'leased'), (SELECT ifnull(min(due), 9e999) FROM steps WHERE state = 'parked')) AS at");
+  const due = database.prepare("SELECT min((SELECT ifnull(min(lease_until), 9e999) FROM steps WHERE state = 'leased' AND lease_until > :now), (SELECT ifnull(min(due), 9e999) FROM steps WHERE state = 'parked' AND due > :now)) AS at");
+
+  const inOrder = (drama: string, rows: Columns[]): StepRow[] => rows.sort(([a], [b]) => (a < b ? -1 : 1)).map((row) => rowOf(drama, row));
 
   const plan: StepTable["plan"] = (steps, generation) => {
     let last: { id: string; no: number } | undefined;
@@ -109,15 +129,14 @@ export function stepTable(database: DatabaseSync, { dramas, time, wall }: { dram
     lease: ({ owner, max, ttlMs, generation, kinds = STAGE_KINDS, maxLeased = Infinity }) => {
       checkNames("the owner's name", owner);
       const now = time();
-      expire.run(now);
-      unpark.run(now);
-      const room = Math.max(0, Math.min(max, maxLeased - (leased.get() as { n: number }).n));
+      const room = Math.max(0, Math.min(max, maxLeased - (leased.get(now) as { n: number }).n));
       // Dramas that were begun end before others begin.
-      const found = kinds.flatMap((kind) => waiting.all(generation, kind, room) as unknown as { id: number; drama: number }[]);
+      const found = kinds.flatMap((kind) => waiting.all({ generation, kind, now, max: room }) as unknown as { id: number; drama: number }[]);
       found.sort((a, b) => a.drama - b.drama || a.id - b.id);
       return found.slice(0, room).map(({ id, drama }) => {
         take.run(owner, now + ttlMs, id);
-        return { step: rowOf(byId.get(id) as unknown as StepRow), drama: dramas.get(drama), answers: (ended.all(drama, generation) as unknown as StepRow[]).map(rowOf) };
+        const record = dramas.get(drama);
+        return { step: rowOf(record.dramaId, byId(id)[0]!), drama: record, answers: inOrder(record.dramaId, ended(drama, generation)) };
       });
     },
     heartbeat: (keys, owner, ttlMs) => {
@@ -128,8 +147,9 @@ export function stepTable(database: DatabaseSync, { dramas, time, wall }: { dram
       const step = heldBy(lease);
       if (step === undefined) return "stale";
       finish.run(result.state, storableText(result.code), storableText(result.finish), storableText(result.model), result.attempts, result.cost, step.id);
-      if (result.content !== null) keep.run(step.id, storableText(result.content));
-      plan(next((ended.all(step.drama, step.generation) as unknown as StepRow[]).map(rowOf)), step.generation);
+      if (result.content !== null) keep.run(step.id, utf8Bytes.encode(storableText(result.content)));
+      // What a changed drama calls for is planned anew, not after answers about what it was.
+      if (step.generation > 0) plan(next(inOrder(dramas.idOf(step.drama), ended(step.drama, step.generation))), step.generation);
       return "ok";
     },
     park: ({ until, code, attempts, cost, ...lease }) => {
@@ -156,13 +176,16 @@ export function stepTable(database: DatabaseSync, { dramas, time, wall }: { dram
       database.prepare("UPDATE steps SET due = ? + max(0, min(parked_until - ?, pause)) WHERE state = 'parked' AND pause IS NOT NULL").run(time(), wall());
     },
     retire: (drama) => void retire.run(drama),
-    ofDrama: (drama, generation) => (ofDrama.all(drama, generation) as unknown as StepRow[]).map(rowOf),
+    ofDrama: (drama, id, generation) => inOrder(id, ofDrama(drama, generation)),
     page: ({ kind, state, drama, generation, after, max }) => {
       const no = drama === undefined ? undefined : (dramas.numberOf(drama) ?? -1);
       const conditions: [string, SQLInputValue | undefined][] = [["s.id > ?", after], ["s.kind = ?", kind], ["s.state = ?", state], ["s.drama = ?", no], ["s.generation = ?", generation]];
       const used = conditions.filter(([, value]) => value !== undefined);
-      const rows = database.prepare(`SELECT ${COLUMNS} WHERE ${used.map(([text]) => text).join(" AND ")} ORDER BY s.id LIMIT ?`).all(...used.map(([, value]) => value!), max);
-      return (rows as unknown as (StepRow & { id: number })[]).map((row) => ({ id: row.id, row: rowOf(row) }));
+      const sql = `SELECT ${COLUMNS}, s.id, d.drama_id FROM steps s JOIN dramas d ON d.no = s.drama LEFT JOIN contents c ON c.step = s.id WHERE ${used.map(([text]) => text).join(" AND ")} ORDER BY s.id LIMIT ?`;
+      return prepareRows(database, sql)(...used.map(([, value]) => value!), max).map((row) => {
+        const [id, name] = (row as unknown[]).slice(-2) as [number, string];
+        return { id, row: rowOf(name, row) };
+      });
     },
     counts: (generation) => {
       const found = counts.all(generation) as unknown as { kind: StageKind; state: StepState; n: number }[];
@@ -170,6 +193,6 @@ export function stepTable(database: DatabaseSync, { dramas, time, wall }: { dram
       return Object.fromEntries(STAGE_KINDS.map((kind) => [kind, byState(kind)])) as Record<StageKind, Record<StepState, number>>;
     },
     countOf: (drama) => (countOf.get(drama) as { n: number }).n,
-    nextDue: () => (due.get() as { at: number }).at,
+    nextDue: () => (due.get({ now: time() }) as { at: number }).at,
   };
 }
