@@ -51,7 +51,7 @@ export type { LabelledDrama } from "./pipeline/read-input.ts";
 export { replayDrama } from "./pipeline/replay-drama.ts";
 export { runCuration } from "./pipeline/run-curation.ts";
 export type { CurationEvent, CurationOptions, RunProgress, RunSummary } from "./pipeline/run-options.ts";
-export { generationIdentity, generationSettings, loadSetting, runIdOf, type CurationSetting, type Templates } from "./pipeline/setting.ts";
+export { generationIdentity, generationSettings, loadSetting, runIdOf, type CurationSetting } from "./pipeline/setting.ts";
 export { curationStatus, type CurationStatus } from "./pipeline/status.ts";
 export { PREFLAGS, preflags, type Preflag, type PreflagInput } from "./preflags.ts";
 export { prepareComment, type PreparedComment } from "./prepare-comment.ts";

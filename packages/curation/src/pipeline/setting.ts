@@ -1,11 +1,8 @@
-import { loadTemplates, type PromptId, type Template } from "@dramascope/prompts";
+import { loadTemplates, type PromptId, type Template, type Templates } from "@dramascope/prompts";
 import { hashJson } from "@dramascope/schema";
 import type { CurationConfig } from "../config.ts";
 import type { Json, StageKind } from "../ledger/types.ts";
 import { answerSchema } from "./answer-schemas.ts";
-
-/** Prompts of a curation by their task. */
-export type Templates = Readonly<Record<PromptId, Template>>;
 
 /** What all dramas of a curation share; made by {@link loadSetting}. */
 export interface CurationSetting {
