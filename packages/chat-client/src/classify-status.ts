@@ -33,7 +33,7 @@ export function errorOf(body: unknown, redact: (text: string) => string): { code
   return { code: cleanCode(text) || cleanCode(typeof type === "string" ? redact(type) : type), message: typeof message === "string" ? redact(message).slice(0, MAX_MESSAGE) : "" };
 }
 
-/** Where a request of an unknown form stands: whether the provider has taken any request of this client yet. */
+/** Where a request stands that the provider refuses for an unknown reason: it is the first of its client, or comes after one that was refused; the first is still under way; or others have been taken. */
 export type Standing = "first" | "untried" | "proven";
 
 /** Judges a response that is not a success. `text` may be broken or empty. */
@@ -51,6 +51,6 @@ export function classifyStatus(status: number, text: string, o: { retryAfterMs?:
   if (code === PASSING_CHECK) return { kind: "retry", code, maybePaid: false };
   if (SAFETY.test(code)) return { kind: "blocked", code };
   if (o.standing === "proven") return { kind: "unusable", code: code || `HTTP_${status}`, ...(message === "" ? {} : { raw: message }) };
-  // The first request speaks for the set-up. What it will say of the others is not known yet: they come back later.
+  // The first request speaks for the set-up. Until it has been answered nobody knows what the others' refusals mean: they come back later.
   return o.standing === "first" ? fatal : { kind: "retry", code: code || `HTTP_${status}`, maybePaid: false };
 }

@@ -82,6 +82,7 @@ export function createTeacherClient(options: TeacherClientOptions): TeacherClien
   const agent = new Agent({ headersTimeout: 0, bodyTimeout: 0, connect: { timeout: CONNECT_TIMEOUT_MS } });
   let isProven = false;
   let hasFirst = false;
+  let isRefused = false;
 
   const exchange = async (request: ChatRequest, body: Buffer, standing: () => Standing, signal: AbortSignal, onHeaders: () => void): Promise<Outcome> => {
     const start = clock.now();
@@ -121,9 +122,10 @@ export function createTeacherClient(options: TeacherClientOptions): TeacherClien
     }, callTimeoutMs);
     let hasHeaders = false;
     try {
-      const standing = (): Standing => (isProven ? "proven" : isFirst ? "first" : "untried");
+      const standing = (): Standing => (isProven ? "proven" : isFirst || isRefused ? "first" : "untried");
       const outcome = await exchange(request, body, standing, stop.signal, () => (hasHeaders = true));
       isProven ||= outcome.kind === "ok" || outcome.kind === "blocked" || outcome.kind === "unusable";
+      isRefused ||= outcome.kind === "fatal";
       return outcome;
     } catch (error) {
       signal?.throwIfAborted();

@@ -3,17 +3,17 @@ import type { Usage } from "./types.ts";
 /** Prices of prompts up to a length; money per million tokens. */
 export interface PriceBand {
   /** Longest prompt of this band in tokens. Default no limit. */
-  upTo?: number;
+  upTo?: number | undefined;
   /** A million prompt tokens. */
   in: number;
   /** A million answer tokens. */
   out: number;
   /** Prompt tokens out of the provider's cache. Default `in`. */
-  hit?: number;
+  hit?: number | undefined;
   /** In batches. Default `in`; for estimates. */
-  batchIn?: number;
+  batchIn?: number | undefined;
   /** In batches. Default `out`; for estimates. */
-  batchOut?: number;
+  batchOut?: number | undefined;
 }
 
 /** What a model costs. */
@@ -23,7 +23,7 @@ export interface Prices {
   /** Day on which the prices were read, YYYY-MM-DD. */
   date: string;
   /** At least one, by growing `upTo`. */
-  bands: PriceBand[];
+  bands: readonly PriceBand[];
 }
 
 /** What a call costs, in the currency of the prices: by the first band that its prompt fits into, else by the last one. */

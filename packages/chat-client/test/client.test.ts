@@ -182,13 +182,17 @@ it("knows a server that is not there", async () => {
 });
 
 it("takes the first call's refusal for the set-up's, and later ones for the request's", async () => {
+  let refusals = 0;
   const weird: RequestListener = (request, response) => {
     let text = "";
     request.on("data", (chunk: Buffer) => (text += chunk.toString()));
-    request.on("end", () => (text.includes("good") ? answer({})(request, response) : response.writeHead(400, { "content-type": "application/json" }).end('{"error":{"code":"unsupported_parameter","message":"top_p"}}')));
+    const refuse = (): unknown => response.writeHead(400, { "content-type": "application/json" }).end('{"error":{"code":"unsupported_parameter","message":"top_p"}}');
+    request.on("end", () => (text.includes("good") ? answer({})(request, response) : setTimeout(refuse, refusals++ === 0 ? 100 : 0)));
   };
   const client = createTeacherClient({ baseURL: await serve(weird) });
-  const together = await Promise.all([client.call(requestFor("bad")), client.call(requestFor("bad"))]);
+  const first = client.call(requestFor("bad"));
+  while (refusals === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+  const together = await Promise.all([first, client.call(requestFor("bad"))]);
   expect(together).toEqual([
     { kind: "fatal", code: "unsupported_parameter", message: "top_p" },
     { kind: "retry", code: "unsupported_parameter", maybePaid: false },
