@@ -79,7 +79,7 @@ function ledgerOn(database: DatabaseSync, path: string, options: SqliteLedgerOpt
       isWorkNew = false;
       for (const wake of sleepers) wake();
     },
-    onRollback: attempts.recount,
+    onRollback: () => attempts.recount(),
   });
   const refuseUnlessOpen = (): void => {
     if (!isOpen) throw new CurationError(`${path}: the ledger is closed`, { code: "LEDGER_CLOSED", hint: "Open it again." });
@@ -109,18 +109,19 @@ function ledgerOn(database: DatabaseSync, path: string, options: SqliteLedgerOpt
     });
   /** Rows page after page; other work goes on in between. */
   async function* pages<T>(page: (last: T | undefined) => T[]): AsyncGenerator<T> {
-    for (let last: T | undefined; ; await turn()) {
+    for (let last: T | undefined; ; ) {
       refuseUnlessOpen();
       const rows = reading(() => page(last));
       yield* rows;
       if (rows.length < PAGE) return;
       last = rows.at(-1);
+      await turn();
     }
   }
   const numberedDramas = (): AsyncGenerator<NumberedDrama> => pages((last) => dramas.page({ order: last?.record.order ?? "", no: last?.no ?? 0 }, PAGE));
 
   return {
-    generations: () => read(settings.generations),
+    generations: () => read(() => settings.generations()),
     openGeneration: (identity, value) => write(() => settings.openGeneration(identity, value, new Date(clock.now()).toISOString())),
     putDramas: async (rows) => {
       for (const chunk of chunks(rows)) {
@@ -164,8 +165,8 @@ function ledgerOn(database: DatabaseSync, path: string, options: SqliteLedgerOpt
     counts: (generation) => read(() => steps.counts(generation)),
     reserve: (entry) => write(() => attempts.reserve(entry, dramas.numberOf(entry.drama) ?? null)),
     settle: (id, result) => write(() => attempts.settle(id, result)),
-    spent: attempts.spent,
-    spending: () => read(attempts.spending),
+    spent: () => attempts.spent(),
+    spending: () => read(() => attempts.spending()),
     gates: (generation) => read(() => settings.gates(generation)),
     setGate: (gate) => write(() => settings.setGate(gate)),
     deleteDrama: async (id) => {
@@ -177,8 +178,8 @@ function ledgerOn(database: DatabaseSync, path: string, options: SqliteLedgerOpt
         dramas.delete(no);
         return count;
       });
-      // Copies that moving rows about left in free space go with the old file.
-      if (deleted !== undefined) reading(() => database.exec("VACUUM; PRAGMA wal_checkpoint(TRUNCATE)"));
+      // Deleted rows are overwritten with zeros; pages from before are still in the log.
+      if (deleted !== undefined) reading(() => database.exec("PRAGMA wal_checkpoint(TRUNCATE)"));
       return deleted ?? 0;
     },
     wake: async (ms, signal) => {
@@ -189,7 +190,7 @@ function ledgerOn(database: DatabaseSync, path: string, options: SqliteLedgerOpt
       sleepers.add(end);
       signal?.addEventListener("abort", end, { once: true });
       try {
-        await clock.sleep(Math.max(0, Math.min(ms, reading(steps.nextDue) - time())), ended.signal);
+        await clock.sleep(Math.max(0, Math.min(ms, reading(() => steps.nextDue()) - time())), ended.signal);
       } catch {
         // Woken before the time.
       } finally {

@@ -243,7 +243,7 @@ export interface StepLedger extends SpendBook {
   gates(generation: number): Promise<Gate[]>;
   /** The first word on a gate stays. */
   setGate(gate: Gate): Promise<void>;
-  /** Deletes a drama with its steps and texts, down to the bytes of the file. What was spent on it stays in the sums, without its name. Number of deleted steps. */
+  /** Deletes a drama with its steps and texts, down to the bytes of the file once nobody else reads it. What was spent on it stays in the sums, without its name. Number of deleted steps. */
   deleteDrama(id: string): Promise<number>;
   /** Resolves when there may be new work (a commit, another worker, a lease that ran out), when the signal aborts, and at the latest after `ms`. */
   wake(ms: number, signal?: AbortSignal): Promise<void>;
