@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import { openPostgresLedger, type StepLedger } from "@dramascope/curation";
 import { startPostgres, type PostgresServer } from "@dramascope/test-fixtures/postgres-server.ts";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
-import { all, record } from "./ledger-conformance.ts";
+import { all, record } from "./ledger-steps.ts";
 import { ROUNDS, roundStep } from "./postgres-worker.ts";
 
 interface Note {

@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { CurationError } from "../errors.ts";
 import { connectPostgres, type Query } from "./postgres-connection.ts";
 import { DRAMA_COLUMNS, dramaColumns, dramaOf, GATE_COLUMNS, GENERATION_COLUMNS, generationOf, STEP_COLUMNS, stepColumns, type DramaColumns, type GenerationColumns } from "./postgres-rows.ts";
@@ -19,6 +20,8 @@ export interface PostgresLedgerOptions {
   connections?: number;
   /** How long an operation goes on trying while the server is away, in milliseconds. Default 120,000. */
   patienceMs?: number;
+  /** The same for opening: a wrong address should be told soon. Default 10,000. */
+  openPatienceMs?: number;
 }
 
 const PAGE = 500;
@@ -44,13 +47,12 @@ export async function openPostgresLedger(address: string, options: PostgresLedge
   if (bossSchema !== null) quotedSchema(bossSchema);
   const postgres = await connectPostgres(address, options);
   const { query, transaction } = postgres;
-  try {
-    await migrate(postgres, schema);
-  } catch (error) {
-    await postgres.close();
-    throw error;
-  }
-  const book = await openPostgresSpendBook(postgres, s, maxCost);
+  const book = await migrate(postgres, schema)
+    .then(() => openPostgresSpendBook(postgres, s, maxCost))
+    .catch(async (error: unknown) => {
+      await postgres.close();
+      throw error;
+    });
   let closed: Promise<void> | undefined;
   const commits = new Map<string, Promise<"ok" | "stale">>();
   const wakeUps = createWakeUps(postgres, { address, schema: s, bossSchema });
@@ -156,7 +158,10 @@ export async function openPostgresLedger(address: string, options: PostgresLedge
       wakeUps.watch(generation);
       book.signOfLife();
       if (max <= 0) return [];
-      const rows = await transaction(async ({ query }) => {
+      const id = randomUUID();
+      const rows = await transaction(async ({ query, mayBeDone }) => {
+        const own = mayBeDone ? await query<StepRow>(`SELECT ${STEP_COLUMNS} FROM ${s}.steps WHERE state = 'leased' AND lease = $1`, [id]) : [];
+        if (own.length > 0) return own;
         let most = max;
         if (maxLeased !== undefined) {
           await query("SELECT pg_advisory_xact_lock($1, $2)", [LOCKS.space, LOCKS.leases]);
@@ -167,9 +172,9 @@ export async function openPostgresLedger(address: string, options: PostgresLedge
         return query<StepRow>(
           `WITH ready AS (SELECT key FROM ${s}.steps WHERE generation = $1 AND ready_at <= ${NOW} AND ($2::text[] IS NULL OR kind = ANY($2))
              ORDER BY ready_at, drama LIMIT $3 FOR UPDATE SKIP LOCKED)
-           UPDATE ${s}.steps SET state = 'leased', fence = fence + 1, owner = $4, ready_at = clock_timestamp() + $5 * interval '1 millisecond', parked_until = NULL, code = NULL
+           UPDATE ${s}.steps SET state = 'leased', fence = fence + 1, owner = $4, lease = $6, ready_at = clock_timestamp() + $5 * interval '1 millisecond', parked_until = NULL, code = NULL
            WHERE key IN (SELECT key FROM ready) RETURNING ${STEP_COLUMNS}`,
-          [generation, kinds ?? null, most, owner, ttlMs],
+          [generation, kinds ?? null, most, owner, ttlMs, id],
         );
       });
       if (rows.length === 0) return [];

@@ -24,7 +24,7 @@ const MIGRATIONS: readonly ((s: string) => string)[] = [
     CREATE INDEX dramas_in_order ON ${s}.dramas (ord, drama_id);
     CREATE TABLE ${s}.steps (key text COLLATE "C" PRIMARY KEY, kind text NOT NULL, drama text COLLATE "C" NOT NULL, round integer NOT NULL, part integer NOT NULL,
       generation integer NOT NULL, state text NOT NULL, content text, code text, finish text, model text, attempts integer NOT NULL DEFAULT 0,
-      cost double precision NOT NULL DEFAULT 0, fence integer NOT NULL DEFAULT 0, owner text, ready_at timestamptz, parked_until double precision);
+      cost double precision NOT NULL DEFAULT 0, fence integer NOT NULL DEFAULT 0, owner text, lease uuid, ready_at timestamptz, parked_until double precision);
     CREATE INDEX steps_of_drama ON ${s}.steps (drama);
     CREATE INDEX steps_ready ON ${s}.steps (generation, ready_at, drama) WHERE ready_at IS NOT NULL;
     CREATE INDEX steps_leased ON ${s}.steps (ready_at) WHERE state = 'leased';

@@ -16,6 +16,7 @@ const GROUP_MS = 5;
 /** A worker that was not seen for so long is taken for dead: what it had on the way is unknown spend. */
 const SILENCE = "90 seconds";
 const SIGN_OF_LIFE_MS = 10_000;
+const LEAVE_MS = 1_000;
 
 /** The ledger's money in Postgres; attempts of all workers count against one budget. */
 export interface PostgresSpendBook extends SpendBook {
@@ -120,12 +121,15 @@ export async function openPostgresSpendBook(postgres: Postgres, s: string, maxCo
         if (reservations.length + settlements.length > 0) soon(); // those that came as the last group was being answered
       });
   };
-  const signOfLife = (): void => {
-    if (performance.now() - seenAt < SIGN_OF_LIFE_MS) return;
+  const beSeen = async (): Promise<void> => {
     seenAt = performance.now();
-    postgres.query(`INSERT INTO ${s}.workers VALUES ($1, clock_timestamp()) ON CONFLICT (worker) DO UPDATE SET seen_at = excluded.seen_at`, [worker]).catch(() => (seenAt = -Infinity));
+    await postgres.query(`INSERT INTO ${s}.workers VALUES ($1, clock_timestamp()) ON CONFLICT (worker) DO UPDATE SET seen_at = excluded.seen_at`, [worker]);
+  };
+  const signOfLife = (): void => {
+    if (performance.now() - seenAt > SIGN_OF_LIFE_MS) beSeen().catch(() => (seenAt = -Infinity));
   };
 
+  await beSeen();
   total = await read(postgres.query);
   return {
     reserve: (entry) =>
@@ -172,7 +176,9 @@ export async function openPostgresSpendBook(postgres: Postgres, s: string, maxCo
     signOfLife,
     close: async () => {
       while (flushing) await flushing;
-      await postgres.query(`DELETE FROM ${s}.workers WHERE worker = $1`, [worker]);
+      // Others find out anyhow when this worker falls silent: no reason to wait for a server that is away.
+      const leave = postgres.query(`DELETE FROM ${s}.workers WHERE worker = $1`, [worker]).catch(() => undefined);
+      await Promise.race([leave, sleep(LEAVE_MS, undefined, { ref: false })]);
     },
   };
 }
