@@ -1,7 +1,7 @@
 import { createServer, type IncomingHttpHeaders, type RequestListener, type Server } from "node:http";
 import { connect, type AddressInfo, createServer as createTcpServer } from "node:net";
 import { gzipSync } from "node:zlib";
-import { ChatError, createTeacherClient, type ChatRequest, type Outcome, type TeacherClientOptions } from "@dramascope/chat-client";
+import { ChatError, createTeacherClient, systemClock, type ChatRequest, type Outcome, type TeacherClientOptions } from "@dramascope/chat-client";
 import { afterEach, expect, it } from "vitest";
 import { requestFor } from "./fixtures.ts";
 
@@ -156,6 +156,25 @@ it("judges an error by its status when its body breaks or never ends", async () 
   };
   expect(await callOnce(breaks)).toMatchObject({ kind: "fatal", code: "HTTP_401" });
   expect(await callOnce(swells)).toMatchObject({ kind: "retry", code: "HTTP_500", maybePaid: false });
+});
+
+it.each<[string, Record<string, string>, number | undefined]>([
+  ["half a second", { "retry-after": "0.5" }, 500],
+  ["a number below zero", { "retry-after": "-5" }, 0],
+  ["more than an hour, which is cut to one", { "retry-after": "1e9" }, 3_600_000],
+  ["a date, by the server's clock", { "retry-after": "Thu, 01 Jan 2026 00:02:00 GMT", date: "Thu, 01 Jan 2026 00:00:30 GMT" }, 90_000],
+  ["a date that is over", { "retry-after": "Thu, 01 Jan 2026 00:00:00 GMT", date: "Thu, 01 Jan 2026 00:00:30 GMT" }, 0],
+  ["a date, by our clock where the server tells none", { "retry-after": "Thu, 01 Jan 2026 00:02:00 GMT" }, 60_000],
+  ["no number and no date", { "retry-after": "soon" }, undefined],
+  ["nothing", { "retry-after": " " }, undefined],
+])("reads a Retry-After of %s", async (_name, headers, retryAfterMs) => {
+  const clock = { ...systemClock, now: () => Date.parse("2026-01-01T00:01:00Z") };
+  const refuse: RequestListener = (_request, response) => {
+    response.sendDate = false;
+    response.writeHead(429, headers).end();
+  };
+  const outcome = await callOnce(refuse, { clock });
+  expect(outcome).toEqual({ kind: "retry", code: "RATE_LIMITED", maybePaid: false, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) });
 });
 
 it("never follows a redirect", async () => {
