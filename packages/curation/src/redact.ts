@@ -17,9 +17,9 @@ const LABEL = "[a-z0-9](?:[a-z0-9-]{0,62})";
 const DOT = "(?:\\.|\uff0e|。|点(?=com|cn|net))";
 /** Endings of host names that are no words that people write after a full stop. */
 const TOP = "(?:com|cn|net|org|edu|gov|info|biz|xyz|vip|cc|co|io|dev|icu|ltd|tk|ru|uk|jp|kr|hk|tw|de|fr|eu)";
-const HOST_END = "(?![a-z0-9-])(?::\\d{1,5})?";
+const HOST_END = "(?![a-z-])(?::\\d{1,5})?";
 /** A character of an address after its host; Chinese text that follows without a space is none. */
-const ADDRESS = "[^\\s<>\"'\\p{Script=Han}，。！？、；：“”‘’（）【】《》]";
+const ADDRESS = "[^\\s<>\"'\\[\\]\\p{Script=Han}，。！？、；：“”‘’（）【】《》]";
 const HOST_START = "(?<![a-z0-9_@.-])";
 
 /** What people call the messengers where one can reach them. */
@@ -38,7 +38,7 @@ const YEARS = /^(?:[ -]?(?:19|20)\d{2}){1,5}$/u;
 
 /** Digits that nobody can be reached by: one repeated, laughter, declarations of love. */
 function isCheer(digits: string): boolean {
-  return digits === digits.charAt(0).repeat(digits.length) || !/[^23]/u.test(digits) || (digits.length < 100 && /^(?:520|521|1314|233)+$/u.test(digits));
+  return digits !== "" && (digits === digits.charAt(0).repeat(digits.length) || !/[^23]/u.test(digits) || (digits.length < 100 && /^(?:520|521|1314|233)+$/u.test(digits)));
 }
 
 interface Rule {
@@ -99,7 +99,7 @@ const RULES: readonly Rule[] = [
       `${NO_DIGIT_BEFORE}[48]00[\\s-]?\\d{3,4}[\\s-]?\\d{3,4}${NO_DIGIT_AFTER}`,
       `(?:\\(\\d{3}\\)|${NO_DIGIT_BEFORE}\\d{3})[\\s.-]{1,2}\\d{3}[\\s.-]\\d{4}${NO_DIGIT_AFTER}`,
     ],
-    "[phone]",
+    (match) => (isCheer(digitsOf(match)) ? match : "[phone]"),
   ),
   rule(
     [`(电话|手机|座机|热线|号码|(?<![a-z])(?:tel|phone|mobile|call|text|dial)(?![a-z])|☎️?|📞|📱)((?:号码|号)?\\s{0,3}(?:[:：]|是|为|me at|me on|at|on)?\\s{0,3})\\d${DIGITS("{6,14}")}${NO_DIGIT_AFTER}`],
