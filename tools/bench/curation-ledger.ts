@@ -58,6 +58,10 @@ try {
   await timed("planAgain", async () => {
     for (let from = 0; from < dramas; from += BATCH) await ledger.plan(Array.from({ length: Math.min(BATCH, dramas - from) }, (_, i) => stepsOf(from + i)).flat(), 1);
   });
+  await timed("passPlanned", async () => {
+    figures.planned = 0;
+    for await (const { answers } of ledger.answersByDrama(1)) figures.planned += answers.length;
+  });
 
   const leases: number[] = [];
   const commits: number[] = [];

@@ -27,6 +27,8 @@ export interface BenchOptions {
   isQuick: boolean;
   /** Lets a benchmark make a Python environment under `.cache/peers` with pip. */
   withPython: boolean;
+  /** Adds figures of a large catalogue, which take minutes, where a benchmark has them. */
+  isScaled: boolean;
   /** Rows of the benchmarks that run over a table; undefined takes the benchmark's own default. */
   rows: number | undefined;
   /** One line for people. */

@@ -24,6 +24,9 @@ interface Waiting {
 /** Gathers writes for a few milliseconds and commits them at once: each commit costs a flush of the disk. */
 export function groupWrites(database: DatabaseSync, options: { path: string; onCommit: () => void; onRollback: () => void }): WriteGroup {
   const { path, onCommit, onRollback } = options;
+  const begin = database.prepare("SAVEPOINT own");
+  const end = database.prepare("RELEASE own");
+  const undo = database.prepare("ROLLBACK TO own");
   let waiting: Waiting[] = [];
   let timer: NodeJS.Timeout | undefined;
   let hasEnded = false;
@@ -33,17 +36,17 @@ export function groupWrites(database: DatabaseSync, options: { path: string; onC
     try {
       database.exec("BEGIN IMMEDIATE");
       for (const { work, resolve, reject } of group) {
-        database.exec("SAVEPOINT own");
+        begin.run();
         try {
           const value = work() as never;
           outcomes.push(() => resolve(value));
         } catch (error) {
           // After an error of the disk nothing of the transaction can be trusted.
           if (isSqliteError(error)) throw error;
-          database.exec("ROLLBACK TO own");
+          undo.run();
           outcomes.push(() => reject(error));
         }
-        database.exec("RELEASE own");
+        end.run();
       }
       database.exec("COMMIT");
     } catch (error) {
