@@ -4,8 +4,9 @@ import { safeText } from "../safe-text.ts";
 /** Many times what a summary needs; a longer text is something else. */
 const MAX_CHARS = 20_000;
 const THOUGHT = /^\s*<(think|thinking)>/u;
+const FENCE = /^```[a-z]*\n/u;
 
-/** Reads a plot summary: plain text without a reasoning model's thoughts before it, clean of invisible marks. */
+/** Reads a plot summary: plain text without a reasoning model's thoughts before it or a fence around it, clean of invisible marks. */
 export function readCaption({ content }: RawAnswer): Parsed<string> {
   let text = content ?? "";
   if (/\ufffd|\p{Surrogate}/u.test(text)) return { ok: false, error: "BAD_ENCODING" };
@@ -15,6 +16,8 @@ export function readCaption({ content }: RawAnswer): Parsed<string> {
     text = text.slice(end + open[1]!.length + 3);
   }
   text = safeText(text).trim();
+  const fence = FENCE.exec(text);
+  if (fence && text.endsWith("\n```")) text = text.slice(fence[0].length, -4).trim();
   if (text === "") return { ok: false, error: "EMPTY" };
   return text.length > MAX_CHARS ? { ok: false, error: "TOO_LARGE" } : { ok: true, value: text, flags: [] };
 }
