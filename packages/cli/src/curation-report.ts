@@ -8,12 +8,15 @@ const LABELS = ["1", "2", "3", "4", "5"];
 const CLASSES = LABELS.map((label) => `class ${label}`);
 const STATES = ["planned", "leased", "done", "failed", "blocked", "parked"] as const;
 const STEP_WORDS = { caption: "plot summary", sample: "chain of thought", filter: "filter", comments: "comments" } as const;
-const REASON_WORDS: Readonly<Record<string, string>> = { mismatch: "Another class than the known one (rule 1)", rejected: "Not accepted by the filter (rules 2 and 3)", "no-verdict": "Without a verdict of the filter", "comment not kept": "Comments that were not kept" };
+const STEPS = ["caption", "sample", "filter", "comments"] as const;
+const WORDS_OF_STEP = new Map<string, string>(Object.entries(STEP_WORDS));
+const VERDICT_WORDS = { valid: "accepted", mismatch: "another class", rejected: "not accepted by the filter", "no-verdict": "no verdict of the filter", unusable: "of no use", blocked: "refused" } as const;
+const REASON_WORDS = new Map([["mismatch", "Another class than the known one (rule 1)"], ["rejected", "Not accepted by the filter (rules 2 and 3)"], ["no-verdict", "Without a verdict of the filter"], ["comment not kept", "Comments that were not kept"]]);
 
 const right = (...titles: string[]): Column[] => titles.map((title) => ({ title, align: "right" }));
 const sum = (counts: readonly number[]): number => counts.reduce((total, count) => total + count, 0);
 const share = (part: number, whole: number): number | null => (whole === 0 ? null : part / whole);
-const money = (value: number | null): string => (value === null ? "–" : formatNumber(value, value >= 100 ? 0 : value >= 1 ? 2 : 4));
+const money = (value: number | null): string => formatNumber(value, value === null || value === 0 || value >= 100 ? 0 : value >= 1 ? 2 : 4);
 const diagonal = (counts: Confusion): number => counts.reduce((total, row, i) => total + row[i]!, 0);
 const total = (counts: Confusion): number => sum(counts.map(sum));
 
@@ -58,34 +61,43 @@ function overview(report: CurationReport): Section {
 }
 
 function teacher({ confusion, rounds, verdicts, preflags }: CurationReport): Section {
-  const matrix = (title: string, counts: Confusion): Block => confusionMatrix({ title, labels: LABELS, counts, rowTitle: "known class", columnTitle: "teacher's class", caption: `right in ${formatPercent(share(diagonal(counts), total(counts)), 1)}, n = ${formatNumber(total(counts))} readable answers`, size: "half" });
+  const matrix = (counts: Confusion, title: { title?: string } = {}): Block => confusionMatrix({ ...title, labels: LABELS, counts, rowTitle: "known class", columnTitle: "teacher's class", caption: `Right in ${formatPercent(share(diagonal(counts), total(counts)), 1)}, n = ${formatNumber(total(counts))} readable answers` });
   const rates = rounds.filter(({ n }) => n > 0);
   const line = (name: string, part: (one: (typeof rates)[number]) => number): { name: string; points: [number, number][] } => ({ name, points: rates.map((one) => [one.round, part(one) / one.n]) });
   return {
     title: "What the teacher said",
     lead: "The known class is never shown to the sampler. Later rounds are asked only where earlier ones gave nothing, so their dramas are the harder ones.",
     blocks: [
-      columns([matrix("First round", confusion.firstRound), matrix("All rounds", confusion.allRounds)]),
-      rates.length > 1 ? lineChart({ title: "Pass rate by round", caption: "Shares of the dramas that were sampled in the round", series: [line("accepted", ({ valid }) => valid), line("known class named", ({ agreed }) => agreed)], xLabel: "round", yLabel: "share", yRange: [0, 1], format: (value) => formatPercent(value, 1) }) : "",
+      matrix(confusion.firstRound, { title: "Classes in the first round" }),
+      details("Classes in all rounds", [matrix(confusion.allRounds)]),
+      rates.length > 2 ? lineChart({ title: "Pass rate by round", caption: "Shares of the dramas that were sampled in the round", series: [line("accepted", ({ valid }) => valid), line("known class named", ({ agreed }) => agreed)], xLabel: "round", yLabel: "share", yRange: [0, 1], format: (value) => formatPercent(value, 1) }) : "",
       table({
         columns: ["Round", ...right("sampled (n)", "readable", "known class", "accepted", "accepted of n")],
         rows: rounds.map((one): Cell[] => [formatNumber(one.round), one.n, one.readable, one.agreed, one.valid, formatPercent(share(one.valid, one.n), 1)]),
       }),
-      barChart({ title: "How rounds ended", bars: Object.entries(verdicts).map(([label, value]) => ({ label: label === "mismatch" ? "another class" : label, value })), caption: `n = ${formatNumber(sum(Object.values(verdicts)))} rounds` }),
+      barChart({ title: "How rounds ended", bars: Object.entries(verdicts).map(([verdict, value]) => ({ label: VERDICT_WORDS[verdict as keyof typeof VERDICT_WORDS], value })), caption: `n = ${formatNumber(sum(Object.values(verdicts)))} rounds` }),
       ...(preflags.length > 0 ? [table({ columns: ["Local remark", ...right("answers")], rows: preflags.map(({ rule, n }): Cell[] => [rule, n]), caption: "Found by code in readable answers; remarks decide nothing unless the settings say so" })] : []),
     ].filter((block) => block !== ""),
   };
 }
 
+/** Counts of rows that share their first cells, by step and all together; most frequent first. */
+function bySteps(rows: readonly { cells: readonly string[]; kind: (typeof STEPS)[number]; n: number }[]): Cell[][] {
+  const groups = Map.groupBy(rows, ({ cells }) => JSON.stringify(cells));
+  const count = (own: typeof rows, kind?: (typeof STEPS)[number]): number => sum(own.map((one) => (kind === undefined || one.kind === kind ? one.n : 0)));
+  return [...groups.values()].sort((a, b) => count(b) - count(a)).map((own) => [...own[0]!.cells, count(own), ...STEPS.map((kind) => count(own, kind))]);
+}
+
 function losses({ blocked, blockedByClass, unusable, steps }: CurationReport): Section {
   const blocks: Block[] = [];
+  const stepColumns = right("all", ...STEPS.map((kind) => STEP_WORDS[kind]));
   if (blocked.length > 0) {
     blocks.push(
-      table({ columns: ["Refused with", "Step", "Genre", ...right("number")], rows: blocked.map(({ code, kind, genre, n }): Cell[] => [code, STEP_WORDS[kind], genre ?? "(none given)", n]) }),
+      table({ columns: ["Refused with", "Genre", ...stepColumns], rows: bySteps(blocked.map(({ code, genre, kind, n }) => ({ cells: [code, genre ?? "(none given)"], kind, n }))) }),
       table({ columns: ["Refusals", ...right("all", ...CLASSES)], rows: [["by known class", sum(blockedByClass), ...blockedByClass]] }),
     );
   } else blocks.push(paragraph("Nothing was refused."));
-  blocks.push(unusable.length > 0 ? table({ columns: ["Of no use", "Step", ...right("number")], rows: unusable.map(({ code, kind, n }): Cell[] => [code, STEP_WORDS[kind], n]) }) : paragraph("Every answer could be read."));
+  blocks.push(unusable.length > 0 ? table({ columns: ["Of no use", ...stepColumns], rows: bySteps(unusable.map(({ code, kind, n }) => ({ cells: [code], kind, n }))) }) : paragraph("Every answer could be read."));
   blocks.push(table({ columns: ["Steps", ...right(...STATES, "all")], rows: Object.entries(steps).map(([kind, states]): Cell[] => [STEP_WORDS[kind as keyof typeof STEP_WORDS], ...STATES.map((state) => states[state]), sum(Object.values(states))]), caption: "As the ledger counts them" }));
   return { title: "Refused and of no use", lead: "A refusal is never asked again; an answer that cannot be read is never mended by guessing.", blocks };
 }
@@ -106,7 +118,7 @@ function commentsSection({ comments }: CurationReport): Section {
 function moneySection({ cost, balance }: CurationReport): Section {
   const { spending, byClass } = cost;
   const unit = cost.currency ?? "no prices given";
-  const kinds = Object.entries(spending.byKind).map(([kind, own]): Cell[] => [STEP_WORDS[kind as keyof typeof STEP_WORDS] ?? kind, own.calls, own.retries, money(own.cost)]);
+  const kinds = Object.entries(spending.byKind).map(([kind, own]): Cell[] => [WORDS_OF_STEP.get(kind) ?? kind, own.calls, own.retries, money(own.cost)]);
   return {
     title: "Cost",
     lead: `Amounts in ${unit}. Attempts whose end is not known, after a crash or a time-out, are charged in full.`,
@@ -133,12 +145,14 @@ function balanceSections({ balance }: CurationReport): Section[] {
   return [{ title: "Balance of classes", lead, blocks: [barChart({ series: ["before", "after"], bars, caption: "SFT records" })] }];
 }
 
+const reasonOf = (reason: string): string => REASON_WORDS.get(reason) ?? reason.replace(/^blocked /u, "Refused: ").replace(/^unusable /u, "Of no use: ");
+
 const about = ({ dramaId, quality, round, predicted, remark }: ReportExample): string =>
   [`drama ${dramaId}`, `class ${quality}`, round > 0 ? `round ${round}` : "", predicted === null ? "" : `teacher said ${predicted}`, remark === null ? "" : `filter: ${remark}`].filter((text) => text !== "").join(" · ");
 
 function exampleSections({ examples }: CurationReport): Section[] {
   if (examples.length === 0) return [];
-  const blocks = examples.map(({ reason, examples: own }) => details(`${REASON_WORDS[reason] ?? reason} (${own.length})`, [quotes(own.map((example) => ({ text: example.text ?? "(no text)", by: about(example) })))]));
+  const blocks = examples.map(({ reason, examples: own }) => details(`${reasonOf(reason)} (${own.length})`, [quotes(own.map((example) => ({ text: example.text ?? "(no text)", by: about(example) })))]));
   return [{ title: "Examples", lead: "Drawn by a seed, for each reason why something was dropped. The whole list of answers that the class or the filter spoke against is in the disagreements file.", blocks }];
 }
 

@@ -142,9 +142,10 @@ describe("a report", () => {
 
   it("is readable as text of aligned columns without control characters", async () => {
     const { report } = await scripted();
-    const text = curationReportText({ ...report, model: "teacher\u001b[31m\nx", blocked: [{ kind: "caption", code: "a\u202eb", genre: "g\r", n: 1 }] });
+    const text = curationReportText({ ...report, model: "teacher\u001b[31m\nx", blocked: [{ kind: "caption", code: "a\u202eb", genre: "都市\r", n: 1 }] });
     expect(text).toMatch(/^SFT dramas {5}all {2}1 {2}2 {2}3 {2}4 {2}5\ndramas {11}5 {2}0 {2}1 {2}0 {2}4 {2}0\n/mu);
     expect(text).toMatch(/^ *1 {2}4 {9}3 {7}2 {6}1 {2}25\.0 %$/mu);
+    expect(text).toContain("\nrefused  step     genre  number\na?b      caption  都市?       1\n");
     expect(text).not.toMatch(/[^\n\P{C}]/u);
   });
 

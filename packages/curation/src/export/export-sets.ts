@@ -53,7 +53,8 @@ async function writeRecords(plan: ExportPlan, setting: ExportSetting, files: Set
       check.curated(sample);
       await files.samples.write(sample);
     }
-    for (const { sample, quality } of found.records) {
+    for (const { quality, make } of found.records) {
+      const sample = make();
       check.training(sample, quality);
       await files[record.split].write(sample);
     }

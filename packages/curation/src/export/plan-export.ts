@@ -23,7 +23,7 @@ export interface ExportPlan {
 }
 
 const countSft = (records: readonly TrainingRecord[], counts: ByClass): void => {
-  for (const { sample, quality } of records) if (sample.kind === "sft") counts[quality - 1]!++;
+  for (const { kind, quality } of records) if (kind === "sft") counts[quality - 1]!++;
 };
 
 /**
@@ -41,11 +41,12 @@ export async function planExport(source: DramaSource, setting: ExportSetting, ma
 
   const balanced = ({ records, leftOut }: DramaRecords): DramaRecords => {
     countSft(records, before);
-    const kept = records.flatMap(({ sample, quality }): TrainingRecord[] => {
-      if (sample.kind !== "sft") return [{ sample, quality }];
+    const kept = records.flatMap((record): TrainingRecord[] => {
+      const { kind, quality, make } = record;
+      if (kind !== "sft") return [record];
       if (after[quality - 1]! >= cap) return [];
       after[quality - 1]!++;
-      return [{ quality, sample: balance === "weight" ? { ...sample, weight: classWeight(expected, quality) } : sample }];
+      return balance === "weight" ? [{ ...record, make: () => ({ ...make(), weight: classWeight(expected, quality) }) }] : [record];
     });
     return { records: kept, leftOut: [...leftOut, ...Array.from({ length: records.length - kept.length }, (): LeftOutReason => "over-class-cap")] };
   };

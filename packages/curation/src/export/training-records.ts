@@ -10,10 +10,11 @@ import { sftTarget } from "./sft-target.ts";
 /** Path of an episode's frame manifest in the records, relative to the folder of the export; undefined for an episode that has none. Episodes count from 1. */
 export type ManifestPath = (record: DramaRecord, episode: number) => string | undefined;
 
-/** A training record of a drama. */
+/** A training record of a drama, to be made where it is wanted. */
 export interface TrainingRecord {
-  sample: TrainingSample;
+  kind: TrainingSample["kind"];
   quality: Quality;
+  make(): TrainingSample;
 }
 
 /** What a drama gives to the training sets. */
@@ -41,7 +42,7 @@ function messagesOf(task: "cot" | "grpo", record: DramaRecord, setting: ExportSe
 }
 
 /** Records of an SFT drama, one for each chain of thought that was selected: `sft-ID`, then `sft.2-ID`, `sft.3-ID` … */
-function sftRecords(replayed: ReplayedDrama, setting: ExportSetting, videos: VideoReference[]): DramaRecords {
+function sftRecords(replayed: ReplayedDrama, setting: ExportSetting, manifestPath: ManifestPath | undefined): DramaRecords {
   const { record, selected, caption, comments } = replayed.outcome;
   const { sftFormat } = setting.config.export;
   const options = { sftFormat, answerComments: setting.config.comments.answerComments };
@@ -53,32 +54,33 @@ function sftRecords(replayed: ReplayedDrama, setting: ExportSetting, videos: Vid
     if (!target.ok) found.leftOut.push(target.reason);
     else {
       const sampleId = `${i === 0 ? "sft" : `sft.${i + 1}`}-${record.dramaId}`;
-      const sampling = { round: round.round, temperature: round.temperature, topP: setting.config.rounds.topP };
-      const provenance = { ...provenanceOf(replayed, setting, tasks, [round]), sampling };
-      found.records.push({ quality: record.quality, sample: { kind: "sft", sampleId, messages: messagesOf(task, record, setting), videos, target: target.target, provenance } });
+      const make = (): TrainingSample => {
+        const sampling = { round: round.round, temperature: round.temperature, topP: setting.config.rounds.topP };
+        return { kind: "sft", sampleId, messages: messagesOf(task, record, setting), videos: videosOf(record, manifestPath), target: target.target, provenance: { ...provenanceOf(replayed, setting, tasks, [round]), sampling } };
+      };
+      found.records.push({ kind: "sft", quality: record.quality, make });
     }
   });
   return found;
 }
 
 /** The record that rewards compare with; of an evaluation drama, about which nothing is asked, its class alone. */
-function referenceRecord(replayed: ReplayedDrama, setting: ExportSetting, videos: VideoReference[]): DramaRecords {
+function referenceRecord(replayed: ReplayedDrama, setting: ExportSetting, manifestPath: ManifestPath | undefined): DramaRecords {
   const { record, caption, comments } = replayed.outcome;
   const { dramaId, split, quality } = record;
   const flags = [...(caption === null ? ["no-caption"] : []), ...(comments.length === 0 ? ["no-comments"] : [])];
   const tasks = split === "eval" ? (["grpo"] as const) : (["grpo", "caption", "comment_filter"] as const);
-  const sample: TrainingSample = {
-    kind: "grpo", sampleId: `${split}-${dramaId}`, messages: messagesOf("grpo", record, setting), videos, quality, caption: caption ?? "", comments,
+  const make = (): TrainingSample => ({
+    kind: "grpo", sampleId: `${split}-${dramaId}`, messages: messagesOf("grpo", record, setting), videos: videosOf(record, manifestPath), quality, caption: caption ?? "", comments,
     ...(flags.length > 0 && { flags }), provenance: provenanceOf(replayed, setting, tasks, []),
-  };
-  return { records: [{ sample, quality }], leftOut: [] };
+  });
+  return { records: [{ kind: "grpo", quality, make }], leftOut: [] };
 }
 
 /** Training records of a drama; what is left out is named, never dropped in silence. */
 export function trainingRecords(replayed: ReplayedDrama, setting: ExportSetting, manifestPath?: ManifestPath): DramaRecords {
   const { record, decision } = replayed.outcome;
-  const videos = videosOf(record, manifestPath);
-  if (record.split === "eval") return referenceRecord(replayed, setting, videos);
+  if (record.split === "eval") return referenceRecord(replayed, setting, manifestPath);
   if (decision !== "kept") return { records: [], leftOut: [decision] };
-  return record.split === "sft" ? sftRecords(replayed, setting, videos) : referenceRecord(replayed, setting, videos);
+  return record.split === "sft" ? sftRecords(replayed, setting, manifestPath) : referenceRecord(replayed, setting, manifestPath);
 }
