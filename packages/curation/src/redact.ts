@@ -26,7 +26,7 @@ const HOST_START = "(?<![a-z0-9_@.-])";
 const HAN_ACCOUNT = "(?:微信|薇信|威信|徽信|v信|扣扣|企鹅号|群号|q群|加\\s?我?\\s?[v微薇威q扣])";
 const HAN_SITE = "(?:抖音|快手|小红书|微博|支付宝|公众号|企鹅|卫星)";
 const LATIN_ACCOUNT = "(?<![a-z])(?:wechat|weixin|vx|wx|v\\s?x|qq|tg|telegram|whatsapp|skype|instagram|snapchat|discord)";
-const LATIN_SITE = "(?<![a-z])(?:v|q|line|ins|ig|snap|facebook|fb|tiktok)(?![a-z])";
+const LATIN_SITE = "(?<![a-z])(?:line|ins|ig|snap|facebook|fb|tiktok)(?![a-z])";
 const NOUN = "(?:\\s?(?:账号|帐号|号码|号|群|id)){0,3}";
 const MARK = "\\s{0,3}(?:[:：=＝]|是|为|→|-?>|➡)\\s{0,3}";
 const NUMBER = "\\d(?:[ -]?\\d){4,14}";
@@ -72,6 +72,7 @@ const RULES: readonly Rule[] = [
       `${HAN_ACCOUNT}${NOUN}(?:${MARK}|\\s{0,3})(?:${NUMBER}|${NAME})(?![a-z0-9_])`,
       `(?:${LATIN_ACCOUNT}|${HAN_SITE})${NOUN}(?:${MARK}(?:${NUMBER}|${NAME})|\\s{0,3}(?:${NUMBER}|${ODD_NAME}))(?![a-z0-9_])`,
       `${LATIN_SITE}${NOUN}(?:${MARK}|\\s{0,3})(?:${NUMBER}|${ODD_NAME})(?![a-z0-9_])`,
+      `(?<![a-z0-9])[vq]${NOUN}(?:${MARK}(?:${NUMBER}|${ODD_NAME})|\\s{0,3}${NUMBER})(?![a-z0-9_])`,
     ],
     "[account]",
   ),
