@@ -1,3 +1,4 @@
+export { parseAnswer, readLabels, type AnswerCode, type CotAnswer, type FilterAnswer, type LabelledComments, type LabelsAnswer, type Parsed, type ParsedCot, type RawAnswer } from "./answers/read-answer.ts";
 export { chooseComments, type CommentRow } from "./choose-comments.ts";
 export { commentHash } from "./comment-hash.ts";
 export { curationConfig, parseCurationConfig, type CurationConfig, type CurationConfigInput } from "./config.ts";
@@ -6,7 +7,6 @@ export { curationReport } from "./export/curation-report.ts";
 export { datasetCard } from "./export/dataset-card.ts";
 export { disagreementsOf, exportDisagreements, type Disagreement } from "./export/disagreements.ts";
 export { exportSets, type ExportOptions } from "./export/export-sets.ts";
-export { folderName } from "./export/folder-name.ts";
 export { LEFT_OUT_REASONS, type LeftOutReason } from "./export/left-out.ts";
 export type { ByClass } from "./export/class-balance.ts";
 export type { ExportManifest } from "./export/manifest.ts";
@@ -41,7 +41,6 @@ export {
   type StepState,
   type StoredDrama,
 } from "./ledger/types.ts";
-export { parseAnswer, readLabels, type AnswerCode, type CotAnswer, type FilterAnswer, type LabelledComments, type LabelsAnswer, type Parsed, type ParsedCot, type RawAnswer } from "./answers/read-answer.ts";
 export { deleteDrama, frameManifestPath, type LoadFileId, type LoadPictures } from "./pipeline/media.ts";
 export { estimate, type Estimate, type EstimateOptions, type Range, type StageEstimate } from "./pipeline/estimate.ts";
 export { findGeneration } from "./pipeline/generation.ts";

@@ -1,12 +1,5 @@
-import { applyThreeRules, preflags, type RuleInput } from "@dramascope/curation";
+import { preflags } from "@dramascope/curation";
 import { describe, expect, it } from "vitest";
-import { golden } from "./golden.ts";
-
-describe("the three rules", () => {
-  it.each(golden<{ cases: (Omit<RuleInput, "truth"> & { name: string; gt: number; expect: object })[] }>("rules.json").cases)("$name", ({ name: _name, gt, expect: expected, ...input }) => {
-    expect(applyThreeRules({ ...input, truth: gt })).toEqual(expected);
-  });
-});
 
 describe("local remarks", () => {
   const LONG = "开场的一记耳光在第一集0分07秒引出后面的误会，病房里的一场戏演得克制，第三集的信件又把线索收了回来，人物的动机前后一致，结尾留下一扇关着的门，让人想接着往下看。";

@@ -106,5 +106,5 @@ export function parseJsonValue(text: string): JsonValue | undefined {
   };
   const result = value();
   skip();
-  return result === failed || at < text.length ? undefined : (result);
+  return result === failed || at < text.length ? undefined : result;
 }
