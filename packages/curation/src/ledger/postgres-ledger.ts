@@ -27,12 +27,27 @@ export interface PostgresLedgerOptions {
 const PAGE = 500;
 const DRAMAS_A_STATEMENT = 500;
 const STEPS_A_STATEMENT = 5_000;
+const ROWS_WORTH_COUNTING = 20_000;
 const ENDED = "('done', 'failed', 'blocked')";
 const OPEN = "('leased', 'planned')"; // a lease that was given back or ran out counts until somebody else takes the step
 const NOW = "(SELECT clock_timestamp())"; // once a statement, so that an index can be searched by it
 
 const byDrama = (a: StepRow, b: StepRow): number => (a.drama === b.drama ? Number(a.key > b.key) : a.drama > b.drama ? 1 : -1);
 const chunks = <T>(list: readonly T[], size: number): T[][] => Array.from({ length: Math.ceil(list.length / size) }, (_, i) => list.slice(i * size, (i + 1) * size));
+
+/** Rows in order, a page at a time and one ahead of the reader: no transaction stays open while the reader works. */
+async function* pages<Row>(read: (after: Row | undefined) => Promise<Row[]>): AsyncGenerator<Row[]> {
+  for (let coming = read(undefined); ; ) {
+    const rows = await coming;
+    const isLast = rows.length < PAGE;
+    if (!isLast) {
+      coming = read(rows.at(-1));
+      coming.catch(() => undefined); // thrown when it is awaited, unless the reader leaves before
+    }
+    if (rows.length > 0) yield rows;
+    if (isLast) return;
+  }
+}
 
 /**
  * Opens a ledger that workers on several machines share, in a Postgres server (13 or newer). Leases and pauses run by the server's clock. Every operation outlives a server
@@ -55,6 +70,7 @@ export async function openPostgresLedger(address: string, options: PostgresLedge
     });
   let closed: Promise<void> | undefined;
   const commits = new Map<string, Promise<"ok" | "stale">>();
+  let uncounted = 0;
   const wakeUps = createWakeUps(postgres, { address, schema: s, bossSchema });
 
   /** Answers of a drama, in order of key. */
@@ -80,19 +96,16 @@ export async function openPostgresLedger(address: string, options: PostgresLedge
     return rows.length;
   };
 
-  /** Rows in order, a page at a time: no transaction stays open while the reader works. */
-  async function* pages<Row>(read: (after: Row | undefined) => Promise<Row[]>): AsyncGenerator<Row[]> {
-    for (let last: Row | undefined; ; ) {
-      const rows = await read(last);
-      if (rows.length > 0) yield rows;
-      if (rows.length < PAGE) return;
-      last = rows.at(-1);
-    }
-  }
-  const dramaPages = (): AsyncGenerator<DramaColumns[]> =>
-    pages<DramaColumns>((after) =>
-      query(`SELECT ${DRAMA_COLUMNS} FROM ${s}.dramas ${after ? "WHERE (ord, drama_id) > ($1, $2)" : ""} ORDER BY ord, drama_id LIMIT ${PAGE}`, after ? [after.ord, after.drama_id] : []),
-    );
+  const dramaPage = (after: DramaColumns | undefined): Promise<DramaColumns[]> =>
+    query(`SELECT ${DRAMA_COLUMNS} FROM ${s}.dramas ${after ? "WHERE (ord, drama_id) > ($1, $2)" : ""} ORDER BY ord, drama_id LIMIT ${PAGE}`, after ? [after.ord, after.drama_id] : []);
+
+  /** The planner of a server that was just given many rows takes them for few, and reads all of them to find some. */
+  const takeStock = async (rows: number): Promise<void> => {
+    uncounted += rows;
+    if (uncounted < ROWS_WORTH_COUNTING) return;
+    uncounted = 0;
+    await query(`ANALYZE ${s}.dramas, ${s}.steps`);
+  };
 
   return {
     reserve: (entry) => book.reserve(entry),
@@ -134,7 +147,7 @@ export async function openPostgresLedger(address: string, options: PostgresLedge
         });
     },
     dramas: async function* () {
-      for await (const page of dramaPages()) yield* page.map(dramaOf);
+      for await (const page of pages(dramaPage)) yield* page.map(dramaOf);
     },
     drama: async (id) => {
       const rows = isStorable(id) ? await query<DramaColumns>(`SELECT ${DRAMA_COLUMNS} FROM ${s}.dramas WHERE drama_id = $1`, [id]) : [];
@@ -149,6 +162,7 @@ export async function openPostgresLedger(address: string, options: PostgresLedge
         await transaction(async ({ query }) => void (counted = Math.max(counted, await insertSteps(query, chunk, generation))));
         added += counted;
       }
+      await takeStock(added);
       if (added > 0) wakeUps.announce();
       return added;
     },
@@ -162,19 +176,14 @@ export async function openPostgresLedger(address: string, options: PostgresLedge
       const rows = await transaction(async ({ query, mayBeDone }) => {
         const own = mayBeDone ? await query<StepRow>(`SELECT ${STEP_COLUMNS} FROM ${s}.steps WHERE state = 'leased' AND lease = $1`, [id]) : [];
         if (own.length > 0) return own;
-        let most = max;
-        if (maxLeased !== undefined) {
-          await query("SELECT pg_advisory_xact_lock($1, $2)", [LOCKS.space, LOCKS.leases]);
-          const [held] = await query<{ n: number }>(`SELECT count(*)::integer AS n FROM ${s}.steps WHERE ready_at > ${NOW} AND state = 'leased'`);
-          most = Math.min(max, maxLeased - held!.n);
-          if (most <= 0) return [];
-        }
+        // One at a time where there is a bound for all, else each would find the same room.
+        if (maxLeased !== undefined) await query("SELECT pg_advisory_xact_lock($1, $2)", [LOCKS.space, LOCKS.leases]);
         return query<StepRow>(
           `WITH ready AS (SELECT key FROM ${s}.steps WHERE generation = $1 AND ready_at <= ${NOW} AND ($2::text[] IS NULL OR kind = ANY($2))
-             ORDER BY ready_at, drama LIMIT $3 FOR UPDATE SKIP LOCKED)
-           UPDATE ${s}.steps SET state = 'leased', fence = fence + 1, owner = $4, lease = $6, ready_at = clock_timestamp() + $5 * interval '1 millisecond', parked_until = NULL, code = NULL
+             ORDER BY ready_at, drama LIMIT CASE WHEN $4::bigint IS NULL THEN $3::bigint ELSE least($3, greatest(0, $4 - (SELECT count(*) FROM ${s}.steps WHERE state = 'leased' AND ready_at > ${NOW}))) END FOR UPDATE SKIP LOCKED)
+           UPDATE ${s}.steps SET state = 'leased', fence = fence + 1, owner = $5, lease = $6, ready_at = clock_timestamp() + $7 * interval '1 millisecond', parked_until = NULL, code = NULL
            WHERE key IN (SELECT key FROM ready) RETURNING ${STEP_COLUMNS}`,
-          [generation, kinds ?? null, most, owner, ttlMs, id],
+          [generation, kinds ?? null, max, maxLeased ?? null, owner, id, ttlMs],
         );
       });
       if (rows.length === 0) return [];
@@ -273,11 +282,13 @@ export async function openPostgresLedger(address: string, options: PostgresLedge
     },
 
     answersByDrama: async function* (generation) {
-      for await (const page of dramaPages()) {
-        const steps = await query<StepRow>(`SELECT ${STEP_COLUMNS} FROM ${s}.steps WHERE drama = ANY($1) AND generation = $2 ORDER BY key`, [page.map((row) => row.drama_id), generation]);
+      const read = async (after: { row: DramaColumns } | undefined): Promise<{ row: DramaColumns; answers: StepRow[] }[]> => {
+        const rows = await dramaPage(after?.row);
+        const steps = await query<StepRow>(`SELECT ${STEP_COLUMNS} FROM ${s}.steps WHERE drama = ANY($1) AND generation = $2 ORDER BY key`, [rows.map((row) => row.drama_id), generation]);
         const answers = Map.groupBy(steps, ({ drama }) => drama);
-        for (const row of page) yield { drama: dramaOf(row), answers: answers.get(row.drama_id) ?? [] };
-      }
+        return rows.map((row) => ({ row, answers: answers.get(row.drama_id) ?? [] }));
+      };
+      for await (const page of pages(read)) for (const { row, answers } of page) yield { drama: dramaOf(row), answers };
     },
 
     counts: async (generation) => {
