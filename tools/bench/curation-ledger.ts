@@ -103,8 +103,8 @@ try {
   await ledger.close();
 
   const again = openSqliteLedger(path);
-  await timed("counts", async () => void (await again.counts(1)));
-  await timed("spending", async () => void (await again.spending()));
+  await timed("counts", async () => { await again.counts(1); });
+  await timed("spending", async () => { await again.spending(); });
   await timed("pass", async () => {
     let texts = 0;
     for await (const { answers } of again.answersByDrama(1)) texts += answers.reduce((sum: number, { content }: StepRow) => sum + content!.length, 0);

@@ -10,7 +10,7 @@ interface DramaTableRow {
   quality: number;
   split: string;
   group_id: string;
-  drama: string;
+  drama: Uint8Array;
 }
 
 /** A drama and its number in the file. */
@@ -32,6 +32,9 @@ export interface DramaTable {
   delete(no: number): void;
 }
 
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+const encoder = new TextEncoder();
+
 const numbered = (row: DramaTableRow): NumberedDrama => ({
   no: row.no,
   record: {
@@ -41,7 +44,7 @@ const numbered = (row: DramaTableRow): NumberedDrama => ({
     quality: row.quality as DramaRecord["quality"],
     split: row.split as DramaRecord["split"],
     groupId: row.group_id,
-    drama: JSON.parse(row.drama) as StoredDrama,
+    drama: JSON.parse(decoder.decode(row.drama)) as StoredDrama,
   },
 });
 
@@ -63,7 +66,7 @@ export function dramaTable(database: DatabaseSync): DramaTable {
     put: ({ dramaId, order, contentHash, quality, split, groupId, drama }) => {
       checkNames("the drama's", dramaId, order, contentHash, groupId);
       const before = find(dramaId);
-      const { lastInsertRowid } = upsert.run(dramaId, order, contentHash, quality, split, groupId, JSON.stringify(drama));
+      const { lastInsertRowid } = upsert.run(dramaId, order, contentHash, quality, split, groupId, encoder.encode(JSON.stringify(drama)));
       return { no: before?.no ?? Number(lastInsertRowid), isChanged: before !== undefined && before.content_hash !== contentHash };
     },
     page: ({ order, no }, max) => (page.all(order, no, max) as unknown as DramaTableRow[]).map(numbered),

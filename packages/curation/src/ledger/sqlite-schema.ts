@@ -11,10 +11,10 @@ const BUSY_MS = 5000;
 /** Pages of the write-ahead log, 4 KiB each, before they move to the file. */
 const CHECKPOINT_PAGES = 4000;
 
-// Texts lie in a table of their own, so that looking for work does not read them. Partial indices hold what waits and what is out, and stay small.
+// Texts lie in a table of their own, so that looking for work does not read them, and as bytes of UTF-8, which come out in half the time. Partial indices hold what waits and what is out, and stay small.
 const TABLES = `
   CREATE TABLE generations (generation INTEGER PRIMARY KEY, identity TEXT NOT NULL UNIQUE, settings TEXT NOT NULL, started_at TEXT NOT NULL) STRICT;
-  CREATE TABLE dramas (no INTEGER PRIMARY KEY, drama_id TEXT NOT NULL UNIQUE, ord TEXT NOT NULL, content_hash TEXT NOT NULL, quality INTEGER NOT NULL, split TEXT NOT NULL, group_id TEXT NOT NULL, drama TEXT NOT NULL) STRICT;
+  CREATE TABLE dramas (no INTEGER PRIMARY KEY, drama_id TEXT NOT NULL UNIQUE, ord TEXT NOT NULL, content_hash TEXT NOT NULL, quality INTEGER NOT NULL, split TEXT NOT NULL, group_id TEXT NOT NULL, drama BLOB NOT NULL) STRICT;
   CREATE UNIQUE INDEX dramas_by_order ON dramas (ord, no);
   CREATE TABLE steps (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, generation INTEGER NOT NULL, kind TEXT NOT NULL, drama INTEGER NOT NULL REFERENCES dramas (no) ON DELETE CASCADE,
     round INTEGER NOT NULL, part INTEGER NOT NULL, state TEXT NOT NULL DEFAULT 'planned', code TEXT, finish TEXT, model TEXT, attempts INTEGER NOT NULL DEFAULT 0, cost REAL NOT NULL DEFAULT 0,
