@@ -17,18 +17,24 @@ export interface CurateFlags {
 /** A curation as its file and flags describe it; all paths absolute. */
 export interface CurateProject {
   config: CurationConfig;
+  /** Environment that the settings' variables are looked up in. */
+  env: CommandContext["io"]["env"];
   /** Whether the ledger is a SQLite file, which one process may write. */
   hasOneWriter: boolean;
   /** Opens the ledger; for reading alone also while a run is on. */
   openLedger: (access: "read" | "write") => Promise<StepLedger>;
 }
 
-/** The ledger that `--ledger` names; a file's path becomes absolute. */
-function ledgerAddress(text: string): string {
+/** Stands for the address that `--ledger` gives, which is in no variable of the user's. */
+const LEDGER_VARIABLE = "DRAMASCOPE_LEDGER_ADDRESS";
+
+/** The ledger that `--ledger` names, as settings and environment. */
+function namedLedger(text: string, { ledger }: CurationConfig): { ledger: NonNullable<CurationConfig["ledger"]>; env: Record<string, string> } {
   const file = /^sqlite:(.+)$/u.exec(text)?.[1];
-  if (file !== undefined) return `sqlite:${resolve(file)}`;
-  if (/^postgres(?:ql)?:\/\//u.test(text)) return text;
-  throw usageError("--ledger wants sqlite:FILE or postgres://USER@HOST/DATABASE", "A password is better kept in the environment: ledger: { driver: postgres, urlEnv: DATABASE_URL }.");
+  if (file !== undefined) return { ledger: { driver: "sqlite", path: resolve(file) }, env: {} };
+  if (!/^postgres(?:ql)?:\/\//u.test(text)) throw usageError("--ledger wants sqlite:FILE or postgres://USER@HOST/DATABASE", "A password is better kept in the environment: ledger: { driver: postgres, urlEnv: DATABASE_URL }.");
+  const schema = ledger?.driver === "postgres" ? ledger.schema : undefined;
+  return { ledger: { driver: "postgres", urlEnv: LEDGER_VARIABLE, ...(schema !== undefined && { schema }) }, env: { [LEDGER_VARIABLE]: text } };
 }
 
 function withAbsolutePaths(config: CurationConfig, here: string): CurationConfig {
@@ -57,13 +63,11 @@ export async function openCurateProject(flags: CurateFlags, { io, seed }: Pick<C
     ...(seed !== undefined && { split: { seed: String(seed) }, select: { seed: String(seed) } }),
   };
   const { settings } = await readSettings(flags.config, curationConfig, { set: flags.set, over });
-  const address = flags.ledger === undefined ? undefined : ledgerAddress(flags.ledger);
-  const config = withAbsolutePaths(settings, dirname(resolve(flags.config)));
-  return {
-    config,
-    hasOneWriter: address === undefined ? config.ledger?.driver === "sqlite" : address.startsWith("sqlite:"),
-    openLedger: (access) => openLedger(config, io.env, { ...(address !== undefined && { address }), isReadOnly: access === "read" }),
-  };
+  const fromFile = withAbsolutePaths(settings, dirname(resolve(flags.config)));
+  const named = flags.ledger === undefined ? undefined : namedLedger(flags.ledger, fromFile);
+  const config = named ? { ...fromFile, ledger: named.ledger } : fromFile;
+  const env = { ...io.env, ...named?.env };
+  return { config, env, hasOneWriter: config.ledger?.driver === "sqlite", openLedger: (access) => openLedger(config, env, { isReadOnly: access === "read" }) };
 }
 
 /** Does work with a ledger and closes it, whatever comes. */

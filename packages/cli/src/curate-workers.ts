@@ -23,6 +23,8 @@ export interface WorkerOptions {
   env: Readonly<Record<string, string | undefined>>;
   /** Aborting asks every worker to stop as SIGTERM does. */
   signal: AbortSignal;
+  /** A worker's process is there. */
+  onStart: (worker: number, pid: number) => void;
   /** Progress of one worker. */
   onProgress: (worker: number, progress: Progress) => void;
   /** Any other line that a worker writes for people. */
@@ -42,9 +44,10 @@ function objectOf(line: string): Record<string, unknown> | undefined {
   }
 }
 
-function startWorker(worker: number, { args, env, signal, onProgress, onLine }: WorkerOptions): Promise<WorkerEnd> {
+function startWorker(worker: number, { args, env, signal, onStart, onProgress, onLine }: WorkerOptions): Promise<WorkerEnd> {
   // In a group of its own, so that Ctrl-C reaches a worker once, from here; the channel tells it when this process is gone.
   const child = spawn(process.execPath, [...PROGRAM, ...args], { stdio: ["ignore", "pipe", "pipe", "ipc"], detached: true, env });
+  child.once("spawn", () => onStart(worker, child.pid!));
   let result: WorkerEnd["result"] = null;
   createInterface({ input: child.stdout! }).on("line", (line) => (result = objectOf(line) ?? result));
   createInterface({ input: child.stderr! }).on("line", (line) => {

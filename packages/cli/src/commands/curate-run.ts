@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { runCuration, STAGE_KINDS, type RunSummary } from "@dramascope/curation";
 import type { Command } from "commander";
 import { defineCommand, parseCount, usageError, type CliIo, type CommandContext, type CommandResult, type SetExitCode } from "../context.ts";
-import { openCurateProject, withLedger, type CurateFlags, type CurateProject } from "../curate-project.ts";
+import { openCurateProject, type CurateFlags, type CurateProject } from "../curate-project.ts";
 import { joinProgress, showEvents } from "../curate-progress.ts";
 import { superviseWorkers, type WorkerEnd } from "../curate-workers.ts";
 import type { ExitCode } from "../errors.ts";
@@ -35,25 +35,22 @@ const SHORTFALL_WORDS: Readonly<Record<NonNullable<Shortfall>, string>> = {
 const money = (amount: number, currency: string | null): string => (currency === null ? "" : `, ${amount.toFixed(4)} ${currency}`);
 
 async function runAlone(project: CurateProject, options: RunFlags, context: CommandContext): Promise<CommandResult> {
-  const { config } = project;
+  const { config, env } = project;
   const currency = config.teacher.prices?.currency ?? null;
   await mkdir(config.workdir, { recursive: true });
-  const summary = await withLedger(project, "write", (ledger) =>
-    runCuration({
-      config, ledger,
-      env: context.io.env,
-      journal: join(config.workdir, "calls.jsonl"),
-      signal: context.signal,
-      onEvent: showEvents(context, currency),
-      onProgress: (progress) => {
-        // How far the dramas are, events say with more figures.
-        if (progress.phase !== "curate") context.progress(progress);
-      },
-      ...(options.limit !== undefined && { limit: parseCount("--limit", options.limit) }),
-      ...(options.stages !== undefined && { stages: stageKinds("--stages", options.stages) }),
-      ...(options.newGeneration && { isNewGeneration: true }),
-    }),
-  );
+  const summary = await runCuration({
+    config, env,
+    journal: join(config.workdir, "calls.jsonl"),
+    signal: context.signal,
+    onEvent: showEvents(context, currency),
+    onProgress: (progress) => {
+      // How far the dramas are, events say with more figures.
+      if (progress.phase !== "curate") context.progress(progress);
+    },
+    ...(options.limit !== undefined && { limit: parseCount("--limit", options.limit) }),
+    ...(options.stages !== undefined && { stages: stageKinds("--stages", options.stages) }),
+    ...(options.newGeneration && { isNewGeneration: true }),
+  });
   const code = shortfallOf(summary);
   context.say(`${summary.isComplete ? "complete" : "not complete"}: ${summary.calls} calls${money(summary.cost, currency)}; ${summary.progress.dramasDecided} of ${summary.progress.dramas} dramas decided${money(summary.spent, currency)} in all`);
   if (code !== null) context.say(SHORTFALL_WORDS[code]);
@@ -74,7 +71,15 @@ async function runWorkers(count: number, currency: string | null, options: RunFl
     ...(stages === undefined ? [] : ["--stages", stages]),
     ...(newGeneration ? ["--new-generation"] : []),
   ];
-  const ends = await superviseWorkers({ count, args: words, env: context.io.env, signal: context.signal, onProgress: joinProgress(context.progress, currency), onLine: (worker, line) => context.say(`worker ${worker}: ${line}`) });
+  const ends = await superviseWorkers({
+    count,
+    args: words,
+    env: context.io.env,
+    signal: context.signal,
+    onStart: (worker, pid) => context.say(`worker ${worker}: process ${pid}`),
+    onProgress: joinProgress(context.progress, currency),
+    onLine: (worker, line) => context.say(`worker ${worker}: ${line}`),
+  });
   for (const { worker, pid, code, signal } of ends) if (code !== 0) context.say(`worker ${worker} (process ${pid ?? "?"}) ended with ${signal ?? `exit code ${code ?? "?"}`}; it is not started again`);
   return { json: { workers: ends }, exitCode: worstOf(ends) };
 }

@@ -1,0 +1,109 @@
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
+import { sha256 } from "@dramascope/schema";
+import { startPostgres, type PostgresServer } from "@dramascope/test-fixtures/postgres-server.ts";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { start } from "./cli.ts";
+import { filesBelow, sampleProject, type Project } from "./curate-project.ts";
+
+let server: PostgresServer;
+let one: Project;
+/** SHA-256 of the files that one worker's export consists of. */
+let whole: Record<string, string>;
+beforeAll(async () => {
+  [server, one] = await Promise.all([startPostgres(), sampleProject(["--latency-ms", "60"])]);
+  await one.curate("run");
+  await one.curate("export", "--out", join(one.folder, "runs", "whole"));
+  whole = hashesOf(join(one.folder, "runs", "whole"));
+}, 60_000);
+afterAll(async () => {
+  await Promise.all([server.stop(), one.teacher.stop()]);
+});
+
+const hashesOf = (folder: string): Record<string, string> => Object.fromEntries([...filesBelow(folder)].map(([name, text]) => [name, sha256(text)]));
+
+/** Starts a command on a ledger of its own in the server. */
+async function startOn(schema: string, ...words: string[]): Promise<ReturnType<Project["start"]>> {
+  const config = join(one.folder, `${schema}.yaml`);
+  await writeFile(config, (await readFile(one.config, "utf8")).replace(/^ledger: .*$/mu, `ledger: { driver: postgres, urlEnv: LEDGER_URL, schema: ${schema} }`));
+  return start(["curate", ...words, "--config", config], { env: { LEDGER_URL: server.url } });
+}
+
+/** Calls from a number on; the teacher's answers do not depend on them. */
+async function callsSince(first: number): Promise<string[]> {
+  return (await readFile(one.teacher.journal, "utf8")).split("\n").filter((line) => line.includes('"ev":"call"')).slice(first).map((line) => (JSON.parse(line) as { key: string }).key);
+}
+
+async function exported(schema: string): Promise<Record<string, string>> {
+  const out = join(one.folder, "runs", schema);
+  const { done } = await startOn(schema, "export", "--out", out);
+  expect(await done).toMatchObject({ code: 0 });
+  return hashesOf(out);
+}
+
+const isAlive = (pid: number): boolean => {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+};
+
+/** Starts workers and waits until they ask; with their process ids. */
+async function startWorkers(schema: string, count: number): Promise<{ running: ReturnType<Project["start"]>; pids: number[]; first: number }> {
+  const first = one.teacher.requests();
+  const running = await startOn(schema, "run", "--workers", String(count), "--concurrency", "2", "--json");
+  let text = "";
+  running.child.stderr!.on("data", (chunk: string) => (text += chunk));
+  while (one.teacher.requests() < first + 10) {
+    if (running.child.exitCode !== null) throw new Error(text);
+    await setTimeout(20);
+  }
+  return { running, pids: [...text.matchAll(/worker \d: process (\d+)/gu)].map(([, pid]) => Number(pid)), first };
+}
+
+describe("several workers", () => {
+  it("share the work, ask nothing twice, and export what one would have", async () => {
+    const { running, pids, first } = await startWorkers("shared", 3);
+    const { code, stdout, stderr } = await running.done;
+    expect([code, pids.length]).toEqual([0, 3]);
+    expect(stderr).not.toMatch(/[\u001b\r]/u);
+    const { workers } = JSON.parse(stdout) as { workers: { code: number; result: { calls: number } }[] };
+    const calls = await callsSince(first);
+    expect(workers.map((worker) => worker.code)).toEqual([0, 0, 0]);
+    expect(workers.reduce((sum, { result }) => sum + result.calls, 0)).toBe(calls.length);
+    expect(new Set(calls).size).toBe(calls.length);
+    expect(await exported("shared")).toEqual(whole);
+  });
+
+  it("are stopped together, and go on together", async () => {
+    const { running, pids, first } = await startWorkers("stopped", 2);
+    running.child.kill("SIGTERM");
+    const { code, stdout } = await running.done;
+    expect([code, JSON.parse(stdout)]).toMatchObject([143, { workers: [{ code: 143, result: { stopped: "signal" } }, { code: 143, result: { stopped: "signal" } }] }]);
+    expect(pids.filter(isAlive)).toEqual([]);
+    const { done } = await startOn("stopped", "run", "--workers", "2");
+    expect(await done).toMatchObject({ code: 0 });
+    const calls = await callsSince(first);
+    expect(new Set(calls).size).toBe(calls.length);
+    expect(await exported("stopped")).toEqual(whole);
+  });
+
+  it("do without one that is killed, and say which it was", async () => {
+    const { running, pids } = await startWorkers("killed", 2);
+    process.kill(pids[1]!, "SIGKILL");
+    const { code, stderr } = await running.done;
+    expect([code, stderr]).toEqual([1, expect.stringMatching(new RegExp(`worker \\d \\(process ${pids[1]!}\\) ended with SIGKILL; it is not started again`, "u"))]);
+    expect(await exported("killed")).toEqual(whole);
+  }, 90_000);
+
+  it("end with the process that started them", async () => {
+    const { running, pids } = await startWorkers("orphaned", 2);
+    running.child.kill("SIGKILL");
+    await running.done;
+    while (pids.some(isAlive)) await setTimeout(20);
+    const { done } = await startOn("orphaned", "status");
+    expect((await done).stdout).toMatch(/steps are open/u);
+  });
+});
