@@ -15,7 +15,7 @@ export interface WakeUps {
 const POLL_MS = 1_000;
 /** News of so long go out as one job. */
 const ANNOUNCE_MS = 200;
-/** Who waits longer than this is idle, and takes news from the queue; who is at work leaves them to others. */
+/** Who waits longer than this is idle, and asks the server for news; who is at work leaves them to others. */
 const IDLE_MS = 200;
 
 interface Boss {
@@ -74,26 +74,24 @@ export function createWakeUps(postgres: Postgres, options: { address: string; sc
       const end = Promise.withResolvers<void>();
       const timers = [setTimeout(end.resolve, started ? ms : Math.min(ms, POLL_MS))];
       let listener: Promise<string> | undefined;
-      if (started && ms > IDLE_MS) {
-        const { boss, queue } = started;
-        timers.push(
-          setTimeout(() => {
-            listener = boss.work(queue, { pollingIntervalSeconds: 2, notifyPollingIntervalSeconds: 10 }, () => Promise.resolve(wakeAll()));
-            listener.catch(ignore);
-          }, IDLE_MS),
-        );
-      }
-      if (!isAsking && generation !== undefined) {
+      const beIdle = (): void => {
+        if (started) {
+          listener = started.boss.work(started.queue, { pollingIntervalSeconds: 2, notifyPollingIntervalSeconds: 10 }, () => Promise.resolve(wakeAll()));
+          listener.catch(ignore);
+        }
+        if (isAsking || generation === undefined) return;
         isAsking = true;
         nextDue()
-          .then((due) => due < ms && timers.push(setTimeout(end.resolve, Math.max(0, due) + 1)))
+          .then((due) => waiting.has(end.resolve) && due < ms && timers.push(setTimeout(end.resolve, Math.max(0, due) + 1)))
           .catch(ignore)
           .finally(() => (isAsking = false));
-      }
+      };
+      if (ms > IDLE_MS) timers.push(setTimeout(beIdle, IDLE_MS));
       waiting.add(end.resolve);
-      signal?.addEventListener("abort", () => end.resolve(), { once: true });
+      signal?.addEventListener("abort", end.resolve as () => void);
       await end.promise;
       waiting.delete(end.resolve);
+      signal?.removeEventListener("abort", end.resolve as () => void);
       timers.forEach(clearTimeout);
       if (listener && started) {
         const { boss, queue } = started;
