@@ -8,6 +8,7 @@ import { CANARY_KEY, CANARY_PHONE, filesBelow, sampleProject, type Project } fro
 
 const projects: Project[] = [];
 afterEach(async () => {
+  delete process.env["TEACHER_API_KEY"];
   await Promise.all(projects.splice(0).map(({ teacher }) => teacher.stop()));
 });
 async function project(...args: Parameters<typeof sampleProject>): Promise<Project> {
@@ -144,7 +145,8 @@ describe("curate", () => {
     await writeFile(one.config, config.replace("# apiKeyEnv:", "apiKeyEnv:"));
     const outputs: string[] = [];
     const run = async (key: string, ...words: string[]): Promise<number | null> => {
-      const { code, stdout, stderr } = await one.start([...words, "--progress", "json", "--verbose"], { env: { TEACHER_API_KEY: key } }).done;
+      process.env["TEACHER_API_KEY"] = key;
+      const { code, stdout, stderr } = await one.curate(...words, "--progress", "json", "--verbose");
       outputs.push(stdout, stderr);
       return code;
     };
