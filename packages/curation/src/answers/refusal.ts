@@ -1,6 +1,6 @@
 /** Why an answer is not usable. */
 export type AnswerCode =
-  | "AMBIGUOUS" | "BAD_ENCODING" | "BLOCKED" | "DUPLICATE_KEY" | "EMPTY" | "INVALID_JSON" | "LABELS_FORM" | "NOT_OBJECT" | "NO_JSON" | "SCORE_FORM" | "SCORE_MISSING" | "SCORE_NOT_INTEGER"
+  | "AMBIGUOUS" | "BAD_ENCODING" | "BLOCKED" | "DUPLICATE_KEY" | "EMPTY" | "INVALID_JSON" | "LABELS_FORM" | "NOT_OBJECT" | "NOT_TEXT" | "NO_JSON" | "SCORE_FORM" | "SCORE_MISSING" | "SCORE_NOT_INTEGER"
   | "SCORE_RANGE" | "THINK_FORM" | "THINK_MISSING" | "TOO_DEEP" | "TOO_LARGE" | "TRUNCATED" | "VALID_FORM" | "VALID_MISSING";
 
 /** A usable answer with what was odd about it, or the reason why there is none. */

@@ -6,6 +6,17 @@ const MAX_CHARS = 20_000;
 const THOUGHT = /^\s*<(think|thinking)>/u;
 const FENCE = /^```[a-z]*\n/u;
 
+/** Whether a text is a JSON object or list: an answer to some other question. */
+function isJson(text: string): boolean {
+  if (!/^[{[]/u.test(text)) return false;
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /** Reads a plot summary: plain text without a reasoning model's thoughts before it or a fence around it, clean of invisible marks. */
 export function readCaption({ content }: RawAnswer): Parsed<string> {
   let text = content ?? "";
@@ -19,5 +30,6 @@ export function readCaption({ content }: RawAnswer): Parsed<string> {
   const fence = FENCE.exec(text);
   if (fence && text.endsWith("\n```")) text = text.slice(fence[0].length, -4).trim();
   if (text === "") return { ok: false, error: "EMPTY" };
-  return text.length > MAX_CHARS ? { ok: false, error: "TOO_LARGE" } : { ok: true, value: text, flags: [] };
+  if (text.length > MAX_CHARS) return { ok: false, error: "TOO_LARGE" };
+  return isJson(text) ? { ok: false, error: "NOT_TEXT" } : { ok: true, value: text, flags: [] };
 }
