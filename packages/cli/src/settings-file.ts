@@ -1,8 +1,8 @@
 import { readFile } from "node:fs/promises";
-import { nearestName } from "@dramascope/schema";
+import { nearestName, settingNames } from "@dramascope/schema";
 import { mergeSettings } from "@dramascope/trainer";
 import type { Document, LineCounter, Node } from "yaml";
-import { z } from "zod";
+import type { z } from "zod";
 import { CliError } from "./errors.ts";
 import { assignedSettings } from "./set-option.ts";
 
@@ -97,22 +97,11 @@ function partOf(value: unknown, path: readonly PropertyKey[]): unknown {
   return typeof value === "object" && value !== null && Object.hasOwn(value, first) ? partOf((value as Record<PropertyKey, unknown>)[first], rest) : undefined;
 }
 
-/** Names of the settings that a schema knows below a path. */
-function namesAt(schema: unknown, path: readonly PropertyKey[]): string[] {
-  if (schema instanceof z.ZodPrefault || schema instanceof z.ZodDefault || schema instanceof z.ZodOptional || schema instanceof z.ZodNullable) return namesAt(schema.unwrap(), path);
-  if (schema instanceof z.ZodPipe) return namesAt(schema.in, path);
-  if (schema instanceof z.ZodUnion) return [...new Set(schema.options.flatMap((option) => namesAt(option, path)))];
-  if (schema instanceof z.ZodArray) return namesAt(schema.element, path.slice(1));
-  if (!(schema instanceof z.ZodObject)) return [];
-  const [first, ...rest] = path;
-  return first === undefined ? Object.keys(schema.shape) : namesAt((schema.shape as Record<string, unknown>)[String(first)], rest);
-}
-
 function unknownSetting(path: readonly string[], schema: z.ZodType, placeOf: PlaceOf): CliError {
   const name = path.at(-1)!;
   const start = `${placeOf(path)}: ${path.join(".")} is no setting`;
   if (SECRET_NAME.test(name)) return invalid(start, `Keys do not belong in a file: put it into the environment, and the variable's name into ${[...path.slice(0, -1), "apiKeyEnv"].join(".")}.`);
-  const nearest = nearestName(name, namesAt(schema, path.slice(0, -1)));
+  const nearest = nearestName(name, settingNames(schema, path.slice(0, -1)));
   return invalid(nearest === undefined ? start : `${start}; did you mean ${[...path.slice(0, -1), nearest].join(".")}?`);
 }
 

@@ -1,4 +1,4 @@
-import { nearestName } from "@dramascope/schema";
+import { nearestName, settingNames } from "@dramascope/schema";
 import { z } from "zod";
 import { CurationError } from "./errors.ts";
 
@@ -223,22 +223,6 @@ export type CurationConfig = z.output<typeof curationConfig>;
 /** Settings of a curation as given. */
 export type CurationConfigInput = z.input<typeof curationConfig>;
 
-/** Names of the settings at a place. */
-function namesAt(schema: z.ZodType, path: readonly PropertyKey[]): string[] {
-  let at: z.ZodType = schema;
-  for (;;) {
-    if (at instanceof z.ZodDefault || at instanceof z.ZodPrefault || at instanceof z.ZodOptional) at = at.unwrap() as z.ZodType;
-    else if (at instanceof z.ZodDiscriminatedUnion) return (at.options as z.ZodObject[]).flatMap((option) => Object.keys(option.shape));
-    else if (at instanceof z.ZodArray && path.length > 0) {
-      at = at.element as z.ZodType;
-      path = path.slice(1);
-    } else if (at instanceof z.ZodObject && path.length > 0) {
-      at = (at.shape as Record<string, z.ZodType>)[String(path[0])]!;
-      path = path.slice(1);
-    } else return at instanceof z.ZodObject ? Object.keys(at.shape) : [];
-  }
-}
-
 /**
  * Checks settings and fills in defaults; an unknown one is an error with the nearest name. Nothing is looked up or run.
  *
@@ -252,7 +236,7 @@ export function parseCurationConfig(value: unknown): CurationConfig {
     if (issue.code !== "unrecognized_keys") return `${place.join(".") || "settings"}: ${issue.message}`;
     return issue.keys
       .map((key) => {
-        const near = nearestName(key, namesAt(curationConfig, issue.path).filter((name) => name !== key));
+        const near = nearestName(key, settingNames(curationConfig, issue.path).filter((name) => name !== key));
         return `${[...place, key].join(".")} is no setting${near === undefined ? "" : `; did you mean ${[...place, near].join(".")}?`}`;
       })
       .join("; ");

@@ -57,5 +57,6 @@ export {
   type TrainingSample,
   type VideoReference,
 } from "./records.ts";
+export { settingNames } from "./setting-names.ts";
 export { unlessAborted } from "./unless-aborted.ts";
 export { describeIssues, parseRecord } from "./validation.ts";

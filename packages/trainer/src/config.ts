@@ -1,4 +1,4 @@
-import { nearestName } from "@dramascope/schema";
+import { nearestName, settingNames } from "@dramascope/schema";
 import { z } from "zod";
 import { TrainerError } from "./errors.ts";
 
@@ -193,23 +193,12 @@ export type GrpoConfig = z.output<typeof grpoConfig>;
 /** Settings of a GRPO run as given. */
 export type GrpoConfigInput = z.input<typeof grpoConfig>;
 
-/** Names of the settings below a path. */
-function namesAt(schema: z.ZodObject, path: readonly PropertyKey[]): string[] {
-  let inner = schema;
-  for (const part of path) {
-    let next: unknown = inner.shape[String(part)];
-    while (next instanceof z.ZodPrefault || next instanceof z.ZodDefault || next instanceof z.ZodOptional) next = next.unwrap();
-    inner = next as z.ZodObject;
-  }
-  return Object.keys(inner.shape);
-}
-
 function parse<S extends z.ZodObject>(schema: S, value: unknown, what: string, others: readonly string[]): z.output<S> {
   const result = schema.safeParse(value);
   if (result.success) return result.data;
   const texts = result.error.issues.map((issue) => {
     if (issue.code !== "unrecognized_keys") return `${issue.path.map(String).join(".")}: ${issue.message}`;
-    const known = [...namesAt(schema, issue.path), ...(issue.path.length === 0 ? others : [])];
+    const known = [...settingNames(schema, issue.path), ...(issue.path.length === 0 ? others : [])];
     const full = (key: string): string => [...issue.path.map(String), key].join(".");
     return issue.keys.map((key) => `${full(key)} is no setting; did you mean ${full(nearestName(key, known)!)}?`).join("; ");
   });
