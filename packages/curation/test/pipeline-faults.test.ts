@@ -50,7 +50,7 @@ function differences(a: string, b: string): string[] {
   const [left, right] = [a.split("\n"), b.split("\n")];
   return Array.from({ length: Math.max(left.length, right.length) }, (_, i) => i).flatMap((i) => {
     if (left[i] === right[i]) return [];
-    const at = [...(left[i] ?? "")].findIndex((letter, k) => letter !== right[i]?.[k]);
+    const at = Array.from(left[i] ?? "").findIndex((letter, k) => letter !== right[i]?.[k]);
     return [`${left[i]?.slice(at - 60, at + 60)} | ${right[i]?.slice(at - 60, at + 60)}`];
   });
 }

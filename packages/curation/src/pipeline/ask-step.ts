@@ -62,23 +62,19 @@ export async function askStep(asker: StepAsker, leased: Leased): Promise<void> {
   tally.begun();
   try {
     const answer = await answerTo(asker, leased);
-    if ("state" in answer) return await commit(asker, leased, answer);
-    if (answer.kind === "budget") {
+    if ("state" in answer) await commit(asker, leased, answer);
+    else if (answer.kind === "budget") {
       stopping.budgetReached();
-      return await giveBack();
-    }
-    if (answer.kind === "fatal") {
+      await giveBack();
+    } else if (answer.kind === "fatal") {
       const error = new CurationError(`the teacher refuses calls: ${answer.code}: ${answer.message}`, { code: "TEACHER_UNAVAILABLE", hint: "Check address, key, account and the model's name; nothing was marked as failed." });
       stopping.drain({ error });
-      return await giveBack();
-    }
-    if (answer.kind === "parked") {
+      await giveBack();
+    } else if (answer.kind === "parked") {
       const { code, attempts, cost } = answer;
       if ((await ledger.park({ key, owner, fence, until: Infinity, code, attempts, cost })) === "ok") tally.parked();
       else tally.stale(key);
-      return;
-    }
-    await commit(asker, leased, resultOf(setting, leased, answer));
+    } else await commit(asker, leased, resultOf(setting, leased, answer));
   } catch (error) {
     if (!stopping.hard.aborted) stopping.breakOff(error);
     // Where the ledger itself has failed the lease runs out.

@@ -1,4 +1,4 @@
-import { costOf, type Prices } from "@dramascope/chat-client";
+import { costOf } from "@dramascope/chat-client";
 import type { Split } from "@dramascope/schema";
 import { STAGE_KINDS, type DramaRecord, type StageKind, type StepLedger, type StepRow } from "../ledger/types.ts";
 import type { CurationConfig } from "../config.ts";
@@ -138,7 +138,7 @@ function stageOf({ config: { teacher } }: CurationSetting, kind: StageKind, call
   for (const bound of BOUNDS) {
     stage.promptTokens[bound] = calls[bound] * prompt;
     stage.completionTokens[bound] = calls[bound] * answer[bound];
-    if (teacher.prices) stage.cost[bound] = calls[bound] * costOf(teacher.prices as Prices, { promptTokens: prompt, completionTokens: answer[bound], source: "estimated" });
+    if (teacher.prices) stage.cost[bound] = calls[bound] * costOf(teacher.prices, { promptTokens: prompt, completionTokens: answer[bound], source: "estimated" });
   }
   return stage;
 }

@@ -1,6 +1,5 @@
 import { drama, hotValueRecord, readJsonl, type Drama, type Quality, type RejectedLine } from "@dramascope/schema";
 import { existsSync } from "node:fs";
-import { z } from "zod";
 import type { CurationConfig } from "../config.ts";
 import { CurationError } from "../errors.ts";
 import { mediaPath } from "./media-path.ts";
@@ -60,7 +59,7 @@ export function dramasFromFiles(config: CurationConfig, input: NonNullable<Curat
       const seen = new Set<string>();
       const accepted = drama.superRefine((one, context) => {
         const message = onRejected && (objection(one, seen, config) ?? (classes.has(one.dramaId) ? undefined : `drama ${one.dramaId} has no class in ${input.labels}`));
-        if (message !== undefined) context.addIssue({ code: z.ZodIssueCode.custom, message });
+        if (message !== undefined) context.addIssue({ code: "custom", message });
       });
       for await (const one of readJsonl(input.dramas, accepted, { onRejected: onRejected ?? (() => undefined) })) {
         const quality = classes.get(one.dramaId);

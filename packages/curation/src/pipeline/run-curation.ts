@@ -1,4 +1,4 @@
-import { createTeacher, createTeacherClient, systemClock, type Limits, type Prices, type TeacherClient } from "@dramascope/chat-client";
+import { createTeacher, createTeacherClient, systemClock, type Limits, type TeacherClient } from "@dramascope/chat-client";
 import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";
 import type { CurationConfig } from "../config.ts";
@@ -66,10 +66,8 @@ async function curate(options: CurationOptions, setting: CurationSetting, ledger
   // A class has ended a round only when all of its dramas have: a few of them decide nothing for the others.
   const { maxCostPerNewDrama: _waves, ...ungated } = config.rounds;
   const rules: CurationSetting = limit === undefined ? setting : { ...setting, config: { ...config, rounds: ungated } };
-  const media = teacherMedia(config, options);
   const { generation } = await openGeneration(ledger, setting, options.isNewGeneration ?? false);
   const tally = new RunTally({ clock, spent: () => ledger.spent(), onEvent: options.onEvent, onProgress: options.onProgress });
-  const stopping = createStopping({ signal, drainMs: config.drainMs, clock });
   const teacher = createTeacher({
     client,
     limits: limitsOf(config),
@@ -78,20 +76,24 @@ async function curate(options: CurationOptions, setting: CurationSetting, ledger
     backoffMs,
     clock,
     onEvent: (event) => tally.attempt(event),
-    ...(prices ? { prices: prices as Prices } : {}),
+    ...(prices ? { prices } : {}),
     ...(slots ? { slots } : {}),
     ...(journal === undefined ? {} : { journal }),
   });
+  const stopping = createStopping({ signal, drainMs: config.drainMs, clock });
+  const isStopped = (): boolean => stopping.soft.aborted;
   let gates: readonly Gate[] = [];
   let taken: Awaited<ReturnType<typeof takeIn>>;
-  const asker: StepAsker = { setting: rules, ledger, teacher, media, owner, gates: () => gates, stopping, tally };
   try {
-    taken = stopping.soft.aborted ? undefined : await takeIn(options, ledger);
-    while (!stopping.soft.aborted) {
+    // Frames that a call in flight waits for are part of it.
+    const media = teacherMedia(config, { ...options, signal: stopping.hard });
+    const asker: StepAsker = { setting: rules, ledger, teacher, media, owner, gates: () => gates, stopping, tally };
+    taken = isStopped() ? undefined : await takeIn(options, ledger);
+    while (!isStopped()) {
       gates = await ledger.gates(generation);
       tally.dramas(await planDramas(rules, ledger, generation, gates, { ...(taken ? { ids: taken.ids } : {}), ...(limit === undefined ? {} : { limit }) }));
       await workSteps({ ledger, generation, owner, concurrency, leaseMs, kinds, maxLeased: limits.inFlight, clock, stop: stopping.soft, work: (leased) => askStep(asker, leased) });
-      if (stopping.soft.aborted || (await settleGates(rules, ledger, generation)) === 0) break;
+      if (isStopped() || (await settleGates(rules, ledger, generation)) === 0) break;
     }
     const failure = stopping.failure();
     if (failure) throw failure.error;

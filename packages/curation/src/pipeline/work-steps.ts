@@ -30,10 +30,11 @@ async function hasOpenSteps({ ledger, generation, kinds }: WorkOptions): Promise
 
 /** Keeps leases alive until the signal; a step that is lost is left to its commit, which will be stale. */
 async function beat({ ledger, owner, leaseMs, clock }: WorkOptions, keys: () => string[], end: AbortSignal): Promise<void> {
-  while (!end.aborted) {
-    await clock.sleep(leaseMs / 3, end).catch(() => undefined);
+  for (;;) {
+    const isOver = await clock.sleep(leaseMs / 3, end).then(() => false, () => true);
+    if (isOver) return;
     const held = keys();
-    if (!end.aborted && held.length > 0) await ledger.heartbeat(held, owner, leaseMs);
+    if (held.length > 0) await ledger.heartbeat(held, owner, leaseMs);
   }
 }
 
@@ -46,27 +47,32 @@ export async function workSteps(options: WorkOptions): Promise<void> {
   const { ledger, generation, owner, concurrency, leaseMs, kinds, maxLeased, stop, work } = options;
   const running = new Map<string, Promise<void>>();
   const end = new AbortController();
-  let change = Promise.withResolvers<void>();
+  let change = Promise.withResolvers<undefined>();
   let failure: { error: unknown } | undefined;
+  const isStopped = (): boolean => stop.aborted;
   const fail = (error: unknown): void => {
     failure ??= { error };
-    change.resolve();
+    change.resolve(undefined);
   };
   const start = (leased: Leased): void => {
     const { key } = leased.step;
     const task = work(leased).finally(() => {
       running.delete(key);
-      change.resolve();
+      change.resolve(undefined);
     });
     running.set(key, task);
   };
   const beating = beat(options, () => [...running.keys()], end.signal).catch(fail);
-  const stopped = (): void => change.resolve();
+  const stopped = (): void => change.resolve(undefined);
   stop.addEventListener("abort", stopped);
   try {
-    while (!stop.aborted && !failure) {
+    while (!isStopped() && !failure) {
       const room = concurrency - running.size;
       const leased = room > 0 ? await ledger.lease({ owner, max: room, ttlMs: leaseMs, generation, kinds, maxLeased }) : [];
+      if (isStopped()) {
+        await ledger.release(leased.map(({ step }) => step.key), owner);
+        break;
+      }
       leased.forEach(start);
       if (leased.length === 0 && running.size === 0 && !(await hasOpenSteps(options))) break;
       const asleep = new AbortController();
