@@ -6,8 +6,7 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import ts from "typescript";
-import { z } from "zod";
-import { curationConfig } from "../packages/curation/src/config.ts";
+import { curationJsonSchema } from "../packages/curation/src/config.ts";
 import { root } from "./workspace.ts";
 
 /** A part of a JSON Schema, as far as it is looked at here. */
@@ -69,15 +68,15 @@ function describeGroup(node: SchemaNode, group: ts.ObjectLiteralExpression, cons
   }
 }
 
-/** A JSON Schema with the comments of its source as descriptions. */
-export function describedSchema(schema: z.ZodType, source: string, name: string): SchemaNode {
+/** A JSON Schema with comments as descriptions: those of the source of the zod schema that it was made of, a constant of that name. */
+export function describedSchema(schema: SchemaNode, source: string, name: string): SchemaNode {
   const file = ts.createSourceFile("config.ts", source, ts.ScriptTarget.Latest, true);
   const constants = new Map<string, ts.Expression>();
   for (const statement of file.statements) {
     if (!ts.isVariableStatement(statement)) continue;
     for (const { name: variable, initializer } of statement.declarationList.declarations) if (ts.isIdentifier(variable) && initializer) constants.set(variable.text, initializer);
   }
-  const described = z.toJSONSchema(schema, { io: "input" }) as SchemaNode;
+  const described = structuredClone(schema);
   for (const group of settingGroups(constants.get(name)!, constants)) describeGroup(described, group, constants);
   return described;
 }
@@ -121,7 +120,7 @@ ${rowsOf(schema, "").join("\n")}
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
   const folder = join(root, "packages", "curation");
-  const schema = describedSchema(curationConfig, readFileSync(join(folder, "src", "config.ts"), "utf8"), "curationConfig");
+  const schema = describedSchema(curationJsonSchema(), readFileSync(join(folder, "src", "config.ts"), "utf8"), "curationConfig");
   const files = new Map([["curation.schema.json", `${JSON.stringify(schema, null, 2)}\n`], ["SETTINGS.md", settingsTable(schema)]]);
   for (const [name, text] of files) {
     const path = join(folder, name);

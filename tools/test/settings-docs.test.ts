@@ -1,5 +1,4 @@
 import { describe, expect, it } from "vitest";
-import { z } from "zod";
 import { describedSchema, settingsTable } from "../settings-docs.ts";
 
 const source = `
@@ -22,12 +21,14 @@ export const all = z.strictObject({
     mode: z.enum(["a", "b"]).default("a"),
   }).prefault({}),
 });`;
-const inner = z.strictObject({ size: z.int().default(3) });
-const all = z.strictObject({
-  items: z.array(inner).min(1),
-  place: z.discriminatedUnion("driver", [z.strictObject({ driver: z.literal("file"), path: z.string() }), z.strictObject({ driver: z.literal("server") })]).optional(),
-  group: z.strictObject({ mode: z.enum(["a", "b"]).default("a") }).prefault({}),
-});
+const all = {
+  properties: {
+    items: { type: "array", items: { type: "object", properties: { size: { type: "integer", default: 3 } } } },
+    place: { oneOf: [{ properties: { driver: { const: "file" }, path: { type: "string" } }, required: ["driver", "path"] }, { properties: { driver: { const: "server" } }, required: ["driver"] }] },
+    group: { default: {}, type: "object", properties: { mode: { default: "a", type: "string", enum: ["a", "b"] } } },
+  },
+  required: ["items"],
+};
 
 describe("settings for people and editors", () => {
   it("carry the comments of their source", () => {

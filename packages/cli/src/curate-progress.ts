@@ -10,10 +10,10 @@ type Figures = Omit<RunProgress, "dramasDecided" | "dramas">;
 
 const compact = (value: number): string => (value >= 1e6 ? `${(value / 1e6).toFixed(1)} M` : value >= 1e4 ? `${(value / 1e3).toFixed(0)} k` : String(value));
 
-/** "40 done, 2 failed, 8 in flight · 5.2/s · 1.2 M tokens · 0.53 USD" */
-export function progressNote({ done, failed, blocked, parked, inFlight, perSecond, promptTokens, completionTokens, spent }: Figures, currency: string | null): string {
+/** "40 done, 2 failed, 8 in flight · 0.53 USD · 5.2/s · 1.2 M tokens" */
+function progressNote({ done, failed, blocked, parked, inFlight, perSecond, promptTokens, completionTokens, spent }: Figures, currency: string | null): string {
   const counts = [`${done} done`, `${failed} failed`, ...(blocked > 0 ? [`${blocked} refused`] : []), ...(parked > 0 ? [`${parked} parked`] : []), `${inFlight} in flight`];
-  return [counts.join(", "), `${perSecond.toFixed(1)}/s`, `${compact(promptTokens + completionTokens)} tokens`, ...(currency === null ? [] : [`${spent.toFixed(2)} ${currency}`])].join(" · ");
+  return [counts.join(", "), ...(currency === null ? [] : [`${spent.toFixed(2)} ${currency}`]), `${perSecond.toFixed(1)}/s`, `${compact(promptTokens + completionTokens)} tokens`].join(" · ");
 }
 
 /** What a run has to say, as progress or as a line for people. */

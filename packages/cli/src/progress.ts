@@ -23,6 +23,7 @@ export interface ProgressOptions {
 const PLAIN_INTERVAL_MS = 30_000;
 const PLAIN_SHARE = 0.05;
 const TTY_INTERVAL_MS = 100;
+/** Of the running line, which has to fit a terminal to be taken back. */
 const MAX_WIDTH = 100;
 
 const share = ({ done, total }: Progress): number | undefined => (total === undefined || total === 0 ? undefined : Math.min(1, done / total));
@@ -37,7 +38,7 @@ function describe(progress: Progress, elapsedMs: number): string {
   const pieces = [`${progress.phase} ${count}${part === undefined ? "" : ` ${Math.round(part * 100)} %`}`];
   if (part !== undefined && part > 0 && part < 1 && elapsedMs > 2000) pieces.push(`${duration((elapsedMs / 1000) * (1 / part - 1))} left`);
   if (progress.note !== undefined) pieces.push(progress.note);
-  return pieces.join(" · ").slice(0, MAX_WIDTH);
+  return pieces.join(" · ");
 }
 
 /** A view in the asked mode; `auto` is a running line on a terminal, else dated lines. `CI` and `NO_COLOR` mean dated lines. */
@@ -68,7 +69,7 @@ export function createProgressView(options: ProgressOptions): ProgressView {
       if (!done && now() - shownAt < TTY_INTERVAL_MS) return;
       shownAt = now();
       clear();
-      write(`  ${describe(progress, now() - startedAt)}`);
+      write(`  ${describe(progress, now() - startedAt).slice(0, MAX_WIDTH)}`);
       lineOpen = true;
       if (done) {
         write("\n");

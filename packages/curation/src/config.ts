@@ -223,6 +223,11 @@ export type CurationConfig = z.output<typeof curationConfig>;
 /** Settings of a curation as given. */
 export type CurationConfigInput = z.input<typeof curationConfig>;
 
+/** The settings as a JSON Schema (draft 2020-12) of what a file may hold; `curation.schema.json` of this package is the same with descriptions. */
+export function curationJsonSchema(): Record<string, unknown> {
+  return z.toJSONSchema(curationConfig, { io: "input" });
+}
+
 /**
  * Checks settings and fills in defaults; an unknown one is an error with the nearest name. Nothing is looked up or run.
  *

@@ -1,7 +1,7 @@
 export { parseAnswer, readLabels, type AnswerCode, type CotAnswer, type FilterAnswer, type LabelledComments, type LabelsAnswer, type Parsed, type ParsedCot, type RawAnswer } from "./answers/read-answer.ts";
 export { chooseComments, type CommentRow } from "./choose-comments.ts";
 export { commentHash } from "./comment-hash.ts";
-export { curationConfig, parseCurationConfig, type CurationConfig, type CurationConfigInput } from "./config.ts";
+export { curationConfig, curationJsonSchema, parseCurationConfig, type CurationConfig, type CurationConfigInput } from "./config.ts";
 export { CurationError } from "./errors.ts";
 export { curationReport } from "./export/curation-report.ts";
 export { datasetCard } from "./export/dataset-card.ts";
