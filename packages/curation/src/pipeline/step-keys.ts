@@ -25,10 +25,15 @@ export interface DramaSteps {
  */
 export function dramaSteps(setting: CurationSetting, { dramaId, quality, drama }: DramaRecord): DramaSteps {
   const { kindHashes } = setting;
-  const shown = { episodes: drama.episodes.map((episode) => episode.sha256 ?? null), transcript: drama.transcript === undefined ? null : sha256(drama.transcript) };
+  const shown = hashJson({ episodes: drama.episodes.map((episode) => episode.sha256 ?? null), transcript: drama.transcript === undefined ? null : sha256(drama.transcript) });
   const step = (kind: StepSpec["kind"], round: number, part: number, rest: object): StepSpec => ({ kind, drama: dramaId, round, part, key: hashJson({ common: kindHashes[kind], drama: dramaId, round, part, ...rest }) });
-  const caption = step("caption", 0, 1, shown);
-  const sample = (round: number): StepSpec => step("sample", round, 1, { ...shown, temperature: temperatureOf(setting, round) });
+  const caption = step("caption", 0, 1, { shown });
+  const samples = new Map<number, StepSpec>();
+  const sample = (round: number): StepSpec => {
+    const known = samples.get(round) ?? step("sample", round, 1, { shown, temperature: temperatureOf(setting, round) });
+    samples.set(round, known);
+    return known;
+  };
   return {
     caption,
     sample,
