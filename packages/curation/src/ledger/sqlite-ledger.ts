@@ -40,13 +40,15 @@ function* chunks<T>(rows: readonly T[]): Generator<readonly T[]> {
  * @throws CurationError `LEDGER_LOCKED`, `LEDGER_VERSION`, `LEDGER_MISSING` (for reading), `LEDGER_IO`.
  */
 export function openSqliteLedger(path: string, options: SqliteLedgerOptions = {}): StepLedger {
-  if (options.isReadOnly === true) return ledgerOn(openForReading(path), path, { ...options, release: () => undefined });
-  const lock = path === ":memory:" ? { release: () => undefined } : becomeWriter(path);
+  const lock = options.isReadOnly === true || path === ":memory:" ? undefined : becomeWriter(path);
+  let database: DatabaseSync | undefined;
   try {
-    return ledgerOn(openForWriting(path), path, { ...options, release: lock.release });
+    database = options.isReadOnly === true ? openForReading(path) : openForWriting(path);
+    return ledgerOn(database, path, { ...options, release: () => lock?.release() });
   } catch (error) {
-    lock.release();
-    throw error;
+    database?.close();
+    lock?.release();
+    throw ledgerErrorOf(path, error);
   }
 }
 
@@ -203,8 +205,11 @@ function ledgerOn(database: DatabaseSync, path: string, options: SqliteLedgerOpt
       group.end();
       isOpen = false;
       for (const wake of sleepers) wake();
-      database.close();
-      release();
+      try {
+        database.close();
+      } finally {
+        release();
+      }
       return Promise.resolve();
     },
   };

@@ -21,6 +21,7 @@ export type StepState = (typeof STEP_STATES)[number];
 export interface StepSpec {
   /** SHA-256 of everything that could change the answer, in hex. */
   key: string;
+  /** What is asked. */
   kind: StageKind;
   /** Id of a drama that the ledger holds. */
   drama: string;
@@ -34,6 +35,7 @@ export interface StepSpec {
 export interface StepRow extends StepSpec {
   /** Number of the generation; 0 when the drama's content has changed since and no generation has asked for the step again. */
   generation: number;
+  /** Where the step stands. */
   state: StepState;
   /** The teacher's text where there is any, also of no use; null before the end. */
   content: string | null;
@@ -59,10 +61,15 @@ export interface StepRow extends StepSpec {
 
 /** How a step ended. */
 export interface StepResult {
+  /** `failed`: an answer of no use. */
   state: "done" | "failed" | "blocked";
+  /** The teacher's text where there is any, also of no use. */
   content: string | null;
+  /** Why there is no good answer; null when done. */
   code: string | null;
+  /** The provider's word for how the text ended. */
   finish: string | null;
+  /** Model that the provider named. */
   model: string | null;
   /** Attempts of this ask. */
   attempts: number;
@@ -72,8 +79,11 @@ export interface StepResult {
 
 /** A drama's data that leave this machine or an export needs: redacted, without title and without user ids. */
 export interface StoredDrama {
+  /** Id of the drama. */
   dramaId: string;
+  /** Genre as it was given. */
   genre?: string;
+  /** The episodes that are looked at. */
   episodes: readonly EpisodeFile[];
   /** Redacted; `hash` is the salted hash of the text as it came. */
   comments: readonly { text: string; likes: number; episode?: number; hash?: string }[];
@@ -85,21 +95,27 @@ export interface StoredDrama {
 
 /** A drama with its class and its place. */
 export interface DramaRecord {
+  /** Well-formed, without NUL. */
   dramaId: string;
   /** SHA-256 of the id in hex: the order of every export. */
   order: string;
   /** SHA-256 of everything that answers depend on. */
   contentHash: string;
+  /** The known class, 1 to 5. */
   quality: Quality;
+  /** The set that the drama belongs to. */
   split: Split;
   /** Dramas of one group stay in one split. */
   groupId: string;
+  /** What requests and exports are made from. */
   drama: StoredDrama;
 }
 
 /** A step that is this owner's to ask. */
 export interface Leased {
+  /** The step with its new fence. */
   step: StepRow;
+  /** Its drama as it is now. */
   drama: DramaRecord;
   /** All steps of the drama in this generation that have ended, in order of key. */
   answers: StepRow[];
@@ -109,7 +125,9 @@ export interface Leased {
 export interface Generation {
   /** From 1. */
   generation: number;
+  /** Hash of everything that makes answers another generation's. */
   identity: string;
+  /** What the identity was made from, for people to compare. */
   settings: Json;
   /** ISO 8601, UTC. */
   startedAt: string;
@@ -117,9 +135,13 @@ export interface Generation {
 
 /** Whether a class may go on with a round. */
 export interface Gate {
+  /** Generation that it is about. */
   generation: number;
+  /** Class that it is about. */
   quality: Quality;
+  /** Round that it opens or closes, from 2. */
   round: number;
+  /** Whether the round is asked. */
   isOpen: boolean;
   /** Money that the round before cost in this class. */
   cost: number;
@@ -129,11 +151,13 @@ export interface Gate {
 
 /** What to lease. */
 export interface LeaseRequest {
+  /** Name of the worker, one of its kind. */
   owner: string;
   /** Most steps to lease. */
   max: number;
   /** How long they are held without a heartbeat, in milliseconds. */
   ttlMs: number;
+  /** Steps of this generation alone. */
   generation: number;
   /** Default all. */
   kinds?: readonly StageKind[];
@@ -143,22 +167,29 @@ export interface LeaseRequest {
 
 /** A lease, and what came of it. */
 export interface StepCommit {
+  /** Of the leased row. */
   key: string;
+  /** Of the leased row. */
   owner: string;
   /** Of the leased row. */
   fence: number;
+  /** How it ended. */
   result: StepResult;
-  /** Steps that follow from all answers of the drama in this generation, the new one included; pure and synchronous, planned in the same transaction. A throw leaves the step leased and rejects the commit alone. */
+  /** Steps that follow from all answers of the drama in this generation, the new one included; pure and synchronous, planned in the same transaction. Not called for a step of generation 0. A throw leaves the step leased and rejects the commit alone. */
   next: (answers: StepRow[]) => readonly StepSpec[];
 }
 
 /** A step to be put aside. */
 export interface StepParking {
+  /** Of the leased row. */
   key: string;
+  /** Of the leased row. */
   owner: string;
+  /** Of the leased row. */
   fence: number;
   /** Milliseconds since 1970; `Infinity` waits for {@link StepLedger.free}. */
   until: number;
+  /** Why. */
   code: string;
   /** Attempts of this ask. */
   attempts: number;
@@ -178,9 +209,13 @@ export interface FreeRequest {
 
 /** Which steps to read. */
 export interface StepQuery {
+  /** Default all. */
   kind?: StageKind;
+  /** Default all. */
   state?: StepState;
+  /** Id of a drama. Default all. */
   drama?: string;
+  /** Default all, 0 included. */
   generation?: number;
 }
 
