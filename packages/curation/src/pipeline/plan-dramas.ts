@@ -8,6 +8,8 @@ export interface Scope {
   ids?: ReadonlySet<string>;
   /** So many, the first by the hash of their ids. Default all. */
   limit?: number;
+  /** Ends planning where it is; what is planned stays. */
+  signal?: AbortSignal;
 }
 
 /** How far dramas have come. */
@@ -25,12 +27,13 @@ const BATCH = 2000;
  * Plans whatever can be asked of every drama and is not planned yet. Steps of another generation may come along with their answers, from which more follows: hence as many passes as
  * it takes.
  */
-export async function planDramas(setting: CurationSetting, ledger: StepLedger, generation: number, gates: readonly Gate[], { ids, limit = Infinity }: Scope): Promise<DramaProgress> {
+export async function planDramas(setting: CurationSetting, ledger: StepLedger, generation: number, gates: readonly Gate[], { ids, limit = Infinity, signal }: Scope): Promise<DramaProgress> {
   for (;;) {
     const progress: DramaProgress = { total: 0, decided: 0 };
     let added = 0;
     let batch: StepSpec[] = [];
     for await (const { drama, answers } of ledger.answersByDrama(generation)) {
+      if (signal?.aborted) return progress;
       if (drama.split === "eval" || ids?.has(drama.dramaId) === false) continue;
       if (progress.total >= limit) break;
       progress.total++;

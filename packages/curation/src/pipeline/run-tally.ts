@@ -17,21 +17,21 @@ export class RunTally {
   calls = 0;
   cost = 0;
   readonly #options: TallyOptions;
-  readonly #since: number;
+  #since: number | undefined;
   readonly #figures = { dramasDecided: 0, dramas: 0, ended: 0, done: 0, failed: 0, blocked: 0, parked: 0, inFlight: 0, promptTokens: 0, completionTokens: 0 };
 
   constructor(options: TallyOptions) {
     this.#options = options;
-    this.#since = options.clock.now();
   }
 
   progress(): RunProgress {
     const { clock, spent } = this.#options;
-    const seconds = (clock.now() - this.#since) / 1000;
+    const seconds = this.#since === undefined ? 0 : (clock.now() - this.#since) / 1000;
     return { ...this.#figures, perSecond: seconds > 0 ? this.#figures.ended / seconds : 0, spent: spent() };
   }
 
   dramas({ total, decided }: DramaProgress): void {
+    this.#since ??= this.#options.clock.now();
     this.#figures.dramas = total;
     this.#figures.dramasDecided = decided;
   }
