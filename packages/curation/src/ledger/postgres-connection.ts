@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Pool, PoolClient } from "pg";
+import type { ClientBase, Pool, PoolClient } from "pg";
 import { CurationError } from "../errors.ts";
 
 /** Runs one statement of a transaction. */
@@ -17,7 +17,7 @@ export interface Postgres {
   /** One statement in a transaction of its own. It must be harmless to run twice. */
   query: Query;
   /** Statements that take effect together. The work is run again when the connection is lost or the server asks for it; what the work itself throws rolls back and is passed on. */
-  transaction<T>(work: (trial: Trial) => Promise<T>): Promise<T>;
+  transaction: <T>(work: (trial: Trial) => Promise<T>) => Promise<T>;
   close(): Promise<void>;
 }
 
@@ -60,7 +60,7 @@ export async function connectPostgres(address: string, options: ConnectOptions =
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     query_timeout: QUERY_TIMEOUT_MS,
     application_name: "dramascope",
-    onConnect: (client) => client.query(SESSION) as unknown as void,
+    onConnect: prepare, // the pool waits for it, whatever its types say
   });
   pool.on("error", ignore); // an idle connection broke: the next operation opens another
   const closing = new AbortController();
@@ -120,6 +120,8 @@ export async function connectPostgres(address: string, options: ConnectOptions =
 }
 
 const ignore = (): void => undefined;
+
+const prepare = (client: ClientBase): Promise<unknown> => client.query(SESSION);
 
 /** Host and database of an address, for sentences, and its password, to be kept out of them. */
 function readAddress(address: string): { place: string; password: string } {

@@ -1,12 +1,12 @@
-import { randomUUID } from "node:crypto";
-import { CurationError } from "../errors.ts";
-import { connectPostgres, type Query } from "./postgres-connection.ts";
-import { DRAMA_COLUMNS, dramaColumns, dramaOf, GATE_COLUMNS, GENERATION_COLUMNS, generationOf, STEP_COLUMNS, stepColumns, type DramaColumns, type GenerationColumns } from "./postgres-rows.ts";
+import { connectPostgres } from "./postgres-connection.ts";
+import { dramaTable } from "./postgres-dramas.ts";
+import { GATE_COLUMNS, GENERATION_COLUMNS, generationOf, type GenerationColumns } from "./postgres-rows.ts";
 import { LOCKS, migrate, quotedSchema } from "./postgres-schema.ts";
 import { openPostgresSpendBook } from "./postgres-spend-book.ts";
+import { stepTable } from "./postgres-steps.ts";
 import { createWakeUps } from "./postgres-wake-ups.ts";
-import { checkNames, isStorable, storableText } from "./storable-text.ts";
-import { STAGE_KINDS, STEP_STATES, type Gate, type StageKind, type StepLedger, type StepQuery, type StepRow, type StepSpec, type StepState } from "./types.ts";
+import { checkNames } from "./storable-text.ts";
+import type { Gate, StepLedger } from "./types.ts";
 
 /** Options of {@link openPostgresLedger}. */
 export interface PostgresLedgerOptions {
@@ -22,31 +22,6 @@ export interface PostgresLedgerOptions {
   patienceMs?: number;
   /** The same for opening: a wrong address should be told soon. Default 10,000. */
   openPatienceMs?: number;
-}
-
-const PAGE = 500;
-const DRAMAS_A_STATEMENT = 500;
-const STEPS_A_STATEMENT = 5_000;
-const ROWS_WORTH_COUNTING = 20_000;
-const ENDED = "('done', 'failed', 'blocked')";
-const OPEN = "('leased', 'planned')"; // a lease that was given back or ran out counts until somebody else takes the step
-const NOW = "(SELECT clock_timestamp())"; // once a statement, so that an index can be searched by it
-
-const byDrama = (a: StepRow, b: StepRow): number => (a.drama === b.drama ? Number(a.key > b.key) : a.drama > b.drama ? 1 : -1);
-const chunks = <T>(list: readonly T[], size: number): T[][] => Array.from({ length: Math.ceil(list.length / size) }, (_, i) => list.slice(i * size, (i + 1) * size));
-
-/** Rows in order, a page at a time and one ahead of the reader: no transaction stays open while the reader works. */
-async function* pages<Row>(read: (after: Row | undefined) => Promise<Row[]>): AsyncGenerator<Row[]> {
-  for (let coming = read(undefined); ; ) {
-    const rows = await coming;
-    const isLast = rows.length < PAGE;
-    if (!isLast) {
-      coming = read(rows.at(-1));
-      coming.catch(() => undefined); // thrown when it is awaited, unless the reader leaves before
-    }
-    if (rows.length > 0) yield rows;
-    if (isLast) return;
-  }
 }
 
 /**
@@ -68,46 +43,23 @@ export async function openPostgresLedger(address: string, options: PostgresLedge
       await postgres.close();
       throw error;
     });
-  let closed: Promise<void> | undefined;
-  const commits = new Map<string, Promise<"ok" | "stale">>();
-  let uncounted = 0;
   const wakeUps = createWakeUps(postgres, { address, schema: s, bossSchema });
-
-  /** Answers of a drama, in order of key. */
-  const endedSteps = (run: Query, drama: string, generation: number): Promise<StepRow[]> =>
-    run<StepRow>(`SELECT ${STEP_COLUMNS} FROM ${s}.steps WHERE drama = $1 AND generation = $2 AND state IN ${ENDED} ORDER BY key`, [drama, generation]);
-
-  /** Plans steps within a transaction; sorted, so that two planners of the same steps wait for each other instead of locking each other out. */
-  const insertSteps = async (run: Query, steps: readonly StepSpec[], generation: number): Promise<number> => {
-    const unique = [...new Map(steps.map((step) => [step.key, step])).values()].sort((a, b) => (a.key < b.key ? -1 : 1));
-    if (unique.length === 0) return 0;
-    for (const { key } of unique) checkNames("the step's key", key);
-    const ids = [...new Set(unique.map(({ drama }) => drama))];
-    const rowsOfDramas = await run<{ drama_id: string }>(`SELECT drama_id FROM ${s}.dramas WHERE drama_id = ANY($1) ORDER BY drama_id FOR KEY SHARE`, [ids.filter(isStorable)]);
-    const held = new Set(rowsOfDramas.map((row) => row.drama_id));
-    const homeless = unique.find(({ drama }) => !held.has(drama));
-    if (homeless) throw new CurationError(`step ${homeless.key}: the ledger does not hold drama ${JSON.stringify(homeless.drama)}`, { code: "LEDGER_DRAMA_UNKNOWN", hint: "Store the drama before its steps." });
-    const rows = await run(
-      `INSERT INTO ${s}.steps (key, kind, drama, round, part, generation, state, ready_at)
-       SELECT key, kind, drama, round, part, $6, 'planned', '-infinity' FROM unnest($1::text[], $2::text[], $3::text[], $4::integer[], $5::integer[]) AS given (key, kind, drama, round, part)
-       ON CONFLICT (key) DO UPDATE SET generation = excluded.generation WHERE steps.generation <> excluded.generation RETURNING 1`,
-      [...stepColumns(unique), generation],
-    );
-    return rows.length;
-  };
-
-  const dramaPage = (after: DramaColumns | undefined): Promise<DramaColumns[]> =>
-    query(`SELECT ${DRAMA_COLUMNS} FROM ${s}.dramas ${after ? "WHERE (ord, drama_id) > ($1, $2)" : ""} ORDER BY ord, drama_id LIMIT ${PAGE}`, after ? [after.ord, after.drama_id] : []);
-
-  /** The planner of a server that was just given many rows takes them for few, and reads all of them to find some. */
-  const takeStock = async (rows: number): Promise<void> => {
-    uncounted += rows;
-    if (uncounted < ROWS_WORTH_COUNTING) return;
-    uncounted = 0;
-    await query(`ANALYZE ${s}.dramas, ${s}.steps`);
-  };
+  const steps = stepTable(postgres, s, () => wakeUps.announce());
+  let closed: Promise<void> | undefined;
 
   return {
+    ...dramaTable(postgres, s),
+    ...steps,
+    lease: (request) => {
+      wakeUps.watch(request.generation);
+      book.signOfLife();
+      return steps.lease(request);
+    },
+    heartbeat: (keys, owner, ttlMs) => {
+      book.signOfLife();
+      return steps.heartbeat(keys, owner, ttlMs);
+    },
+
     reserve: (entry) => book.reserve(entry),
     settle: (id, result) => book.settle(id, result),
     spent: () => book.spent(),
@@ -126,198 +78,17 @@ export async function openPostgresLedger(address: string, options: PostgresLedge
         return generationOf(row!);
       }),
 
-    putDramas: async (rows) => {
-      for (const { dramaId, order, contentHash, groupId } of rows) checkNames("the drama's", dramaId, order, contentHash, groupId);
-      for (const chunk of chunks([...new Map(rows.map((row) => [row.dramaId, row])).values()], DRAMAS_A_STATEMENT))
-        await transaction(async ({ query }) => {
-          const columns = dramaColumns(chunk);
-          const changed = await query<{ drama_id: string }>(
-            `SELECT d.drama_id FROM ${s}.dramas d JOIN unnest($1::text[], $2::text[]) AS given (drama_id, content_hash) ON d.drama_id = given.drama_id
-             WHERE d.content_hash <> given.content_hash ORDER BY d.drama_id FOR NO KEY UPDATE OF d`,
-            [columns[0], columns[2]],
-          );
-          if (changed.length > 0) await query(`UPDATE ${s}.steps SET generation = 0 WHERE drama = ANY($1)`, [changed.map((row) => row.drama_id)]);
-          await query(
-            `INSERT INTO ${s}.dramas (${DRAMA_COLUMNS}) SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::smallint[], $5::text[], $6::text[], $7::text[]) AS given (${DRAMA_COLUMNS}) ORDER BY drama_id
-             ON CONFLICT (drama_id) DO UPDATE SET ord = excluded.ord, content_hash = excluded.content_hash, quality = excluded.quality, split = excluded.split, group_id = excluded.group_id, drama = excluded.drama
-             WHERE (dramas.ord, dramas.content_hash, dramas.quality, dramas.split, dramas.group_id, dramas.drama)
-               IS DISTINCT FROM (excluded.ord, excluded.content_hash, excluded.quality, excluded.split, excluded.group_id, excluded.drama)`,
-            columns,
-          );
-        });
-    },
-    dramas: async function* () {
-      for await (const page of pages(dramaPage)) yield* page.map(dramaOf);
-    },
-    drama: async (id) => {
-      const rows = isStorable(id) ? await query<DramaColumns>(`SELECT ${DRAMA_COLUMNS} FROM ${s}.dramas WHERE drama_id = $1`, [id]) : [];
-      return rows.map(dramaOf)[0];
-    },
-
-    plan: async (steps, generation) => {
-      let added = 0;
-      for (const chunk of chunks(steps, STEPS_A_STATEMENT)) {
-        let counted = 0;
-        // A try whose end was not heard of may have planned them: its count is the true one.
-        await transaction(async ({ query }) => void (counted = Math.max(counted, await insertSteps(query, chunk, generation))));
-        added += counted;
-      }
-      await takeStock(added);
-      if (added > 0) wakeUps.announce();
-      return added;
-    },
-
-    lease: async ({ owner, max, ttlMs, generation, kinds, maxLeased }) => {
-      checkNames("the owner's name", owner);
-      wakeUps.watch(generation);
-      book.signOfLife();
-      if (max <= 0) return [];
-      const id = randomUUID();
-      const rows = await transaction(async ({ query, mayBeDone }) => {
-        const own = mayBeDone ? await query<StepRow>(`SELECT ${STEP_COLUMNS} FROM ${s}.steps WHERE state = 'leased' AND lease = $1`, [id]) : [];
-        if (own.length > 0) return own;
-        // One at a time where there is a bound for all, else each would find the same room.
-        if (maxLeased !== undefined) await query("SELECT pg_advisory_xact_lock($1, $2)", [LOCKS.space, LOCKS.leases]);
-        return query<StepRow>(
-          `WITH ready AS (SELECT key FROM ${s}.steps WHERE generation = $1 AND ready_at <= ${NOW} AND ($2::text[] IS NULL OR kind = ANY($2))
-             ORDER BY ready_at, drama LIMIT CASE WHEN $4::bigint IS NULL THEN $3::bigint ELSE least($3, greatest(0, $4 - (SELECT count(*) FROM ${s}.steps WHERE state = 'leased' AND ready_at > ${NOW}))) END FOR UPDATE SKIP LOCKED)
-           UPDATE ${s}.steps SET state = 'leased', fence = fence + 1, owner = $5, lease = $6, ready_at = clock_timestamp() + $7 * interval '1 millisecond', parked_until = NULL, code = NULL
-           WHERE key IN (SELECT key FROM ready) RETURNING ${STEP_COLUMNS}`,
-          [generation, kinds ?? null, max, maxLeased ?? null, owner, id, ttlMs],
-        );
-      });
-      if (rows.length === 0) return [];
-      const ids = [...new Set(rows.map(({ drama }) => drama))];
-      const [dramas, answers] = await Promise.all([
-        query<DramaColumns>(`SELECT ${DRAMA_COLUMNS} FROM ${s}.dramas WHERE drama_id = ANY($1)`, [ids]),
-        query<StepRow>(`SELECT ${STEP_COLUMNS} FROM ${s}.steps WHERE drama = ANY($1) AND generation = $2 AND state IN ${ENDED} ORDER BY drama, key`, [ids, generation]),
-      ]);
-      const records = new Map(dramas.map((row) => [row.drama_id, dramaOf(row)]));
-      // A drama that was deleted in the meantime took its steps along.
-      return rows.sort(byDrama).flatMap((step) => {
-        const drama = records.get(step.drama);
-        return drama ? [{ step, drama, answers: answers.filter((row) => row.drama === step.drama) }] : [];
-      });
-    },
-
-    heartbeat: async (keys, owner, ttlMs) => {
-      book.signOfLife();
-      const held = await query<{ key: string }>(
-        `UPDATE ${s}.steps SET ready_at = clock_timestamp() + $3 * interval '1 millisecond' WHERE key = ANY($1) AND owner = $2 AND state = 'leased' RETURNING key`,
-        [keys, owner, ttlMs],
-      );
-      const kept = new Set(held.map(({ key }) => key));
-      return { lost: keys.filter((key) => !kept.has(key)) };
-    },
-
-    commit: async ({ key, owner, fence, result, next }) => {
-      let planned = 0;
-      const end = async (): Promise<"ok" | "stale"> => transaction(async ({ query, mayBeDone }) => {
-        planned = 0;
-        // Commits of one drama go one after another, so that each sees the answers before it.
-        const [found] = await query<{ drama_id: string }>(`SELECT d.drama_id FROM ${s}.dramas d JOIN ${s}.steps t ON t.drama = d.drama_id WHERE t.key = $1 FOR NO KEY UPDATE OF d`, [key]);
-        if (!found) return "stale";
-        const [step] = await query<{ generation: number }>(
-          `UPDATE ${s}.steps SET state = $4, content = $5, code = $6, finish = $7, model = $8, attempts = attempts + $9, cost = cost + $10, ready_at = NULL
-           WHERE key = $1 AND owner = $2 AND fence = $3 AND state IN ${OPEN} RETURNING generation`,
-          [key, owner, fence, result.state, storableText(result.content), storableText(result.code), storableText(result.finish), storableText(result.model), result.attempts, result.cost],
-        );
-        if (!step) {
-          const own = mayBeDone && (await query(`SELECT FROM ${s}.steps WHERE key = $1 AND owner = $2 AND fence = $3 AND state IN ${ENDED}`, [key, owner, fence])).length > 0;
-          return own ? "ok" : "stale";
-        }
-        if (step.generation > 0) planned = await insertSteps(query, next(await endedSteps(query, found.drama_id, step.generation)), step.generation);
-        return "ok";
-      });
-      // Two commits of one step by this process go in the order they were made, whichever connection is the faster.
-      const before = commits.get(key);
-      const own = before ? before.then(end, end) : end();
-      commits.set(key, own);
-      try {
-        return await own;
-      } finally {
-        if (commits.get(key) === own) commits.delete(key);
-        if (planned > 0) wakeUps.announce();
-      }
-    },
-
-    park: ({ key, owner, fence, until, code, attempts, cost }) =>
-      transaction(async ({ query, mayBeDone }) => {
-        const isTimed = Number.isFinite(until);
-        const parked = await query(
-          `UPDATE ${s}.steps SET state = 'parked', code = $4, attempts = attempts + $5, cost = cost + $6, parked_until = $7, ready_at = clock_timestamp() + $8 * interval '1 millisecond'
-           WHERE key = $1 AND owner = $2 AND fence = $3 AND state IN ${OPEN} RETURNING 1`,
-          [key, owner, fence, storableText(code), attempts, cost, isTimed ? until : null, isTimed ? Math.max(0, until - Date.now()) : null],
-        );
-        if (parked.length > 0) return "ok";
-        const own = mayBeDone && (await query(`SELECT FROM ${s}.steps WHERE key = $1 AND fence = $2 AND state = 'parked'`, [key, fence])).length > 0;
-        return own ? "ok" : "stale";
-      }),
-
-    release: async (keys, owner) => {
-      await query(`UPDATE ${s}.steps SET state = 'planned', ready_at = '-infinity' WHERE key = ANY($1) AND owner = $2 AND state = 'leased'`, [keys, owner]);
-      wakeUps.announce();
-    },
-
-    free: async ({ states = ["failed", "parked"], kinds, codes }) => {
-      const freed = await query(
-        `UPDATE ${s}.steps SET state = 'planned', fence = fence + 1, content = NULL, code = NULL, finish = NULL, model = NULL, parked_until = NULL, ready_at = '-infinity'
-         WHERE generation = (SELECT max(generation) FROM ${s}.generations) AND state = ANY($1) AND ($2::text[] IS NULL OR kind = ANY($2)) AND ($3::text[] IS NULL OR code = ANY($3)) RETURNING 1`,
-        [states, kinds ?? null, codes ?? null],
-      );
-      if (freed.length > 0) wakeUps.announce();
-      return freed.length;
-    },
-
-    stream: async function* (wanted: StepQuery) {
-      if (!isStorable(wanted.drama ?? "")) return;
-      const filters = [wanted.kind, wanted.state, wanted.drama, wanted.generation].map((value) => value ?? null);
-      const read = (after: StepRow | undefined): Promise<StepRow[]> =>
-        query(
-          `SELECT ${STEP_COLUMNS} FROM ${s}.steps WHERE ($1::text IS NULL OR kind = $1) AND ($2::text IS NULL OR state = $2) AND ($3::text IS NULL OR drama = $3)
-             AND ($4::integer IS NULL OR generation = $4) AND key > $5 ORDER BY key LIMIT ${PAGE}`,
-          [...filters, after?.key ?? ""],
-        );
-      for await (const page of pages(read)) yield* page;
-    },
-
-    answersByDrama: async function* (generation) {
-      const read = async (after: { row: DramaColumns } | undefined): Promise<{ row: DramaColumns; answers: StepRow[] }[]> => {
-        const rows = await dramaPage(after?.row);
-        const steps = await query<StepRow>(`SELECT ${STEP_COLUMNS} FROM ${s}.steps WHERE drama = ANY($1) AND generation = $2 ORDER BY key`, [rows.map((row) => row.drama_id), generation]);
-        const answers = Map.groupBy(steps, ({ drama }) => drama);
-        return rows.map((row) => ({ row, answers: answers.get(row.drama_id) ?? [] }));
-      };
-      for await (const page of pages(read)) for (const { row, answers } of page) yield { drama: dramaOf(row), answers };
-    },
-
-    counts: async (generation) => {
-      const rows = await query<{ kind: StageKind; state: StepState; n: number }>(`SELECT kind, state, count(*)::integer AS n FROM ${s}.steps WHERE generation = $1 GROUP BY kind, state`, [generation]);
-      const none = (): Record<StepState, number> => Object.fromEntries(STEP_STATES.map((state) => [state, 0])) as Record<StepState, number>;
-      const counts = Object.fromEntries(STAGE_KINDS.map((kind) => [kind, none()])) as Record<StageKind, Record<StepState, number>>;
-      for (const { kind, state, n } of rows) counts[kind][state] = n;
-      return counts;
-    },
-
     gates: (generation) => query<Gate>(`SELECT ${GATE_COLUMNS} FROM ${s}.gates WHERE generation = $1 ORDER BY quality, round`, [generation]),
     setGate: async ({ generation, quality, round, isOpen, cost, newDramas }) => {
       await query(`INSERT INTO ${s}.gates VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`, [generation, quality, round, isOpen, cost, newDramas]);
       wakeUps.announce();
     },
 
-    deleteDrama: async (id) => {
-      if (!isStorable(id)) return 0;
-      let deleted = 0;
-      await transaction(async ({ query }) => {
-        await query(`SELECT FROM ${s}.dramas WHERE drama_id = $1 FOR UPDATE`, [id]);
-        deleted = Math.max(deleted, (await query(`DELETE FROM ${s}.steps WHERE drama = $1 RETURNING 1`, [id])).length);
-        await query(`UPDATE ${s}.attempts SET drama = '' WHERE drama = $1`, [id]);
-        await query(`DELETE FROM ${s}.dramas WHERE drama_id = $1`, [id]);
-      });
-      return deleted;
-    },
-
     wake: (ms, signal) => wakeUps.wait(ms, signal),
-    close: () => (closed ??= wakeUps.stop().then(book.close).finally(postgres.close)),
+    close: () =>
+      (closed ??= wakeUps
+        .stop()
+        .then(() => book.close())
+        .finally(() => postgres.close())),
   };
 }

@@ -99,8 +99,12 @@ export async function openPostgresSlots(address: string, limits: Limits, options
 
   return {
     take: (count, tokens) => request(() => ({ kind: "take", count, tokens })),
-    adjust: async (tokens) => void (await request(() => ({ kind: "adjust", tokens }))),
-    slowDown: async (untilMs) => void (await request((toServer) => ({ kind: "slowDown", until: untilMs + toServer }))),
+    adjust: async (tokens) => {
+      await request(() => ({ kind: "adjust", tokens }));
+    },
+    slowDown: async (untilMs) => {
+      await request((toServer) => ({ kind: "slowDown", until: untilMs + toServer }));
+    },
     close: async () => {
       while (booking) await booking;
       await postgres.close();

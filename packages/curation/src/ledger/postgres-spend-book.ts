@@ -140,7 +140,10 @@ export async function openPostgresSpendBook(postgres: Postgres, s: string, maxCo
       }),
     settle: (id, entry) =>
       new Promise((done, failed) => {
-        if (!UUID.test(id)) return void done(); // none of this book's
+        if (!UUID.test(id)) {
+          done(); // none of this book's
+          return;
+        }
         settlements.push({ ...entry, id, done, failed });
         soon();
       }),

@@ -26,7 +26,7 @@ interface Boss {
 /** @param options `schema` is the ledger's, quoted; `bossSchema` null means no pg-boss. */
 export function createWakeUps(postgres: Postgres, options: { address: string; schema: string; bossSchema: string | null }): WakeUps {
   const { schema: s, bossSchema } = options;
-  const waiting = new Set<() => void>();
+  const waiting = new Set<(value?: unknown) => void>();
   let generation: number | undefined;
   let starting: Promise<Boss | undefined> | undefined;
   let started: Boss | undefined;
@@ -71,12 +71,15 @@ export function createWakeUps(postgres: Postgres, options: { address: string; sc
     },
     wait: async (ms, signal) => {
       if (isStopped || signal?.aborted) return;
-      const end = Promise.withResolvers<void>();
+      const end = Promise.withResolvers<unknown>();
       const timers = [setTimeout(end.resolve, started ? ms : Math.min(ms, POLL_MS))];
       let listener: Promise<string> | undefined;
       const beIdle = (): void => {
         if (started) {
-          listener = started.boss.work(started.queue, { pollingIntervalSeconds: 2, notifyPollingIntervalSeconds: 10 }, () => Promise.resolve(wakeAll()));
+          listener = started.boss.work(started.queue, { pollingIntervalSeconds: 2, notifyPollingIntervalSeconds: 10 }, () => {
+            wakeAll();
+            return Promise.resolve();
+          });
           listener.catch(ignore);
         }
         if (isAsking || generation === undefined) return;
@@ -88,10 +91,10 @@ export function createWakeUps(postgres: Postgres, options: { address: string; sc
       };
       if (ms > IDLE_MS) timers.push(setTimeout(beIdle, IDLE_MS));
       waiting.add(end.resolve);
-      signal?.addEventListener("abort", end.resolve as () => void);
+      signal?.addEventListener("abort", end.resolve);
       await end.promise;
       waiting.delete(end.resolve);
-      signal?.removeEventListener("abort", end.resolve as () => void);
+      signal?.removeEventListener("abort", end.resolve);
       timers.forEach(clearTimeout);
       if (listener && started) {
         const { boss, queue } = started;
