@@ -60,7 +60,8 @@ export async function connectPostgres(address: string, options: ConnectOptions =
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     query_timeout: QUERY_TIMEOUT_MS,
     application_name: "dramascope",
-    onConnect: prepare, // the pool waits for it, whatever its types say
+    // eslint-disable-next-line @typescript-eslint/no-misused-promises -- the pool waits for it, whatever its types say
+    onConnect: prepare,
   });
   pool.on("error", ignore); // an idle connection broke: the next operation opens another
   const closing = new AbortController();
