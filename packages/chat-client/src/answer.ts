@@ -28,10 +28,10 @@ export interface Teacher {
   /**
    * Asks once, with as many attempts as the classes of failures allow.
    *
-   * @param o `key` names the call in books, journal and events (default empty); `signal` ends it.
-   * @throws ChatError `JOURNAL_IO`, `MEDIA_UNSUPPORTED`; what the spend book throws; the signal's reason when it is aborted.
+   * @param o `key` names the call in books, journal and events (default empty); `signal` ends it; `isWanted` is asked right before each attempt goes out, and false ends the call unsent.
+   * @throws ChatError `JOURNAL_IO`, `MEDIA_UNSUPPORTED`, `CALL_UNWANTED`; what the spend book throws; the signal's reason when it is aborted.
    */
-  ask(request: ChatRequest, o?: { key?: string; signal?: AbortSignal }): Promise<Answer>;
+  ask(request: ChatRequest, o?: { key?: string; signal?: AbortSignal; isWanted?: () => boolean }): Promise<Answer>;
   /** Money spent and reserved so far, unknown outcomes counted as spent. */
   spent(): number;
   /** Closes the journal. The client belongs to whoever made it. */

@@ -48,6 +48,7 @@ interface Attempt {
   key: string;
   attempt: number;
   signal: AbortSignal | undefined;
+  isWanted: (() => boolean) | undefined;
 }
 
 /** What an attempt used, or may have used; null for one that was surely free. */
@@ -94,7 +95,7 @@ export function createTeacher(options: TeacherOptions): Teacher {
   };
 
   /** Waits until an attempt may be sent, and books it just before; null when the budget does not allow it. */
-  const admit = async ({ request, key, attempt, signal }: Attempt, estimate: Usage): Promise<string | null> => {
+  const admit = async ({ request, key, attempt, signal, isWanted }: Attempt, estimate: Usage): Promise<string | null> => {
     const booked: { id: string | null } = { id: null };
     const reserve = async (): Promise<boolean> => {
       booked.id = await book.reserve({ key, attempt, task: request.task, drama: request.trace?.drama ?? "", estimate: price(estimate), at: clock.now() });
@@ -102,6 +103,7 @@ export function createTeacher(options: TeacherOptions): Teacher {
     };
     try {
       await pacing.admit(estimate.promptTokens + estimate.completionTokens, reserve, signal);
+      if (isWanted?.() === false) throw new ChatError(`the call ${key} is not wanted any more`, { code: "CALL_UNWANTED" });
       return booked.id;
     } catch (error) {
       if (booked.id !== null) await book.settle(booked.id, { cost: 0, outcome: "not-sent", isUnknown: false, at: clock.now() });
@@ -172,14 +174,14 @@ export function createTeacher(options: TeacherOptions): Teacher {
     onEvent?.({ type: "model-differs", asked, returned });
   };
 
-  const ask: Teacher["ask"] = async (request, { key = "", signal } = {}) => {
+  const ask: Teacher["ask"] = async (request, { key = "", signal, isWanted } = {}) => {
     const call = ++calls;
     const decide = createRetryPolicy({ maxAttempts, backoffMs, maxTokens: request.maxTokens, uniform: () => random.uniform() });
     let maxTokens = request.maxTokens;
     let cost = 0;
     for (let attempt = 1; ; attempt++) {
       const trace = request.trace ? { trace: { ...request.trace, attempt } } : {};
-      const ended = await run({ request: { ...request, maxTokens, ...trace }, call, key, attempt, signal }, decide);
+      const ended = await run({ request: { ...request, maxTokens, ...trace }, call, key, attempt, signal, isWanted }, decide);
       if (ended === null) return { kind: "budget", attempts: attempt - 1 };
       cost += ended.cost;
       const { decision } = ended;

@@ -1,4 +1,4 @@
-import type { Answer, Teacher } from "@dramascope/chat-client";
+import { ChatError, type Answer, type Teacher } from "@dramascope/chat-client";
 import { CurationError } from "../errors.ts";
 import type { Gate, Leased, StepLedger, StepResult, StepRow, StepSpec } from "../ledger/types.ts";
 import { resultOf } from "./judge-answer.ts";
@@ -40,13 +40,13 @@ async function commit({ setting, ledger, owner, gates, tally }: StepAsker, { ste
 }
 
 /** The answer to a step, or the reason why it cannot be asked. */
-async function answerTo({ setting, teacher, media, gates, stopping }: StepAsker, leased: Leased): Promise<Answer | StepResult> {
+async function answerTo({ setting, teacher, media, gates, stopping }: StepAsker, leased: Leased, isHeld: () => boolean): Promise<Answer | StepResult> {
   const { key } = leased.step;
   // A step can be left over from before the drama's class or the settings of its rounds changed.
   if (!replayDrama(setting, leased.drama, leased.answers, gates()).missing.some((step) => step.key === key)) return unasked("SUPERSEDED");
   try {
     const request = await requestOf(setting, leased, media(leased.drama));
-    return await teacher.ask(request, { key, signal: stopping.hard });
+    return await teacher.ask(request, { key, signal: stopping.hard, isWanted: isHeld });
   } catch (error) {
     const code = mediaFaultOf(error);
     if (code === undefined) throw error;
@@ -54,14 +54,20 @@ async function answerTo({ setting, teacher, media, gates, stopping }: StepAsker,
   }
 }
 
-/** Asks one step that was leased and keeps what came of it. Whatever breaks ends the run, and the step is planned again. */
-export async function askStep(asker: StepAsker, leased: Leased): Promise<void> {
+const isUnwanted = (error: unknown): boolean => error instanceof ChatError && error.code === "CALL_UNWANTED";
+
+/**
+ * Asks one step that was leased and keeps what came of it. Whatever breaks ends the run, and the step is planned again.
+ *
+ * @param isHeld Whether the lease goes on. Nothing is sent under one that may be another worker's by now, which may have paid for the answer.
+ */
+export async function askStep(asker: StepAsker, leased: Leased, isHeld: () => boolean): Promise<void> {
   const { setting, ledger, owner, stopping, tally } = asker;
   const { key, fence } = leased.step;
   const giveBack = (): Promise<void> => ledger.release([key], owner);
   tally.begun();
   try {
-    const answer = await answerTo(asker, leased);
+    const answer = await answerTo(asker, leased, isHeld);
     if ("state" in answer) await commit(asker, leased, answer);
     else if (answer.kind === "budget") {
       stopping.budgetReached();
@@ -76,6 +82,10 @@ export async function askStep(asker: StepAsker, leased: Leased): Promise<void> {
       else tally.stale(key);
     } else await commit(asker, leased, resultOf(setting, leased, answer));
   } catch (error) {
+    if (isUnwanted(error)) {
+      tally.stale(key);
+      return;
+    }
     if (!stopping.hard.aborted) stopping.breakOff(error);
     // Where the ledger itself has failed the lease runs out.
     await giveBack().catch(() => undefined);

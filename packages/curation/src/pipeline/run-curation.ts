@@ -92,7 +92,7 @@ async function curate(options: CurationOptions, setting: CurationSetting, ledger
     while (!isStopped()) {
       gates = await ledger.gates(generation);
       tally.dramas(await planDramas(rules, ledger, generation, gates, { signal: stopping.soft, ...(taken ? { ids: taken.ids } : {}), ...(limit === undefined ? {} : { limit }) }));
-      await workSteps({ ledger, generation, owner, concurrency, leaseMs, kinds, maxLeased: limits.inFlight, clock, stop: stopping.soft, work: (leased) => askStep(asker, leased) });
+      await workSteps({ ledger, generation, owner, concurrency, leaseMs, kinds, maxLeased: limits.inFlight, clock, stop: stopping.soft, work: (leased, isHeld) => askStep(asker, leased, isHeld) });
       if (isStopped() || (await settleGates(rules, ledger, generation)) === 0) break;
     }
     const failure = stopping.failure();

@@ -1,6 +1,7 @@
 import type { Clock } from "@dramascope/chat-client";
 import { setImmediate as turn } from "node:timers/promises";
 import type { Leased, StageKind, StepLedger } from "../ledger/types.ts";
+import { HeldSteps, type Holding } from "./held-steps.ts";
 
 /** What {@link workSteps} needs. */
 export interface WorkOptions {
@@ -15,8 +16,8 @@ export interface WorkOptions {
   clock: Clock;
   /** Nothing is leased any more once it is aborted; what is leased goes on. */
   stop: AbortSignal;
-  /** Asks one step and commits what came of it; must not reject. */
-  work: (leased: Leased) => Promise<void>;
+  /** Asks one step and commits what came of it; must not reject. `isHeld` says whether the lease goes on: nothing is to be sent without one. */
+  work: (leased: Leased, isHeld: () => boolean) => Promise<void>;
 }
 
 /** How long to wait for news from other workers before looking again. */
@@ -28,24 +29,15 @@ async function hasOpenSteps({ ledger, generation, kinds }: WorkOptions): Promise
   return kinds.some((kind) => counts[kind].planned + counts[kind].leased > 0);
 }
 
-/** Keeps leases alive until the signal; a step that is lost is left to its commit, which will be stale. */
-async function beat({ ledger, owner, leaseMs, clock }: WorkOptions, keys: () => string[], end: AbortSignal): Promise<void> {
-  for (;;) {
-    const isOver = await clock.sleep(leaseMs / 3, end).then(() => false, () => true);
-    if (isOver) return;
-    const held = keys();
-    if (held.length > 0) await ledger.heartbeat(held, owner, leaseMs);
-  }
-}
-
 /**
  * Leases planned steps and works on so many at once until none is left, nor in other workers' hands, or until it is stopped. Ends when all of its steps have ended.
  *
  * @throws What the ledger throws.
  */
 export async function workSteps(options: WorkOptions): Promise<void> {
-  const { ledger, generation, owner, concurrency, leaseMs, kinds, maxLeased, stop, work } = options;
-  const running = new Map<string, Promise<void>>();
+  const { ledger, generation, owner, concurrency, leaseMs, kinds, maxLeased, clock, stop, work } = options;
+  const held = new HeldSteps(options);
+  const running = held.steps;
   const end = new AbortController();
   let change = Promise.withResolvers<undefined>();
   let failure: { error: unknown } | undefined;
@@ -54,26 +46,28 @@ export async function workSteps(options: WorkOptions): Promise<void> {
     failure ??= { error };
     change.resolve(undefined);
   };
-  const start = (leased: Leased): void => {
-    const { key } = leased.step;
-    const task = work(leased).finally(() => {
-      running.delete(key);
+  const start = (leased: Leased, until: number): void => {
+    const holding: Holding = { until, task: Promise.resolve() };
+    running.set(leased, holding);
+    holding.task = work(leased, () => clock.now() < holding.until).finally(() => {
+      running.delete(leased);
       change.resolve(undefined);
     });
-    running.set(key, task);
   };
-  const beating = beat(options, () => [...running.keys()], end.signal).catch(fail);
+  const beating = held.run(end.signal).catch(fail);
   const stopped = (): void => change.resolve(undefined);
   stop.addEventListener("abort", stopped);
   try {
     while (!isStopped() && !failure) {
+      await held.catchUp();
       const room = concurrency - running.size;
+      const until = clock.now() + leaseMs;
       const leased = room > 0 ? await ledger.lease({ owner, max: room, ttlMs: leaseMs, generation, kinds, maxLeased }) : [];
       if (isStopped()) {
         await ledger.release(leased.map(({ step }) => step.key), owner);
         break;
       }
-      leased.forEach(start);
+      for (const one of leased) start(one, until);
       if (leased.length === 0 && running.size === 0 && !(await hasOpenSteps(options))) break;
       const asleep = new AbortController();
       const news = running.size < concurrency ? [ledger.wake(WAKE_MS, asleep.signal)] : [];
@@ -85,7 +79,7 @@ export async function workSteps(options: WorkOptions): Promise<void> {
   } catch (error) {
     fail(error);
   } finally {
-    await Promise.all(running.values());
+    await Promise.all(Array.from(running.values(), ({ task }) => task));
     end.abort();
     await beating;
     stop.removeEventListener("abort", stopped);
