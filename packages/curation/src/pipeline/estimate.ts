@@ -116,7 +116,7 @@ function promptTokens(setting: CurationSetting, record: DramaRecord, kind: Stage
   if (kind === "comments") return tokensOf(template.render({ commentsJson: record.drama.comments.map(({ text }, i) => ({ i, text })) }));
   if (kind === "filter") return tokensOf(template.render({ groundTruth: record.quality, predicted: record.quality, think: "", caption: "" })) + ANSWER_TOKENS.sample[1] + ANSWER_TOKENS.caption[1];
   const hasMedia = record.drama.episodes.some(({ path, url }) => path !== undefined || url !== undefined);
-  return tokensOf(template.render(episodeFacts(setting, record, template))) + (hasMedia ? (config.frames.tokenBudget ?? MEDIA_TOKENS) : 0);
+  return tokensOf(template.render(episodeFacts(record, template))) + (hasMedia ? (config.frames.tokenBudget ?? MEDIA_TOKENS) : 0);
 }
 
 const nothing = (): StageEstimate => {

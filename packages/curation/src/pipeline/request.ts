@@ -10,12 +10,9 @@ import { readSample } from "./read-sample.ts";
 import { STEADY_SAMPLING, TASK_OF, type CurationSetting } from "./setting.ts";
 import { dramaSteps, temperatureOf } from "./step-keys.ts";
 
-/** English names of the languages, for prompts that name the language of the answer. */
-const LANGUAGES = { en: "English", zh: "Chinese" } as const;
-
-/** Values of a request about a drama's episodes. */
-export function episodeFacts({ config }: CurationSetting, { drama }: DramaRecord, template: Template): Record<string, unknown> {
-  return episodeVariables(template, { episodeCount: Math.max(1, drama.episodes.length), language: LANGUAGES[config.language], ...(drama.transcript === undefined ? {} : { transcript: drama.transcript }) });
+/** Values of a request about a drama's episodes, by default about frames with numbers in them. */
+export function episodeFacts({ drama }: DramaRecord, template: Template, clock: "continuous" | "none" = "continuous"): Record<string, unknown> {
+  return episodeVariables(template, { episodeCount: Math.max(1, drama.episodes.length), clock, ...(drama.transcript === undefined ? {} : { transcript: drama.transcript }) });
 }
 
 async function wire(messages: readonly Message[], media: EpisodeMedia): Promise<ChatRequestMessage[]> {
@@ -63,7 +60,9 @@ export async function requestOf(setting: CurationSetting, leased: Leased, media:
     messages = told({ groundTruth: record.quality, predicted: sample.value.answer, think: sample.value.think, caption: caption.value });
   } else {
     const episodeCount = Math.max(1, record.drama.episodes.length);
-    messages = await wire(dramaMessages(template, episodeFacts(setting, record, template), { episodeCount, mediaPosition: config.mediaPosition }), media);
+    // Only our own frames have numbers in them.
+    const clock = config.teacher.media === "frames" ? "continuous" : "none";
+    messages = await wire(dramaMessages(template, episodeFacts(record, template, clock), { episodeCount, mediaPosition: config.mediaPosition }), media);
   }
   const schema = config.teacher.capabilities.jsonSchema ? answerSchema(task, config.comments.shape) : undefined;
   // Votes and second asks have to differ from the first, or a provider's cache would answer.

@@ -139,7 +139,7 @@ export async function runCuration(options: CurationOptions): Promise<RunSummary>
   try {
     const ledger = options.ledger ?? opened(await openLedger(config, env, clock ? { clock } : {}));
     const client = options.client ?? opened(clientOf(options));
-    const shared = options.slots || options.ledger ? undefined : await slotsOf(config, env);
+    const shared = options.slots ? undefined : await slotsOf(config, env);
     if (shared) opened(shared);
     return await curate(shared ? { ...options, slots: shared } : options, setting, ledger, client);
   } finally {
