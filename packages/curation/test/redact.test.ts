@@ -25,6 +25,13 @@ describe("what leads to a person goes", () => {
     ["幺三八〇〇幺三八〇〇〇打给我", "[phone]打给我"],
     ["a13800138000b", "a[phone]b"],
     ["13800138000,13900139000", "[phone],[phone]"],
+    // keys of services
+    ["use sk-canary-4711 for it", "use [key] for it"],
+    ["sk-proj-Ab1_xyz0123456789", "[key]"],
+    ["密钥sk-0123456789abcdef泄露了", "密钥[key]泄露了"],
+    ["AKIAIOSFODNN7EXAMPLE", "[key]"],
+    // an address that shows behind a number
+    ["@13800138000x.com", "@[phone][url]"],
     // other phones
     ["010-82345678", "[phone]"],
     ["（021）5888 8888", "[phone]"],

@@ -2,6 +2,7 @@ import { ChatError, type Answer, type Teacher } from "@dramascope/chat-client";
 import { CurationError } from "../errors.ts";
 import type { Gate, Leased, StepLedger, StepResult, StepRow, StepSpec } from "../ledger/types.ts";
 import { resultOf } from "./judge-answer.ts";
+import { redact } from "../redact.ts";
 import { mediaFaultOf, type EpisodeMedia } from "./media.ts";
 import { replayDrama } from "./replay-drama.ts";
 import { requestOf } from "./request.ts";
@@ -73,7 +74,7 @@ export async function askStep(asker: StepAsker, leased: Leased, isHeld: () => bo
       stopping.budgetReached();
       await giveBack();
     } else if (answer.kind === "fatal") {
-      const error = new CurationError(`the teacher refuses calls: ${answer.code}: ${answer.message}`, { code: "TEACHER_UNAVAILABLE", hint: "Check address, key, account and the model's name; nothing was marked as failed." });
+      const error = new CurationError(`the teacher refuses calls: ${answer.code}: ${redact(answer.message)}`, { code: "TEACHER_UNAVAILABLE", hint: "Check address, key, account and the model's name; nothing was marked as failed." });
       stopping.drain({ error });
       await giveBack();
     } else if (answer.kind === "parked") {

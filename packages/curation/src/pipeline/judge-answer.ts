@@ -1,5 +1,6 @@
 import type { Answer } from "@dramascope/chat-client";
 import { readFilter, readLabels, type AnswerCode } from "../answers/read-answer.ts";
+import { redact } from "../redact.ts";
 import type { Leased, StepResult } from "../ledger/types.ts";
 import { readCaption } from "./read-caption.ts";
 import { readSample } from "./read-sample.ts";
@@ -17,7 +18,11 @@ function refusalOf(setting: CurationSetting, leased: Leased, content: string): A
 export function resultOf(setting: CurationSetting, leased: Leased, answer: Extract<Answer, { kind: "ok" | "blocked" | "unusable" }>): StepResult {
   const { cost, attempts } = answer;
   if (answer.kind === "blocked") return { state: "blocked", content: null, code: answer.code, finish: null, model: null, attempts, cost };
-  if (answer.kind === "unusable") return { state: "failed", content: answer.raw ?? null, code: answer.code, finish: answer.finish ?? null, model: answer.model ?? null, attempts, cost };
+  if (answer.kind === "unusable") {
+    const { raw = null, finish = null, model = null, code } = answer;
+    // Without a finish these are the provider's words about the request, which may repeat what is in it.
+    return { state: "failed", content: raw !== null && finish === null ? redact(raw) : raw, code, finish, model, attempts, cost };
+  }
   const { content, finish, model } = answer;
   const code = refusalOf(setting, leased, content);
   return { state: code === undefined ? "done" : "failed", content, code: code ?? null, finish, model, attempts, cost };

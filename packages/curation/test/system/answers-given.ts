@@ -15,7 +15,7 @@ interface Given {
 }
 
 /** What the simulator has said in a trial, by task and drama: every request is made once more, with the same faults. */
-async function answersGiven({ answerTo }: Bench, { requests }: Trial): Promise<Map<string, Given[]>> {
+async function answersGiven(bench: Bench, { requests }: Trial): Promise<Map<string, Given[]>> {
   const once = new Map<string, SentRequest>();
   for (const request of requests) {
     const { metadata: { attempt: _attempt, ...metadata }, max_tokens: _tokens, ...rest } = request.body;
@@ -23,7 +23,7 @@ async function answersGiven({ answerTo }: Bench, { requests }: Trial): Promise<M
   }
   const given = new Map<string, Given[]>();
   for (const request of once.values()) {
-    const content = await answerTo(request);
+    const content = await bench.answerTo(request);
     const { task, drama_id: drama } = request.body.metadata;
     if (content !== null) given.set(`${task} ${drama}`, [...(given.get(`${task} ${drama}`) ?? []), { request, content }]);
   }
