@@ -112,7 +112,7 @@ const RULES: readonly Rule[] = [
   rule(["@[\\p{L}\\p{N}_][\\p{L}\\p{N}_.-]{0,39}"], "[user]"),
 ];
 
-/** A label can lay an address bare beside it, as in `@13800138000x.com`; no known text takes more than three passes to settle. */
+/** A label can lay an address bare beside it, as in `@13800138000x.com`: a text is gone through again until it stays, at most so often. */
 const MAX_PASSES = 4;
 const CLOSING = ".,;:!?)]";
 

@@ -6,7 +6,6 @@ import type { CurationConfig } from "../config.ts";
 import type { DramaRecord, StoredDrama } from "../ledger/types.ts";
 import { prepareComment } from "../prepare-comment.ts";
 import { redact } from "../redact.ts";
-import { safeText } from "../safe-text.ts";
 import { mediaPath } from "./media-path.ts";
 import { shownEpisodes, type LabelledDrama } from "./read-input.ts";
 
@@ -68,14 +67,14 @@ export interface Placement {
 }
 
 /**
- * A drama as the ledger keeps it: no title, no user ids, no other episodes than those shown, comments and transcript redacted. What is not kept cannot leak.
+ * A drama as the ledger keeps it: no title, no user ids, no other episodes than those shown, comments, transcript and genre redacted. What is not kept cannot leak.
  *
  * @param salt Secret under which comments are recognised again; without one they have no hash.
  */
 export function recordOf({ drama, classCalibration }: LabelledDrama, episodes: readonly StoredEpisode[], { split, groupId, quality }: Placement, config: CurationConfig, salt?: string): DramaRecord {
   const { dramaId } = drama;
   const transcript = typeof drama["transcript"] === "string" ? redact(drama["transcript"]).trim() : "";
-  const genre = safeText(drama.genre ?? "").trim().slice(0, MAX_GENRE).toWellFormed();
+  const genre = redact(drama.genre ?? "").trim().slice(0, MAX_GENRE).toWellFormed();
   const stored: StoredDrama = {
     dramaId,
     ...(genre === "" ? {} : { genre }),

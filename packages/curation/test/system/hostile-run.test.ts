@@ -115,8 +115,8 @@ describe("answers that want more than to be read", () => {
     const { counts } = await exportSets(ledger, config, join(folder, "export"));
     // Nothing but a usable answer of every kind gives a record.
     expect(counts["sft"]).toBe(ANSWERS.filter(([, task, , code]) => code === null || task === "comment_filter").length);
-    const records = rows.filter(({ kind, state }) => kind === "comments" && state === "done");
-    expect(records.every(({ content }) => content === '{"labels":[]}' || content === ANSWERS.at(-1)![2])).toBe(true);
+    const labelled = rows.filter(({ kind, state }) => kind === "comments" && state === "done");
+    expect(labelled.every(({ content }) => content === '{"labels":[]}' || content === ANSWERS.at(-1)![2])).toBe(true);
     await ledger.close();
     expect([Object.keys(Object.prototype), ({} as { label?: unknown }).label, ({} as { answer?: unknown }).answer]).toEqual([[], undefined, undefined]);
   });

@@ -21,6 +21,7 @@ const canaryDramas = (count: number): LabelledDrama[] =>
     drama: {
       ...one.drama,
       title: `${CANARY_PHONE} ${one.drama.title}`,
+      genre: `revenge ${CANARY_PHONE}`,
       transcript: `00:07 He reads out ${CANARY_PHONE}, then １３８００１３８０００ and ${CANARY_KEY}.`,
       comments: [...one.drama.comments!, { text: `my number: 138 0013 8000 ${i}`, likes: 30, userId: CANARY_PHONE }, { text: `打${CANARY_PHONE}给我`, likes: 29 }, { text: `key ${CANARY_KEY} ${CANARY_PHONE} ${i}`, likes: 2, userId: CANARY_KEY }],
     },
