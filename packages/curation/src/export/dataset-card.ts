@@ -29,7 +29,7 @@ function making(report: CurationReport, { templates }: ExportManifest, { rounds,
   const [agreed, readable] = [firstRound.reduce((sum, counts, i) => sum + counts[i]!, 0), firstRound.reduce((sum, counts) => sum + sumOf(counts), 0)];
   return `Classes come from the audience's figures (hot value), not from anybody's judgement. Dramas were divided ${split.mode === "split-first" ? "before anything was asked" : "by what came out"} (seed ${code(split.seed)}); dramas that share a
 title but for its season, a franchise or an episode stay in one split. The teacher ${code(report.model)} wrote a plot summary, then up to ${rounds.max} answers
-per SFT drama (temperatures ${rounds.temperature.join(", ")}, top-p ${rounds.topP}; other bounds by class: ${Object.entries(rounds.perClassMax).map(([quality, most]) => `class ${quality} ${most}`).join(", ") || "none"}), without seeing the class. An answer stands when
+per ${split.mode === "split-first" ? "SFT drama" : "drama"} (temperatures ${rounds.temperature.join(", ")}, top-p ${rounds.topP}; other bounds by class: ${Object.entries(rounds.perClassMax).map(([quality, most]) => `class ${quality} ${most}`).join(", ") || "none"}), without seeing the class. An answer stands when
 it names the known class, and when a second look at the text (${filter.votes === 1 ? "one vote" : `most of ${filter.votes} votes`}) finds that strengths and weaknesses fit the score and that the events are in the summary. In the first
 round the teacher named the known class in ${agreed} of ${readable} readable answers (${percent(agreed, readable)}). ${select.cotPerDrama === 1 ? "One valid answer" : `Up to ${select.cotPerDrama} valid answers`} per drama by a seeded hash, never by length.
 SFT answers have the form ${sftFormat === "json" ? "of the cot prompt, one JSON object" : "of the grpo prompt, four parts in tags"}.
@@ -107,8 +107,8 @@ belongs to it; export again afterwards.
 ## Known limits
 
 - The class is popularity: exposure, date and promotion are in it. It is no judgement of a work.
-- Dramas whose class the teacher never named are missing from SFT (see the stages above), so what is left is easier than the whole.
+- Dramas whose class the teacher never named are missing from SFT (see the stages above), so what is left may be the easier part.
 - Captions, chains of thought and labels are a model's words. The filter looks at text alone and cannot see whether a scene is in the video.
-- Comments are the most liked ones, which praise more than the average does.
+- Comments are the most liked ones: what other viewers chose, not a sample of all.
 `;
 }

@@ -6,7 +6,7 @@ const shown = (cell: TextCell): string => (typeof cell === "number" ? String(cel
 
 /** Characters that take two places in a terminal. */
 const WIDE = /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6]|\p{Emoji_Presentation}/gu;
-const widthOf = (text: string): number => [...text].length + (text.match(WIDE)?.length ?? 0);
+const widthOf = (text: string): number => Array.from(text).length + (text.match(WIDE)?.length ?? 0);
 
 /** Columns under their headings, numbers to the right; two spaces apart, no blanks at line ends. */
 export function alignedTable(head: readonly string[], rows: readonly (readonly TextCell[])[]): string {

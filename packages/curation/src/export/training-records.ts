@@ -14,7 +14,7 @@ export type ManifestPath = (record: DramaRecord, episode: number) => string | un
 export interface TrainingRecord {
   kind: TrainingSample["kind"];
   quality: Quality;
-  make(): TrainingSample;
+  make: () => TrainingSample;
 }
 
 /** What a drama gives to the training sets. */
@@ -38,7 +38,7 @@ function videosOf(record: DramaRecord, manifestPath: ManifestPath | undefined): 
 /** What a model is asked about a drama, as the teacher was. */
 function messagesOf(task: "cot" | "grpo", record: DramaRecord, setting: ExportSetting): Message[] {
   const template = setting.templates[task];
-  return dramaMessages(template, episodeFacts(setting, record, template), { episodeCount: episodeCountOf(record), mediaPosition: setting.config.mediaPosition });
+  return dramaMessages(template, episodeFacts(record, template), { episodeCount: episodeCountOf(record), mediaPosition: setting.config.mediaPosition });
 }
 
 /** Records of an SFT drama, one for each chain of thought that was selected: `sft-ID`, then `sft.2-ID`, `sft.3-ID` … */
