@@ -16,6 +16,7 @@ const benches = new Map<string, () => Promise<Bench>>([
   ["compiled", async () => (await import("./compiled.ts")).bench],
   ["video", async () => (await import("./video.ts")).bench],
   ["curation", async () => (await import("./curation.ts")).bench],
+  ["curation-workers", async () => (await import("./curation-workers.ts")).bench],
 ]);
 
 const { values, positionals } = parseArgs({

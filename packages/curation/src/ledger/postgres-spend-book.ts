@@ -41,63 +41,88 @@ export async function openPostgresSpendBook(postgres: Postgres, s: string, maxCo
     return row!.total;
   };
 
-  /** Books a group in one transaction; which attempts the budget allows is decided in the order they came. */
+  /** Ends attempts; what the book says afterwards. */
+  const end = async (query: Query, ended: readonly Settlement[]): Promise<number> => {
+    const [row] = await query<{ total: number }>(
+      `WITH given AS (SELECT * FROM unnest($1::uuid[], $2::double precision[], $3::text[], $4::text[], $5::boolean[], $6::double precision[], $7::integer[], $8::integer[], $9::integer[], $10::text[])
+           AS g (id, cost, outcome, code, is_unknown, ended_at, prompt_tokens, completion_tokens, cached_tokens, usage_source)),
+         ended AS (UPDATE ${s}.attempts a SET cost = g.cost, outcome = g.outcome, code = g.code, is_unknown = g.is_unknown, ended_at = g.ended_at, prompt_tokens = g.prompt_tokens,
+           completion_tokens = g.completion_tokens, cached_tokens = g.cached_tokens, usage_source = g.usage_source FROM given g WHERE a.id = g.id AND a.outcome IS NULL RETURNING a.cost, a.estimate)
+       UPDATE ${s}.budget SET settled = settled + (SELECT coalesce(sum(cost::numeric), 0) FROM ended), open = open - (SELECT coalesce(sum(estimate::numeric), 0) FROM ended)
+       RETURNING (settled + open)::double precision AS total`,
+      [
+        ended.map(({ id }) => id),
+        ended.map(({ cost }) => cost),
+        ended.map(({ outcome }) => storableText(outcome)),
+        ended.map(({ code }) => storableText(code ?? null)),
+        ended.map(({ isUnknown }) => isUnknown),
+        ended.map(({ at }) => at),
+        ended.map(({ usage }) => usage?.promptTokens ?? null),
+        ended.map(({ usage }) => usage?.completionTokens ?? null),
+        ended.map(({ usage }) => usage?.cachedTokens ?? null),
+        ended.map(({ usage }) => usage?.source ?? null),
+      ],
+    );
+    return row!.total;
+  };
+
+  /** Starts attempts if the budget allows all of them; what the book says afterwards, undefined when it does not. */
+  const start = async (query: Query, asked: readonly Reservation[]): Promise<number | undefined> => {
+    const [row] = await query<{ total: number }>(
+      `WITH given AS (SELECT * FROM unnest($1::uuid[], $2::text[], $3::integer[], $4::text[], $5::text[], $6::double precision[], $7::double precision[]) AS g (id, key, attempt, task, drama, estimate, started_at)),
+         booked AS (UPDATE ${s}.budget SET open = open + (SELECT sum(estimate::numeric) FROM given)
+           WHERE (settled + open + (SELECT sum(estimate::numeric) FROM given))::double precision <= $9 RETURNING (settled + open)::double precision AS total),
+         started AS (INSERT INTO ${s}.attempts (id, key, attempt, task, drama, worker, estimate, started_at)
+           SELECT id, key, attempt, task, drama, $8, estimate, started_at FROM given WHERE EXISTS (SELECT FROM booked))
+       SELECT total FROM booked`,
+      [
+        asked.map(({ id }) => id),
+        asked.map(({ key }) => storableText(key)),
+        asked.map(({ attempt }) => attempt),
+        asked.map(({ task }) => storableText(task)),
+        asked.map(({ drama }) => storableText(drama)),
+        asked.map(({ estimate }) => estimate),
+        asked.map(({ at }) => at),
+        worker,
+        maxCost,
+      ],
+    );
+    return row?.total;
+  };
+
+  const idsOf = (entries: readonly { id: string }[]): Set<string> => new Set(entries.map(({ id }) => id));
+
+  /** Books a group in one transaction, with the row of all workers' money held for as few statements as can be; gives the attempts that the budget allows. */
   const book = (asked: readonly Reservation[], ended: readonly Settlement[]): Promise<Set<string>> =>
     postgres.transaction(async ({ query, mayBeDone }) => {
-      const before = await read(query, "FOR UPDATE");
       if (mayBeDone) {
+        const before = await read(query, "FOR UPDATE");
         const rows = await query<{ id: string; isSettled: boolean }>(`SELECT id::text, outcome IS NOT NULL AS "isSettled" FROM ${s}.attempts WHERE id = ANY($1::uuid[])`, [[...asked, ...ended].map(({ id }) => id)]);
         const known = new Map(rows.map(({ id, isSettled }) => [id, isSettled]));
         if (asked.some(({ id }) => known.has(id)) || ended.some(({ id }) => known.get(id))) {
           total = before;
-          return new Set(asked.filter(({ id }) => known.has(id)).map(({ id }) => id));
+          return idsOf(asked.filter(({ id }) => known.has(id)));
         }
       }
-      if (ended.length > 0)
-        await query(
-          `WITH given AS (SELECT * FROM unnest($1::uuid[], $2::double precision[], $3::text[], $4::text[], $5::boolean[], $6::double precision[], $7::integer[], $8::integer[], $9::integer[], $10::text[])
-               AS g (id, cost, outcome, code, is_unknown, ended_at, prompt_tokens, completion_tokens, cached_tokens, usage_source)),
-             ended AS (UPDATE ${s}.attempts a SET cost = g.cost, outcome = g.outcome, code = g.code, is_unknown = g.is_unknown, ended_at = g.ended_at, prompt_tokens = g.prompt_tokens,
-               completion_tokens = g.completion_tokens, cached_tokens = g.cached_tokens, usage_source = g.usage_source FROM given g WHERE a.id = g.id AND a.outcome IS NULL RETURNING a.cost, a.estimate)
-           UPDATE ${s}.budget SET settled = settled + (SELECT coalesce(sum(cost::numeric), 0) FROM ended), open = open - (SELECT coalesce(sum(estimate::numeric), 0) FROM ended)`,
-          [
-            ended.map(({ id }) => id),
-            ended.map(({ cost }) => cost),
-            ended.map(({ outcome }) => storableText(outcome)),
-            ended.map(({ code }) => storableText(code ?? null)),
-            ended.map(({ isUnknown }) => isUnknown),
-            ended.map(({ at }) => at),
-            ended.map(({ usage }) => usage?.promptTokens ?? null),
-            ended.map(({ usage }) => usage?.completionTokens ?? null),
-            ended.map(({ usage }) => usage?.cachedTokens ?? null),
-            ended.map(({ usage }) => usage?.source ?? null),
-          ],
-        );
-      let sum = ended.length > 0 ? await read(query) : before;
+      if (ended.length > 0) total = await end(query, ended);
+      if (asked.length === 0) return new Set();
+      const all = await start(query, asked);
+      if (all !== undefined) {
+        total = all;
+        return idsOf(asked);
+      }
+      // Not all of them fit: those that do, in the order they came.
+      total = await read(query, "FOR UPDATE");
+      let sum = total;
       const allowed = asked.filter(({ estimate }) => {
         if (!(sum + estimate <= maxCost)) return false;
         sum += estimate;
         return true;
       });
-      if (allowed.length > 0)
-        await query(
-          `WITH started AS (INSERT INTO ${s}.attempts (id, key, attempt, task, drama, worker, estimate, started_at)
-             SELECT id, key, attempt, task, drama, $8, estimate, started_at FROM unnest($1::uuid[], $2::text[], $3::integer[], $4::text[], $5::text[], $6::double precision[], $7::double precision[])
-               AS g (id, key, attempt, task, drama, estimate, started_at) RETURNING estimate)
-           UPDATE ${s}.budget SET open = open + (SELECT sum(estimate::numeric) FROM started)`,
-          [
-            allowed.map(({ id }) => id),
-            allowed.map(({ key }) => storableText(key)),
-            allowed.map(({ attempt }) => attempt),
-            allowed.map(({ task }) => storableText(task)),
-            allowed.map(({ drama }) => storableText(drama)),
-            allowed.map(({ estimate }) => estimate),
-            allowed.map(({ at }) => at),
-            worker,
-          ],
-        );
-      total = await read(query);
-      return new Set(allowed.map(({ id }) => id));
+      const booked = allowed.length > 0 ? await start(query, allowed) : undefined;
+      if (booked === undefined) return new Set();
+      total = booked;
+      return idsOf(allowed);
     });
 
   const flush = async (): Promise<void> => {
