@@ -10,7 +10,7 @@ export interface Piece {
 const MAX_DEPTH = 32;
 
 /** Where a string that opens at `at` ends (exclusive); the end of the text when it is never closed. */
-export function stringEnd(text: string, at: number): number {
+function stringEnd(text: string, at: number): number {
   for (let end = at + 1; end < text.length; end++) {
     if (text[end] === "\\") end++;
     else if (text[end] === '"') return end + 1;

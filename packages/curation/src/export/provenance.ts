@@ -6,7 +6,7 @@ import { templateName } from "../pipeline/setting.ts";
 import type { ExportSetting, ReplayedDrama } from "./replayed-drama.ts";
 
 /** Version of this package. */
-export function codeVersion(): string {
+function codeVersion(): string {
   return (createRequire(import.meta.url)("../../package.json") as { version: string }).version;
 }
 

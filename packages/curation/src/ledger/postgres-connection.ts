@@ -6,7 +6,7 @@ import { CurationError } from "../errors.ts";
 export type Query = <Row>(text: string, values?: readonly unknown[]) => Promise<Row[]>;
 
 /** How a transaction is being tried. */
-export interface Trial {
+interface Trial {
   query: Query;
   /** The connection was lost while an earlier try committed: that try may have taken effect. */
   mayBeDone: boolean;

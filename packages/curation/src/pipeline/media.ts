@@ -27,7 +27,7 @@ export interface MediaOptions {
 }
 
 /** Folder of a drama's frames in the work folder; names are hashes where an id is not plain. */
-export function dramaFramesFolder({ workdir }: Pick<CurationConfig, "workdir">, dramaId: string): string {
+function dramaFramesFolder({ workdir }: Pick<CurationConfig, "workdir">, dramaId: string): string {
   return join(workdir, "frames", folderName(dramaId));
 }
 
@@ -39,7 +39,7 @@ export async function deleteDrama(ledger: StepLedger, dramaId: string, options: 
 }
 
 /** Folder of a drama's frames under the settings' plan: `1/manifest.json` and so on. Other plans and other contents have other folders. */
-export function framesFolder(config: CurationConfig, { dramaId, drama }: Pick<DramaRecord, "dramaId" | "drama">): string {
+function framesFolder(config: CurationConfig, { dramaId, drama }: Pick<DramaRecord, "dramaId" | "drama">): string {
   const content = JSON.stringify([Object.entries(config.frames).sort(), drama.episodes.map(({ sha256: hash }) => hash ?? null)]);
   return join(dramaFramesFolder(config, dramaId), sha256(content).slice(0, 16));
 }

@@ -15,7 +15,7 @@ type StoredEpisode = StoredDrama["episodes"][number];
 const MAX_GENRE = 64;
 
 /** A file as it was found. */
-export interface FoundFile {
+interface FoundFile {
   /** Place among the episodes that are looked at, from 0. */
   place: number;
   path: string;
