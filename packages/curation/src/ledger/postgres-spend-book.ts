@@ -90,22 +90,15 @@ export async function openPostgresSpendBook(postgres: Postgres, s: string, maxCo
     return row?.total;
   };
 
-  const idsOf = (entries: readonly { id: string }[]): Set<string> => new Set(entries.map(({ id }) => id));
-
-  /** Books a group in one transaction, with the row of all workers' money held for as few statements as can be; gives the attempts that the budget allows. */
-  const book = (asked: readonly Reservation[], ended: readonly Settlement[]): Promise<Set<string>> =>
+  /** Starts attempts; gives those that the budget allows. */
+  const startAllowed = (asked: readonly Reservation[]): Promise<ReadonlySet<string>> =>
     postgres.transaction(async ({ query, mayBeDone }) => {
+      const idsOf = (entries: readonly Reservation[]): Set<string> => new Set(entries.map(({ id }) => id));
       if (mayBeDone) {
-        const before = await read(query, "FOR UPDATE");
-        const rows = await query<{ id: string; isSettled: boolean }>(`SELECT id::text, outcome IS NOT NULL AS "isSettled" FROM ${s}.attempts WHERE id = ANY($1::uuid[])`, [[...asked, ...ended].map(({ id }) => id)]);
-        const known = new Map(rows.map(({ id, isSettled }) => [id, isSettled]));
-        if (asked.some(({ id }) => known.has(id)) || ended.some(({ id }) => known.get(id))) {
-          total = before;
-          return idsOf(asked.filter(({ id }) => known.has(id)));
-        }
+        total = await read(query, "FOR UPDATE");
+        const known = await query<{ id: string }>(`SELECT id::text FROM ${s}.attempts WHERE id = ANY($1::uuid[])`, [[...idsOf(asked)]]);
+        if (known.length > 0) return new Set(known.map(({ id }) => id));
       }
-      if (ended.length > 0) total = await end(query, ended);
-      if (asked.length === 0) return new Set();
       const all = await start(query, asked);
       if (all !== undefined) {
         total = all;
@@ -124,6 +117,13 @@ export async function openPostgresSpendBook(postgres: Postgres, s: string, maxCo
       total = booked;
       return idsOf(allowed);
     });
+
+  /** Books a group. Every statement holds the row of all workers' money for no longer than it must. */
+  const book = async (asked: readonly Reservation[], ended: readonly Settlement[]): Promise<ReadonlySet<string>> => {
+    // An attempt ends once, however often it is told.
+    if (ended.length > 0) total = await end(postgres.query, ended);
+    return asked.length > 0 ? startAllowed(asked) : new Set();
+  };
 
   const flush = async (): Promise<void> => {
     while (reservations.length + settlements.length > 0) {

@@ -32,14 +32,14 @@ export function stepTable(
   const endedSteps = (run: Query, drama: string, generation: number): Promise<StepRow[]> =>
     run<StepRow>(`SELECT ${STEP_COLUMNS} FROM ${s}.steps WHERE drama = $1 AND generation = $2 AND state IN ${ENDED} ORDER BY key`, [drama, generation]);
 
-  /** Plans steps within a transaction; sorted, so that two planners of the same steps wait for each other instead of locking each other out. */
-  const insertSteps = async (run: Query, steps: readonly StepSpec[], generation: number): Promise<number> => {
+  /** Plans steps within a transaction that may hold a drama already; sorted, so that two planners of the same steps wait for each other instead of locking each other out. */
+  const insertSteps = async (run: Query, steps: readonly StepSpec[], generation: number, heldDrama?: string): Promise<number> => {
     const unique = [...new Map(steps.map((step) => [step.key, step])).values()].sort((a, b) => (a.key < b.key ? -1 : 1));
     if (unique.length === 0) return 0;
     for (const { key } of unique) checkNames("the step's key", key);
-    const ids = [...new Set(unique.map(({ drama }) => drama))];
-    const rowsOfDramas = await run<{ drama_id: string }>(`SELECT drama_id FROM ${s}.dramas WHERE drama_id = ANY($1) ORDER BY drama_id FOR KEY SHARE`, [ids.filter(isStorable)]);
-    const held = new Set(rowsOfDramas.map((row) => row.drama_id));
+    const ids = [...new Set(unique.map(({ drama }) => drama))].filter((id) => id !== heldDrama);
+    const rowsOfDramas = ids.length === 0 ? [] : await run<{ drama_id: string }>(`SELECT drama_id FROM ${s}.dramas WHERE drama_id = ANY($1) ORDER BY drama_id FOR KEY SHARE`, [ids.filter(isStorable)]);
+    const held = new Set([heldDrama, ...rowsOfDramas.map((row) => row.drama_id)]);
     const homeless = unique.find(({ drama }) => !held.has(drama));
     if (homeless) throw new CurationError(`step ${homeless.key}: the ledger does not hold drama ${JSON.stringify(homeless.drama)}`, { code: "LEDGER_DRAMA_UNKNOWN", hint: "Store the drama before its steps." });
     const rows = await run(
@@ -129,7 +129,7 @@ export function stepTable(
           const own = mayBeDone && (await query(`SELECT FROM ${s}.steps WHERE key = $1 AND owner = $2 AND fence = $3 AND state IN ${ENDED}`, [key, owner, fence])).length > 0;
           return own ? "ok" : "stale";
         }
-        if (step.generation > 0) planned = await insertSteps(query, next(await endedSteps(query, found.drama_id, step.generation)), step.generation);
+        if (step.generation > 0) planned = await insertSteps(query, next(await endedSteps(query, found.drama_id, step.generation)), step.generation, found.drama_id);
         return "ok";
       });
       // Two commits of one step by this process go in the order they were made, whichever connection is the faster.
