@@ -38,7 +38,7 @@ const capabilities = z.strictObject({
 
 const teacher = z.strictObject({
   /** Without `/chat/completions`. */
-  baseURL: z.url(),
+  baseURL: z.url().refine((url) => !URL.canParse(url) || (new URL(url).username === "" && new URL(url).password === ""), "must not hold a name or password; name the key's variable in apiKeyEnv"),
   /** Environment variable with the provider's key; without one no key is sent. */
   apiKeyEnv: environmentName.optional(),
   model: z.string().min(1),
@@ -160,6 +160,8 @@ export const curationConfig = z.strictObject({
       shape: z.enum(["indexed", "keyed"]).default("indexed"),
       /** Comments in an answer in tags. */
       answerComments: count.default(10),
+      /** Environment variable with the secret under which comments are hashed, to be recognised again after redaction; without one no hash is kept. */
+      saltEnv: environmentName.optional(),
     })
     .prefault({}),
   select: z

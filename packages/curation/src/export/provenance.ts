@@ -1,14 +1,9 @@
-import { createRequire } from "node:module";
 import type { PromptId } from "@dramascope/prompts";
 import type { Provenance } from "@dramascope/schema";
+import { codeVersion } from "../code-version.ts";
 import type { RoundOutcome } from "../pipeline/outcome.ts";
 import { templateName } from "../pipeline/setting.ts";
 import type { ExportSetting, ReplayedDrama } from "./replayed-drama.ts";
-
-/** Version of this package. */
-function codeVersion(): string {
-  return (createRequire(import.meta.url)("../../package.json") as { version: string }).version;
-}
 
 /**
  * How a record came about. `sampling` is null.

@@ -13,6 +13,7 @@ import { teacherMedia } from "./media.ts";
 import { planDramas } from "./plan-dramas.ts";
 import { dramasFromFiles, dramasFromProgram } from "./read-input.ts";
 import type { CurationOptions, RunSummary } from "./run-options.ts";
+import { writeRunRecord } from "./run-record.ts";
 import { assertRunnable } from "./runnable.ts";
 import { RunTally } from "./run-tally.ts";
 import { loadSetting, runIdOf, type CurationSetting } from "./setting.ts";
@@ -51,7 +52,11 @@ async function slotsOf(config: CurationConfig, env: Readonly<Record<string, stri
 }
 
 /** Reads the dramas that options or settings give into the ledger. */
-async function takeIn({ config, dramas, previousSplit, commentSalt, signal, onProgress, onEvent }: CurationOptions, ledger: StepLedger): Promise<{ report: ImportReport; ids: Set<string> } | undefined> {
+async function takeIn(options: CurationOptions, ledger: StepLedger): Promise<{ report: ImportReport; ids: Set<string> } | undefined> {
+  const { config, dramas, previousSplit, env = process.env, signal, onProgress, onEvent } = options;
+  const { saltEnv } = config.comments;
+  const commentSalt = options.commentSalt ?? (saltEnv === undefined ? undefined : env[saltEnv]);
+  if (saltEnv !== undefined && !commentSalt) throw new CurationError(`the environment variable ${saltEnv} is not set`, { code: "CONFIG_INVALID", hint: "Set it to a long random text and keep it, or leave comments.saltEnv out." });
   const source = dramas ? dramasFromProgram(config, dramas) : config.input && dramasFromFiles(config, config.input);
   if (!source) return undefined;
   const taken = await importDramas({ config, source, ...(previousSplit ? { previousSplit } : {}), ...(commentSalt === undefined ? {} : { commentSalt }), ...(signal ? { signal } : {}), ...(onProgress ? { onProgress } : {}) }, ledger);
@@ -66,7 +71,9 @@ async function curate(options: CurationOptions, setting: CurationSetting, ledger
   // A class has ended a round only when all of its dramas have: a few of them decide nothing for the others.
   const { maxCostPerNewDrama: _waves, ...ungated } = config.rounds;
   const rules: CurationSetting = limit === undefined ? setting : { ...setting, config: { ...config, rounds: ungated } };
-  const { generation } = await openGeneration(ledger, setting, options.isNewGeneration ?? false);
+  const opened = await openGeneration(ledger, setting, options.isNewGeneration ?? false);
+  const { generation } = opened;
+  await writeRunRecord(setting, opened);
   const tally = new RunTally({ clock, spent: () => ledger.spent(), onEvent: options.onEvent, onProgress: options.onProgress });
   const teacher = createTeacher({
     client,

@@ -60,7 +60,7 @@ export interface CurationOptions {
   loadFileId?: LoadFileId;
   /** The provider's key. Default the variable that `teacher.apiKeyEnv` names. */
   apiKey?: string;
-  /** Secret under which comments are recognised again. Default none: no hash of a raw comment is kept. */
+  /** Secret under which comments are recognised again. Default the variable that `comments.saltEnv` names; with neither no hash of a raw comment is kept. */
   commentSalt?: string;
   /** Environment of keys and addresses. Default that of this process. */
   env?: Readonly<Record<string, string | undefined>>;
