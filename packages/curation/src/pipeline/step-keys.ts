@@ -1,4 +1,4 @@
-import { hashJson, sha256 } from "@dramascope/schema";
+import { hash } from "node:crypto";
 import type { DramaRecord, StepSpec } from "../ledger/types.ts";
 import type { CurationSetting } from "./setting.ts";
 
@@ -7,6 +7,9 @@ export const MAX_EPISODES = 5;
 
 /** Temperature of a round, 1-based; after the ladder's end it starts again. */
 export const temperatureOf = ({ config: { rounds } }: CurationSetting, round: number): number => rounds.temperature[(round - 1) % rounds.temperature.length]!;
+
+/** SHA-256 of a value's canonical JSON: objects that come here name their fields in the order of the alphabet. */
+const hashSorted = (value: object): string => hash("sha256", JSON.stringify(value));
 
 /** Steps of one drama with their keys. */
 export interface DramaSteps {
@@ -25,8 +28,8 @@ export interface DramaSteps {
  */
 export function dramaSteps(setting: CurationSetting, { dramaId, quality, drama }: DramaRecord): DramaSteps {
   const { kindHashes } = setting;
-  const shown = hashJson({ episodes: drama.episodes.map((episode) => episode.sha256 ?? null), transcript: drama.transcript === undefined ? null : sha256(drama.transcript) });
-  const step = (kind: StepSpec["kind"], round: number, part: number, rest: object): StepSpec => ({ kind, drama: dramaId, round, part, key: hashJson({ common: kindHashes[kind], drama: dramaId, round, part, ...rest }) });
+  const shown = hashSorted({ episodes: drama.episodes.map((episode) => episode.sha256 ?? null), transcript: drama.transcript === undefined ? null : hash("sha256", drama.transcript) });
+  const step = (kind: StepSpec["kind"], round: number, part: number, rest: object): StepSpec => ({ kind, drama: dramaId, round, part, key: hashSorted({ common: kindHashes[kind], drama: dramaId, part, round, ...rest }) });
   const caption = step("caption", 0, 1, { shown });
   const samples = new Map<number, StepSpec>();
   const sample = (round: number): StepSpec => {
