@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { exportSets, openSqliteLedger, parseCurationConfig, runCuration, STAGE_KINDS, type CurationConfigInput, type CurationEvent, type CurationOptions, type RunSummary, type StepLedger } from "@dramascope/curation";
@@ -169,6 +169,23 @@ describe("a run against the teacher", () => {
     const summary = await withLedger(folder, (ledger) => runCuration({ config, dramas: dramas(8), ledger }));
     expect(summary).toMatchObject({ generation: 2, calls: 0, isComplete: true });
     await expect(curate(teacher, folder, { count: 8 })).rejects.toThrow(expect.objectContaining({ code: "GENERATION_CHANGED" }) as Error);
+  });
+
+  it("asks whatever follows from answers that came along into a new generation", async () => {
+    const teacher = await simulator();
+    const folder = await temporary();
+    await curate(teacher, folder, { count: 8 });
+    const prompts = await temporary();
+    const caption = await readFile(new URL("../../prompts/templates/caption.en.md", import.meta.url), "utf8");
+    await writeFile(join(prompts, "caption.md"), `${caption.replace(/^version: .*$/mu, "version: 9.0.0").trimEnd()} Be brief.\n`);
+    const config = parseCurationConfig({ ...settings(teacher.baseURL), workdir: folder, prompts: { dir: prompts } });
+    await withLedger(folder, async (ledger) => {
+      const { isComplete, progress, counts } = await runCuration({ config, dramas: dramas(8), ledger, isNewGeneration: true });
+      expect([isComplete, progress.dramasDecided]).toEqual([true, progress.dramas]);
+      expect(counts.sample.done).toBeGreaterThan(0);
+      expect(counts.filter.done).toBeGreaterThan(0);
+      expect((await runCuration({ config, dramas: dramas(8), ledger })).calls).toBe(0);
+    });
   });
 
   it("goes on under the same generation with more rounds and money", async () => {

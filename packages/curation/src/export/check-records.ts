@@ -1,4 +1,4 @@
-import { sha256, trainingSample, type CuratedSample, type Quality, type Split, type TrainingSample } from "@dramascope/schema";
+import { trainingSample, type CuratedSample, type Quality, type Split, type TrainingSample } from "@dramascope/schema";
 import type { DramaRecord } from "../ledger/types.ts";
 import { CurationError } from "../errors.ts";
 import { parseAnswer } from "../answers/read-answer.ts";
@@ -52,7 +52,6 @@ export function createRecordCheck({ sftFormat }: { sftFormat: "json" | "tags" })
     drama: (record) => {
       const { dramaId, order, groupId, split } = record;
       const shown = JSON.stringify(dramaId);
-      if (order !== sha256(dramaId)) refuse(`drama ${shown} is filed under another id's hash`);
       if (order <= last) refuse(`drama ${shown} comes twice or out of order`);
       const known = splits.get(groupId);
       if (known !== undefined && known !== split) refuse(`the group ${JSON.stringify(groupId)} of drama ${shown} is in the splits ${known} and ${split}`);

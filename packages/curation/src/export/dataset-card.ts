@@ -63,7 +63,7 @@ Run ${code(manifest.runId)}, generation ${manifest.generation}. Written by Drama
 ${markdownTable(["set", "records", "what"], files)}
 
 \`splits.json\` says where every drama went, \`manifest.json\` has the counts and the SHA-256 of each file. Videos are named by drama and episode and are not
-part of the set. Records are in the order of the SHA-256 of the drama's id.
+part of the set. Records are in the order of the SHA-256 of their first id.
 
 ${markdownTable(["dramas", ...CLASSES], dramas)}
 

@@ -50,7 +50,7 @@ export interface EstimateOptions {
   dramas?: AsyncIterable<LabelledDrama> | Iterable<LabelledDrama>;
   /** What it holds is not asked again. It is read, nothing else. */
   ledger?: StepLedger;
-  /** So many dramas, the first by the hash of their ids. Default all. */
+  /** So many dramas, the first in the order of the export. Default all. */
   limit?: number;
   /** Kinds of steps to ask. Default all. */
   stages?: readonly StageKind[];

@@ -6,7 +6,7 @@ import type { CurationSetting } from "./setting.ts";
 export interface Scope {
   /** Default all of the ledger. */
   ids?: ReadonlySet<string>;
-  /** So many, the first by the hash of their ids. Default all. */
+  /** So many, the first in the order of the export. Default all. */
   limit?: number;
   /** Ends planning where it is; what is planned stays. */
   signal?: AbortSignal;
@@ -18,6 +18,8 @@ export interface DramaProgress {
   total: number;
   /** Of them, those with nothing left to ask. */
   decided: number;
+  /** Steps that were planned just now. */
+  added: number;
 }
 
 /** Steps of one write. */
@@ -28,12 +30,13 @@ const BATCH = 2000;
  * it takes.
  */
 export async function planDramas(setting: CurationSetting, ledger: StepLedger, generation: number, gates: readonly Gate[], { ids, limit = Infinity, signal }: Scope): Promise<DramaProgress> {
+  let all = 0;
   for (;;) {
-    const progress: DramaProgress = { total: 0, decided: 0 };
+    const progress = { total: 0, decided: 0 };
     let added = 0;
     let batch: StepSpec[] = [];
     for await (const { drama, answers } of ledger.answersByDrama(generation)) {
-      if (signal?.aborted) return progress;
+      if (signal?.aborted) return { ...progress, added: all };
       if (drama.split === "eval" || ids?.has(drama.dramaId) === false) continue;
       if (progress.total >= limit) break;
       progress.total++;
@@ -46,6 +49,7 @@ export async function planDramas(setting: CurationSetting, ledger: StepLedger, g
       batch = [];
     }
     added += await ledger.plan(batch, generation);
-    if (added === 0) return progress;
+    all += added;
+    if (added === 0) return { ...progress, added: all };
   }
 }

@@ -96,11 +96,14 @@ async function curate(options: CurationOptions, setting: CurationSetting, ledger
     const media = teacherMedia(config, { ...options, signal: stopping.hard });
     const asker: StepAsker = { setting: rules, ledger, teacher, media, owner, gates: () => gates, stopping, tally };
     taken = isStopped() ? undefined : await takeIn(options, ledger);
-    while (!isStopped()) {
+    for (let isFirst = true; !isStopped(); isFirst = false) {
       gates = await ledger.gates(generation);
-      tally.dramas(await planDramas(rules, ledger, generation, gates, { signal: stopping.soft, ...(taken ? { ids: taken.ids } : {}), ...(limit === undefined ? {} : { limit }) }));
+      const planned = await planDramas(rules, ledger, generation, gates, { signal: stopping.soft, ...(taken ? { ids: taken.ids } : {}), ...(limit === undefined ? {} : { limit }) });
+      tally.dramas(planned);
+      // Answers that came along from another generation plan nothing by themselves: what follows from them is seen here.
+      if (!isFirst && planned.added === 0) break;
       await workSteps({ ledger, generation, owner, concurrency, leaseMs, kinds, maxLeased: limits.inFlight, clock, stop: stopping.soft, work: (leased, isHeld) => askStep(asker, leased, isHeld) });
-      if (isStopped() || (await settleGates(rules, ledger, generation)) === 0) break;
+      if (!isStopped()) await settleGates(rules, ledger, generation);
     }
     const failure = stopping.failure();
     if (failure) throw failure.error;

@@ -77,7 +77,7 @@ export interface CurationOptions {
   onProgress?: OnProgress;
   /** Asks anew where prompts, model or sampling have changed. Default false: such a run is refused. */
   isNewGeneration?: boolean;
-  /** So many dramas, the first by the hash of their ids. Steps that an earlier run has planned for others are asked, too. Default all. */
+  /** So many dramas, the first in the order of the export. Steps that an earlier run has planned for others are asked, too. Default all. */
   limit?: number;
   /** Kinds of steps to ask. Default all. */
   stages?: readonly StageKind[];

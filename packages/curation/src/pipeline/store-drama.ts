@@ -84,5 +84,5 @@ export function recordOf({ drama, classCalibration }: LabelledDrama, episodes: r
     ...(classCalibration === undefined ? {} : { classCalibration }),
   };
   const contentHash = hashJson({ quality, episodes: episodes.map(({ sha256: hash }) => hash ?? null), comments: stored.comments.map(({ text }) => text), transcript });
-  return { dramaId, order: sha256(dramaId), contentHash, quality, split, groupId, drama: stored };
+  return { dramaId, order: sha256(`${split}-${dramaId}`), contentHash, quality, split, groupId, drama: stored };
 }
