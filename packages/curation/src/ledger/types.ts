@@ -97,7 +97,7 @@ export interface StoredDrama {
 export interface DramaRecord {
   /** Well-formed, without NUL. */
   dramaId: string;
-  /** SHA-256 of the id in hex: the order of every export. */
+  /** SHA-256 in hex of split and id, as in the id of the drama's first record (`sft-ID`): the order of every export. */
   order: string;
   /** SHA-256 of everything that answers depend on. */
   contentHash: string;
