@@ -1,5 +1,5 @@
 /**
- * Scale of the SQLite ledger, in a process of its own: half a million planned steps, leases and commits on top of them, then one pass over everything.
+ * Scale of the SQLite ledger, in a process of its own: half a million planned steps, a report on them, leases and commits on top of them, then one pass over everything.
  *
  *   node --conditions=@dramascope/source tools/bench/curation-ledger.ts DRAMAS
  *
@@ -9,8 +9,9 @@ import { createHash } from "node:crypto";
 import { mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { openSqliteLedger, type DramaRecord, type StageKind, type StepRow, type StepSpec } from "@dramascope/curation";
+import { curationReport, generationIdentity, generationSettings, loadSetting, openSqliteLedger, parseCurationConfig, type DramaRecord, type StageKind, type StepRow, type StepSpec } from "@dramascope/curation";
 
+const CONFIG = parseCurationConfig({ teacher: { baseURL: "http://127.0.0.1:9/v1", model: "m" } });
 const STEPS: readonly { kind: StageKind; round: number }[] = [{ kind: "caption", round: 0 }, { kind: "comments", round: 0 }, { kind: "sample", round: 1 }, { kind: "filter", round: 1 }, { kind: "sample", round: 2 }];
 const BATCH = 1000;
 const LEASED = 64;
@@ -48,7 +49,8 @@ const quantile = (values: number[], q: number): number => Number(values.sort((a,
 
 try {
   const ledger = openSqliteLedger(path);
-  await ledger.openGeneration("bench", null);
+  const setting = await loadSetting(CONFIG);
+  await ledger.openGeneration(generationIdentity(setting), generationSettings(setting));
   await timed("putDramas", async () => {
     for (let from = 0; from < dramas; from += BATCH) await ledger.putDramas(Array.from({ length: Math.min(BATCH, dramas - from) }, (_, i) => record(from + i)));
   });
@@ -62,6 +64,8 @@ try {
     figures.planned = 0;
     for await (const { answers } of ledger.answersByDrama(1)) figures.planned += answers.length;
   });
+
+  await timed("reportPlanned", async () => { await curationReport(ledger, CONFIG); });
 
   const leases: number[] = [];
   const commits: number[] = [];

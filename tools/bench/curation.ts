@@ -8,7 +8,7 @@ const RUN = fileURLToPath(new URL("curation-run.ts", import.meta.url));
 const LEDGER = fileURLToPath(new URL("curation-ledger.ts", import.meta.url));
 const LIMIT_MS = 5;
 /** Limits of half a million planned steps. */
-const SCALE = { dramas: 100_000, planSeconds: 60, leaseP99Ms: 20, passPlannedSeconds: 5, rssMiB: 500 };
+const SCALE = { dramas: 100_000, planSeconds: 60, leaseP99Ms: 20, reportPlannedSeconds: 5, rssMiB: 500 };
 
 interface Run {
   dramas: number;
@@ -19,7 +19,7 @@ interface Run {
   growthMiB: number;
 }
 
-type LedgerFigures = Record<"planSeconds" | "leaseP99Ms" | "passPlannedSeconds" | "rssMiB", number>;
+type LedgerFigures = Record<"planSeconds" | "leaseP99Ms" | "reportPlannedSeconds" | "rssMiB", number>;
 
 async function child<T>(program: string, ...args: string[]): Promise<T> {
   const run = spawn(process.execPath, ["--conditions=@dramascope/source", program, ...args], { stdio: ["ignore", "pipe", "inherit"] });
@@ -47,11 +47,11 @@ export const bench: Bench = async ({ isQuick, isScaled, rows = isQuick ? 200 : 1
   const perCall = results.map(({ cpuSeconds, calls }) => (1000 * cpuSeconds) / calls);
   const best = Math.min(...perCall);
   const ledger = isScaled ? await child<LedgerFigures>(LEDGER, String(SCALE.dramas)) : undefined;
-  const isScaleMet = ledger === undefined || (["planSeconds", "leaseP99Ms", "passPlannedSeconds", "rssMiB"] as const).every((name) => ledger[name] <= SCALE[name]);
+  const isScaleMet = ledger === undefined || (["planSeconds", "leaseP99Ms", "reportPlannedSeconds", "rssMiB"] as const).every((name) => ledger[name] <= SCALE[name]);
   return {
     name: "curation",
     ratio: best / LIMIT_MS,
-    goal: `at most ${LIMIT_MS} ms of own CPU a call${isScaled ? `; a ledger of ${5 * SCALE.dramas} steps planned in ${SCALE.planSeconds} s, leased from in ${SCALE.leaseP99Ms} ms (p99), read in ${SCALE.passPlannedSeconds} s, in ${SCALE.rssMiB} MiB` : ""}`,
+    goal: `at most ${LIMIT_MS} ms of own CPU a call${isScaled ? `; a ledger of ${5 * SCALE.dramas} steps planned in ${SCALE.planSeconds} s, leased from in ${SCALE.leaseP99Ms} ms (p99), reported on in ${SCALE.reportPlannedSeconds} s, in ${SCALE.rssMiB} MiB` : ""}`,
     met: best <= LIMIT_MS && isScaleMet,
     ours: Number(best.toFixed(3)),
     peer: null,

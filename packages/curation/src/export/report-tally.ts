@@ -32,8 +32,6 @@ const noSteps = (): Record<StageKind, Record<StepState, number>> =>
   Object.fromEntries(STAGE_KINDS.map((kind) => [kind, Object.fromEntries(STEP_STATES.map((state) => [state, 0]))])) as Record<StageKind, Record<StepState, number>>;
 const noConfusion = (): Confusion => [noneOfAnyClass(), noneOfAnyClass(), noneOfAnyClass(), noneOfAnyClass(), noneOfAnyClass()];
 
-const ENDED: ReadonlySet<StepState> = new Set(["done", "failed", "blocked"]);
-
 /** Counts dramas one after the other, in memory that does not grow with them. */
 export function createReportTally(options: ReportOptions = {}): { add(planned: PlannedDrama): void; finish(): ReportTally } {
   const { examples = 3, seed = "examples-1", comments: commentsRule = "without" } = options;
@@ -99,8 +97,7 @@ export function createReportTally(options: ReportOptions = {}): { add(planned: P
       const raw = kind === "comments" && commentsRule === "without" ? null : answers.find((row) => row.kind === kind && row.round === round && row.content !== null && counting.has(row.key))?.content;
       picker.offer(`unusable ${code}`, `${record.dramaId}\n${kind}\n${round}`, () => ({ ...example(record, round), text: excerpt(raw) }));
     }
-    const old = new Set(unused);
-    unusedSteps += answers.filter(({ key, state }) => old.has(key) && ENDED.has(state)).length;
+    unusedSteps += unused.length;
     const samples = answers.filter(({ key, kind }) => kind === "sample" && counting.has(key)).length;
     openRounds += samples - outcome.rounds.length;
   };

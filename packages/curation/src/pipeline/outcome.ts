@@ -59,7 +59,7 @@ export interface DramaOutcome {
   problems: StepProblem[];
   /** Keys of all steps that have ended and count, in the order in which they are asked. */
   stepKeys: string[];
-  /** Keys of steps that no longer belong to the drama, for example after its class was changed. */
+  /** Keys of steps that have ended and no longer belong to the drama, for example after its class was changed. */
   unused: string[];
   /** A round waits for its class, see `rounds.maxCostPerNewDrama`. */
   waitsForClass: boolean;

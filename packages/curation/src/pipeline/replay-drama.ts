@@ -71,6 +71,10 @@ function selectRounds({ config: { select } }: CurationSetting, { dramaId }: Dram
   return ranked.slice(0, select.cotPerDrama).map(({ one }) => one);
 }
 
+const nothingKnown = (record: DramaRecord): DramaOutcome => ({
+  record, decision: "pending", caption: null, comments: [], unresolved: 0, rounds: [], valid: [], selected: [], problems: [], stepKeys: [], unused: [], waitsForClass: false,
+});
+
 /**
  * What is known about a drama from the steps that have ended, and which steps can be asked now. Pure: a run, a resumed run, an export and a report all look at this alone, so that
  * what follows from an answer is the same whenever, wherever and in whichever order answers come.
@@ -82,7 +86,7 @@ export function replayDrama(setting: CurationSetting, record: DramaRecord, answe
   const rows = new Map(answers.map((row) => [row.key, row]));
   const used = new Set<string>();
   const missing: StepSpec[] = [];
-  const outcome: DramaOutcome = { record, decision: "pending", caption: null, comments: [], unresolved: 0, rounds: [], valid: [], selected: [], problems: [], stepKeys: [], unused: [], waitsForClass: false };
+  const outcome = nothingKnown(record);
   const refuse = ({ kind, round }: StepSpec, code: string): void => void outcome.problems.push({ kind, round, code });
   const reader: StepReader = {
     has: ({ key }) => rows.has(key),
@@ -116,9 +120,18 @@ export function replayDrama(setting: CurationSetting, record: DramaRecord, answe
   }
   outcome.valid = outcome.rounds.filter(({ verdict }) => verdict === "valid");
   outcome.selected = selectRounds(setting, record, outcome.valid);
-  outcome.unused = answers.filter(({ key }) => !used.has(key)).map(({ key }) => key);
+  outcome.unused = answers.filter(({ key, state }) => ENDED.has(state) && !used.has(key)).map(({ key }) => key);
   outcome.decision = missing.length > 0 || outcome.waitsForClass ? "pending" : decide(outcome, isBlocked);
   return { outcome, missing };
+}
+
+/**
+ * The outcome of {@link replayDrama} alone. Where nothing has ended it is known without the keys of steps, whose hashes would be most of the work: a report looks at large
+ * catalogues that have hardly begun.
+ */
+export function replayOutcome(setting: CurationSetting, record: DramaRecord, answers: readonly StepRow[], gates: readonly Gate[] = []): DramaOutcome {
+  const hasBegun = record.split === "eval" || answers.some(({ state }) => ENDED.has(state));
+  return hasBegun ? replayDrama(setting, record, answers, gates).outcome : { ...nothingKnown(record), unresolved: record.drama.comments.length };
 }
 
 function decide({ record, caption, valid }: DramaOutcome, isBlocked: boolean): DramaDecision {
