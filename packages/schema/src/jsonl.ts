@@ -88,8 +88,35 @@ export async function* readLines(path: string): AsyncGenerator<NumberedLine> {
   if (restBytes > 0) yield* numbered(Buffer.concat(rest));
 }
 
+const parseProblem = (text: string): string => {
+  try {
+    JSON.parse(text);
+    return "";
+  } catch (error) {
+    return (error as Error).message;
+  }
+};
+
+/** V8 repeats the text around a token that it did not expect, and no position; its other messages name a position and repeat nothing. */
+const UNEXPECTED = /^Unexpected token/u;
+
+/** Why a text is no JSON, and where, without a word of it: it may hold what nobody may see. */
+function whyNotJson(text: string): string {
+  const problem = parseProblem(text);
+  if (!UNEXPECTED.test(problem)) return problem;
+  // The longest beginning of the text that the token is not part of.
+  let [before, after] = [0, text.length];
+  while (after - before > 1) {
+    const middle = (before + after) >>> 1;
+    if (UNEXPECTED.test(parseProblem(text.slice(0, middle)))) after = middle;
+    else before = middle;
+  }
+  return `Unexpected token at position ${before} (column ${before + 1})`;
+}
+
 /**
- * Records of a JSONL file, streamed and checked against a schema; `.gz` is unpacked, blank lines are passed over.
+ * Records of a JSONL file, streamed and checked against a schema; `.gz` is unpacked, blank lines are passed over. What is said about
+ * a bad line names fields and columns and repeats nothing that stands in it.
  *
  * @throws DataError `BAD_LINE`, with `file:line: what is wrong`, unless `onRejected` takes the bad lines, and those of {@link readLines}.
  */
@@ -109,13 +136,13 @@ export async function* readJsonl<S extends z.ZodType>(path: string, schema: S, o
     let value: unknown;
     try {
       value = JSON.parse(text);
-    } catch (error) {
-      reject(`not JSON (${(error as Error).message})`);
+    } catch {
+      reject(`not JSON (${whyNotJson(text)})`);
       continue;
     }
     const parsed = schema.safeParse(value);
     if (parsed.success) yield parsed.data;
-    else reject(describeIssues(parsed.error));
+    else reject(describeIssues(parsed.error, "hidden"));
   }
 }
 

@@ -45,6 +45,24 @@ describe("JSONL", () => {
     expect(rejected[1]!.reason).toContain("not JSON");
   });
 
+  it.each([
+    ["a word", '{"id": x13800138000}', "not JSON (Unexpected token at position 7 (column 8))"],
+    ["text", "sk-canary-4711", "not JSON (Unexpected token at position 0 (column 1))"],
+    ["a long line", `{"id":"${"女".repeat(300)}","value":[1,13800138000,sk-canary-4711,"${"a".repeat(300)}"]}`, "not JSON (Unexpected token at position 332 (column 333))"],
+    ["an open string", '{"id":"13800138000', "not JSON (Unterminated string in JSON at position 18 (line 1 column 19))"],
+    ["a line that ends early", '{"id":"13800138000","value":', "not JSON (Unexpected end of JSON input)"],
+    ["text after the record", "13800138000 sk-canary-4711", "not JSON (Unexpected non-whitespace character after JSON at position 12 (line 1 column 13))"],
+    ["values", '{"id":["13800138000"],"value":"sk-canary-4711"}', "id: Invalid input: expected string, received array; value: Invalid input: expected number, received string"],
+    ["keys", '{"id":"a","value":1,"seen":{"13800138000":"x","sk-canary-4711":"x","u13800138000":"x","from":"x"}}', "seen.…: Invalid input: expected number, received string; seen.…: Invalid input: expected number, received string; seen.…: Invalid input: expected number, received string; seen.from: Invalid input: expected number, received string"],
+    ["keys too many", '{"id":"a","value":1,"sk-canary-4711":1}', "Unrecognized keys"],
+    ["a field too many", '{"id":"a","value":1,"title":1}', 'Unrecognized key: "title"'],
+  ])("says what is wrong with %s, and repeats nothing of it", async (_what, line, reason) => {
+    const path = join(folder, "bad.jsonl");
+    await writeFile(path, line);
+    const strict = z.strictObject({ ...record.shape, seen: z.record(z.string(), z.number()).optional() });
+    await expect(collect(readJsonl(path, strict))).rejects.toMatchObject({ message: `${path}:1: ${reason}` });
+  });
+
   it("tells bytes that are no UTF-8 from text that holds the replacement character", async () => {
     const path = join(folder, "gbk.jsonl");
     const line = (id: Buffer | string): Buffer => Buffer.concat([Buffer.from('{"id":"'), Buffer.from(id as string), Buffer.from('","value":1}\n')]);
