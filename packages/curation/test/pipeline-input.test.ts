@@ -57,9 +57,9 @@ describe("dramas from files", () => {
     for await (const { file, line, reason } of readJsonl(summary.imported!.rejectedFile!, z.object({ file: z.string(), line: z.number(), reason: z.string() }))) rejected.set(`${file.slice(one.folder.length + 1)}:${line}`, reason);
     expect([...rejected.keys()].sort()).toEqual(["dramas.jsonl:2", "dramas.jsonl:3", "dramas.jsonl:4", "dramas.jsonl:5", "dramas.jsonl:6", "labels.jsonl:5", "labels.jsonl:6"]);
     expect(rejected.get("dramas.jsonl:2")).toContain("dramaId: Invalid input: expected string, received number");
-    expect(rejected.get("dramas.jsonl:4")).toContain("drama a was given before");
-    expect(rejected.get("dramas.jsonl:5")).toContain("there is no file gone.mp4");
-    expect(rejected.get("dramas.jsonl:6")).toContain("drama c has no class");
+    expect(rejected.get("dramas.jsonl:4")).toContain("the drama was given before");
+    expect(rejected.get("dramas.jsonl:5")).toMatch(/^episode \d: there is no such file/u);
+    expect(rejected.get("dramas.jsonl:6")).toContain("the drama has no class");
     expect(rejected.get("labels.jsonl:5")).toContain("another class");
     expect(summary.isComplete).toBe(true);
     await withLedger(one.folder, async (ledger) => expect((await ledger.drama("a"))!.drama).toMatchObject({ classCalibration: "m1" }));

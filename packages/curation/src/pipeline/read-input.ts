@@ -22,12 +22,12 @@ export interface DramaSource {
 /** Episodes of a drama that are looked at, in order. */
 export const shownEpisodes = (one: Drama): Drama["episodes"] => [...one.episodes].sort((a, b) => a.index - b.index).slice(0, MAX_EPISODES);
 
-/** What is wrong with a drama among others; undefined when nothing is. */
+/** What is wrong with a drama among others; undefined when nothing is. Ids and paths are what people wrote and are not repeated: file and line lead to them. */
 function objection(one: Drama, seen: Set<string>, config: CurationConfig): string | undefined {
-  if (seen.has(one.dramaId)) return `drama ${one.dramaId} was given before; remove one of the two`;
+  if (seen.has(one.dramaId)) return "the drama was given before; remove one of the two";
   seen.add(one.dramaId);
   const missing = shownEpisodes(one).find(({ path }) => path !== undefined && !existsSync(mediaPath(config, path)));
-  return missing && `episode ${missing.index}: there is no file ${missing.path}; check the path and input.mediaRoots`;
+  return missing && `episode ${missing.index}: there is no such file; check the path and input.mediaRoots`;
 }
 
 /** Classes by drama, and the model that they come from. */
@@ -58,7 +58,7 @@ export function dramasFromFiles(config: CurationConfig, input: NonNullable<Curat
       const { classes, calibration } = await known;
       const seen = new Set<string>();
       const accepted = drama.superRefine((one, context) => {
-        const message = onRejected && (objection(one, seen, config) ?? (classes.has(one.dramaId) ? undefined : `drama ${one.dramaId} has no class in ${input.labels}`));
+        const message = onRejected && (objection(one, seen, config) ?? (classes.has(one.dramaId) ? undefined : `the drama has no class in ${input.labels}`));
         if (message !== undefined) context.addIssue({ code: "custom", message });
       });
       for await (const one of readJsonl(input.dramas, accepted, { onRejected: onRejected ?? (() => undefined) })) {

@@ -58,7 +58,18 @@ describe("what people wrote and the provider's key", () => {
     const outside = await mkdtemp(join(tmpdir(), "dramascope-leaks-input-"));
     const given = canaryDramas(10);
     // Lines that cannot be taken are named, not repeated.
-    const bad = [`{"dramaId": "${CANARY_PHONE}`, JSON.stringify({ dramaId: "b1", title: CANARY_PHONE, episodes: CANARY_KEY }), JSON.stringify({ ...given[0]!.drama, comments: [{ text: CANARY_PHONE, likes: CANARY_KEY }] })];
+    const bare = { releasedOn: "2026-01-01", episodes: [{ index: 1 }] };
+    const bad = [
+      `{"dramaId": x${CANARY_PHONE}}`,
+      CANARY_KEY,
+      `${CANARY_PHONE} ${CANARY_KEY}`,
+      `{"dramaId":"b0","title":"${"long ".repeat(30)}","comments":[${CANARY_KEY},"${"long ".repeat(30)}"]}`,
+      JSON.stringify({ ...bare, dramaId: CANARY_PHONE }),
+      JSON.stringify({ ...bare, dramaId: "b3", episodes: [{ index: 1, path: `${CANARY_PHONE}/${CANARY_KEY}.mp4` }] }),
+      `{"dramaId": "${CANARY_PHONE}`,
+      JSON.stringify({ dramaId: "b1", title: CANARY_PHONE, episodes: CANARY_KEY }),
+      JSON.stringify({ ...given[0]!.drama, comments: [{ text: CANARY_PHONE, likes: CANARY_KEY }] }),
+    ];
     const input = { dramas: join(outside, "dramas.jsonl"), labels: join(outside, "labels.jsonl") };
     await writeFile(input.dramas, [...given.map(({ drama }) => JSON.stringify(drama)), ...bad].join("\n"));
     await writeFile(input.labels, given.map(({ drama: { dramaId }, quality }) => JSON.stringify({ dramaId, hotValue: 1, quality, peakDate: "2026-01-01", scores: SCORES, modelHash: "m1" })).join("\n"));
@@ -71,7 +82,7 @@ describe("what people wrote and the provider's key", () => {
     const heard: string[] = [];
     const ledger = openSqliteLedger(join(folder, "ledger.db"));
     const summary = await runCuration({ config, ledger, apiKey: CANARY_KEY, commentSalt: "salt", journal: join(folder, "journal.jsonl"), onEvent: (event) => heard.push(JSON.stringify(event)), onProgress: (progress) => heard.push(JSON.stringify(progress)) });
-    expect(summary).toMatchObject({ isComplete: true, imported: { dramas: 10, rejected: 3 } });
+    expect(summary).toMatchObject({ isComplete: true, imported: { dramas: 10, rejected: 9 } });
     expect(summary.counts.sample.failed).toBeGreaterThan(0);
     expect(summary.counts.comments.blocked).toBe(1);
     await exportSets(ledger, config, join(folder, "export"));
