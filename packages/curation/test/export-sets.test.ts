@@ -1,7 +1,7 @@
-import { mkdtemp, readdir, readFile, stat, writeFile } from "node:fs/promises";
+import { appendFile, mkdtemp, readdir, readFile, rename, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { exportSets, openSqliteLedger, parseAnswer, type CurationConfigInput, type ExportManifest } from "@dramascope/curation";
+import { curationReport, exportSets, openSqliteLedger, parseAnswer, type CurationConfigInput, type ExportManifest } from "@dramascope/curation";
 import { curatedSample, readJsonl, sha256, sha256File, trainingSample, type CuratedSample, type GrpoSample, type SftSample } from "@dramascope/schema";
 import { beforeAll, describe, expect, it } from "vitest";
 import { answerAll, answeredLedger, answerTo, collect, smallConfig, smallDrama, thinkOf } from "./answered-ledger.ts";
@@ -219,11 +219,39 @@ describe("the bytes of an export", () => {
     await expect(exportSets(ledger, other, folder)).rejects.toMatchObject({ code: "EXPORT_EXISTS", message: expect.stringMatching(/generation 1, run \w+; this is generation 2/u) as string });
     expect(await readAll(folder)).toEqual(before);
     await writeFile(join(folder, "notes.txt"), "mine");
-    await expect(exportSets(ledger, config, folder)).rejects.toMatchObject({ code: "EXPORT_EXISTS", message: expect.stringContaining("notes.txt") as string });
+    await expect(exportSets(await answeredLedger(DRAMAS, config), config, folder)).rejects.toMatchObject({ code: "EXPORT_EXISTS", message: expect.stringContaining("notes.txt") as string });
     const foreign = await mkdtemp(join(root, "foreign-"));
     await writeFile(join(foreign, "thesis.md"), "mine");
-    await expect(exportSets(ledger, config, foreign)).rejects.toMatchObject({ code: "EXPORT_EXISTS" });
+    await expect(exportSets(ledger, other, foreign)).rejects.toMatchObject({ code: "EXPORT_EXISTS" });
     expect(await readdir(foreign)).toEqual(["thesis.md"]);
+  });
+
+  it("never replace a card that a licence was written into", async () => {
+    const config = smallConfig();
+    const ledger = await answeredLedger(DRAMAS, config);
+    const folder = freshFolder();
+    await exportSets(ledger, config, folder);
+    await appendFile(join(folder, "README.md"), "CC-BY 4.0\n");
+    await ledger.deleteDrama(DRAMAS[0]!.dramaId);
+    const before = await readAll(folder);
+    await expect(exportSets(ledger, config, folder)).rejects.toMatchObject({ code: "EXPORT_EDITED", message: expect.stringContaining("README.md") as string });
+    expect(await readAll(folder)).toEqual(before);
+    await rename(join(folder, "README.md"), join(root, "edited.md"));
+    expect((await exportSets(ledger, config, folder)).counts["samples"]).toBe(29);
+  });
+
+  it("are refused for a generation whose answers went over to a new one", async () => {
+    const [config, other] = [smallConfig(), smallConfig({ rounds: { max: 4, perClassMax: {}, topP: 0.9 } })];
+    const ledger = await answeredLedger(DRAMAS, config);
+    const folder = freshFolder();
+    await exportSets(ledger, config, folder);
+    const before = await readAll(folder);
+    await answerAll(ledger, other, (step, record) => answerTo(step, record));
+    const old = { code: "GENERATION_OLD", message: expect.stringMatching(/generation 1 .*generation 2/u) as string };
+    await expect(exportSets(ledger, config, folder)).rejects.toMatchObject(old);
+    await expect(curationReport(ledger, config)).rejects.toMatchObject(old);
+    expect(await readAll(folder)).toEqual(before);
+    expect((await exportSets(ledger, other, freshFolder())).generation).toBe(2);
   });
 
   it("leave nothing behind when a check fails", async () => {

@@ -46,7 +46,7 @@ export async function finishReport(ledger: StepLedger, setting: ExportSetting, p
  * What a curation has come to so far: how far dramas of each class came, what the teacher said and where it was wrong, refusals, unusable answers and money. It is computed from
  * the ledger's answers alone, also in the middle of a run, and its sums are compared with the ledger's own.
  *
- * @throws CurationError `GENERATION_UNKNOWN` when the ledger holds no answers under these settings, `REPORT_MISMATCH` when sums differ.
+ * @throws CurationError `GENERATION_UNKNOWN` when the ledger holds no answers under these settings, `GENERATION_OLD` when it has a newer generation, `REPORT_MISMATCH` when sums differ.
  */
 export async function curationReport(ledger: StepLedger, config: CurationConfig, options: ReportOptions = {}): Promise<CurationReport> {
   const { setting, source } = await openExport(ledger, config);

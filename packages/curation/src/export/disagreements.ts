@@ -43,7 +43,7 @@ export function disagreementsOf({ outcome }: Pick<ReplayedDrama, "outcome">): Di
  * Writes {@link Disagreement}s of all dramas as JSONL, in the order of exports; whole or absent. No comment is in it.
  *
  * @returns Number of them.
- * @throws CurationError `GENERATION_UNKNOWN` when the ledger holds no answers under these settings.
+ * @throws CurationError `GENERATION_UNKNOWN` when the ledger holds no answers under these settings, `GENERATION_OLD` when it has a newer generation.
  */
 export async function exportDisagreements(ledger: StepLedger, config: CurationConfig, path: string): Promise<number> {
   const { source } = await openExport(ledger, config);

@@ -8,7 +8,7 @@ import { createRecordCheck } from "./check-records.ts";
 import { curatedSampleOf } from "./curated-sample.ts";
 import { finishReport } from "./curation-report.ts";
 import { datasetCard } from "./dataset-card.ts";
-import { checkTarget, isSameExport, manifestText, type ExportManifest } from "./manifest.ts";
+import { CARD, checkTarget, isSameExport, manifestText, type ExportManifest } from "./manifest.ts";
 import { openExport } from "./open-export.ts";
 import { writeParquet } from "./parquet.ts";
 import { planExport, type ExportPlan, type PlannedDrama } from "./plan-export.ts";
@@ -104,7 +104,7 @@ async function writeFolder(ledger: StepLedger, folder: string, { setting, plan, 
     leftOut: report.leftOut,
     balance: { mode: config.balance, before: plan.before, after: plan.after },
   };
-  const texts = { "splits.json": splits.text(), "README.md": datasetCard(report, manifest, config) };
+  const texts = { "splits.json": splits.text(), [CARD]: datasetCard(report, manifest, config) };
   for (const [name, text] of Object.entries(texts)) {
     await writeFileAtomically(join(folder, name), text);
     hashes[name] = sha256(text);
@@ -119,7 +119,7 @@ async function writeFolder(ledger: StepLedger, folder: string, { setting, plan, 
  * generation is replaced when its bytes differ.
  *
  * @returns What `manifest.json` says.
- * @throws CurationError `EXPORT_EXISTS` for a folder that holds anything else, `GENERATION_UNKNOWN`, `EXPORT_CHECK` for a record that must not be written, `EXPORT_CHANGED`, `REPORT_MISMATCH`,
+ * @throws CurationError `EXPORT_EXISTS` for a folder that holds anything else, `EXPORT_EDITED` for a card that somebody wrote into, `GENERATION_UNKNOWN`, `GENERATION_OLD`, `EXPORT_CHECK` for a record that must not be written, `EXPORT_CHANGED`, `REPORT_MISMATCH`,
  *   `PARQUET_UNAVAILABLE`. Nothing has been touched then.
  */
 export async function exportSets(ledger: StepLedger, config: CurationConfig, dir: string, { manifestPath, formats = config.export.formats }: ExportOptions = {}): Promise<ExportManifest> {

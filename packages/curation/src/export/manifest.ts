@@ -28,6 +28,9 @@ export interface ExportManifest {
   balance: { mode: "none" | "cap" | "weight"; before: ByClass; after: ByClass };
 }
 
+/** The dataset card. */
+export const CARD = "README.md";
+
 /** Text of `manifest.json`. */
 export const manifestText = (manifest: ExportManifest): string => `${JSON.stringify(manifest, null, 2)}\n`;
 
@@ -46,7 +49,7 @@ async function namesIn(folder: string): Promise<string[]> {
 /**
  * Makes sure that a folder may be written to, or written anew: it is not there, empty, or an export of the same run and generation and nothing else.
  *
- * @throws CurationError `EXPORT_EXISTS` saying what is in it.
+ * @throws CurationError `EXPORT_EXISTS` saying what is in it, `EXPORT_EDITED` when somebody wrote into the card.
  */
 export async function checkTarget(folder: string, { runId, generation }: { runId: string; generation: number }): Promise<void> {
   const names = await namesIn(folder);
@@ -68,6 +71,10 @@ export async function checkTarget(folder: string, { runId, generation }: { runId
   if (data.runId !== runId || data.generation !== generation) refuse(`holds the export of generation ${data.generation}, run ${data.runId}; this is generation ${generation}, run ${runId}`);
   const other = names.filter((name) => name !== "manifest.json" && data.sha256[name] === undefined).sort();
   if (other.length > 0) refuse(`holds ${JSON.stringify(other[0])}, which is not of the export and would be lost`);
+  // People are asked to write their licence into the card; other files are written anew when they are damaged.
+  if (names.includes(CARD) && (await sha256File(join(folder, CARD))) !== data.sha256[CARD]) {
+    throw new CurationError(`${join(folder, CARD)} was edited since it was written, and the edits would be lost`, { code: "EXPORT_EDITED", hint: "Nothing was touched. Give another folder with --out, or move this card away and take over what was written into it afterwards." });
+  }
 }
 
 /** Whether a folder holds an export with these very bytes. */
