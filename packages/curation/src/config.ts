@@ -8,6 +8,12 @@ const count = z.int().min(1);
 /** Name of an environment variable that holds a value which no file may hold. */
 const environmentName = z.string().regex(/^[A-Za-z_]\w*$/u, "must be the name of an environment variable, not a value");
 
+function holdsNoSecret(address: string): boolean {
+  if (!URL.canParse(address)) return true;
+  const { username, password, search } = new URL(address);
+  return `${username}${password}${search}` === "";
+}
+
 const priceBand = z.strictObject({
   /** Longest prompt of this band, in tokens, inclusive; without it the band has no end. */
   upTo: count.optional(),
@@ -17,10 +23,6 @@ const priceBand = z.strictObject({
   out: notNegative,
   /** Per million prompt tokens that the provider had in its cache; default `in`. */
   hit: notNegative.optional(),
-  /** As `in`, for batches. */
-  batchIn: notNegative.optional(),
-  /** As `out`, for batches. */
-  batchOut: notNegative.optional(),
 });
 
 const capabilities = z.strictObject({
@@ -38,7 +40,7 @@ const capabilities = z.strictObject({
 
 const teacher = z.strictObject({
   /** Without `/chat/completions`. */
-  baseURL: z.url().refine((url) => !URL.canParse(url) || (new URL(url).username === "" && new URL(url).password === ""), "must not hold a name or password; name the key's variable in apiKeyEnv"),
+  baseURL: z.url().refine(holdsNoSecret, "must not hold a name, a password or a query; name the key's variable in apiKeyEnv"),
   /** Environment variable with the provider's key; without one no key is sent. */
   apiKeyEnv: environmentName.optional(),
   model: z.string().min(1),
@@ -49,13 +51,13 @@ const teacher = z.strictObject({
   capabilities: capabilities.prefault({}),
   limits: z
     .strictObject({
-      /** Requests a minute. */
+      /** Requests in a window, by default a minute. */
       rpm: positive.optional(),
-      /** Tokens a minute, prompts and answers. */
+      /** Tokens in a window, prompts and answers together. */
       tpm: positive.optional(),
       /** Calls at once, of all workers. */
       inFlight: count.default(16),
-      /** Milliseconds of the provider's window. */
+      /** Length of the window that `rpm` and `tpm` count in, milliseconds. */
       windowMs: positive.default(60_000),
     })
     .prefault({}),
@@ -73,7 +75,7 @@ const teacher = z.strictObject({
       /** Day on which the prices were looked up. */
       date: z.iso.date(),
       /** By length of the prompt, shortest first. */
-      bands: z.array(priceBand).min(1),
+      bands: z.array(priceBand).min(1).refine((bands) => bands.every(({ upTo }, i) => i === 0 || (bands[i - 1]!.upTo ?? Infinity) < (upTo ?? Infinity)), "must rise in upTo; only the last one may do without"),
     })
     .optional(),
   /** Longest answer in tokens; one that is cut off is asked for once more with twice as many. */

@@ -34,7 +34,8 @@ describe("settings", () => {
   });
 
   it.each<[string, object, string]>([
-    ["a password in an address", { teacher: { ...base.teacher, baseURL: "https://me:secret@provider.example/v1" } }, "teacher.baseURL: must not hold a name or password; name the key's variable in apiKeyEnv"],
+    ["a password in an address", { teacher: { ...base.teacher, baseURL: "https://me:secret@provider.example/v1" } }, "teacher.baseURL: must not hold a name, a password or a query; name the key's variable in apiKeyEnv"],
+    ["prices that do not rise", { teacher: { ...base.teacher, prices: { currency: "USD", date: "2026-11-01", bands: [{ in: 0.1, out: 1 }, { upTo: 1000, in: 9, out: 9 }] } } }, "teacher.prices.bands: must rise in upTo; only the last one may do without"],
     ["an unknown name", { roundz: {} }, "roundz is no setting; did you mean rounds?"],
     ["an unknown name inside", { rounds: { maxx: 3 } }, "rounds.maxx is no setting; did you mean rounds.max?"],
     ["one in a list", { teacher: { ...base.teacher, prices: { currency: "USD", date: "2026-11-01", bands: [{ in: 1, ouut: 2, out: 2 }] } } }, "teacher.prices.bands.0.ouut is no setting; did you mean teacher.prices.bands.0.out?"],

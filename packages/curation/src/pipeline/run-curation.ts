@@ -73,10 +73,11 @@ async function curate(options: CurationOptions, setting: CurationSetting, ledger
   const rules: CurationSetting = limit === undefined ? setting : { ...setting, config: { ...config, rounds: ungated } };
   const opened = await openGeneration(ledger, setting, options.isNewGeneration ?? false);
   const { generation } = opened;
-  await writeRunRecord(setting, opened);
+  const stopping = createStopping({ signal, drainMs: config.drainMs, clock });
   const tally = new RunTally({ clock, spent: () => ledger.spent(), onEvent: options.onEvent, onProgress: options.onProgress });
   const teacher = createTeacher({
-    client,
+    // Calls on the wire outlive the end of all waits by `drainMs`.
+    client: { call: (request) => client.call(request, stopping.hard), capabilities: () => client.capabilities(), close: () => client.close() },
     limits: limitsOf(config),
     spendBook: ledger,
     maxAttempts,
@@ -87,15 +88,14 @@ async function curate(options: CurationOptions, setting: CurationSetting, ledger
     ...(slots ? { slots } : {}),
     ...(journal === undefined ? {} : { journal }),
   });
-  const stopping = createStopping({ signal, drainMs: config.drainMs, clock });
   const isStopped = (): boolean => stopping.soft.aborted;
   let gates: readonly Gate[] = [];
   let taken: Awaited<ReturnType<typeof takeIn>>;
   try {
-    // Frames that a call in flight waits for are part of it.
-    const media = teacherMedia(config, { ...options, signal: stopping.hard });
-    const asker: StepAsker = { setting: rules, ledger, teacher, media, owner, gates: () => gates, stopping, tally };
+    const media = teacherMedia(config, { ...options, signal: stopping.soft });
     taken = isStopped() ? undefined : await takeIn(options, ledger);
+    const asker: StepAsker = { setting: rules, ledger, teacher, media, owner, gates: () => gates, ids: taken?.ids, stopping, tally };
+    await writeRunRecord(setting, opened, options.dramas ? undefined : config.input);
     for (let isFirst = true; !isStopped(); isFirst = false) {
       gates = await ledger.gates(generation);
       const planned = await planDramas(rules, ledger, generation, gates, { signal: stopping.soft, ...(taken ? { ids: taken.ids } : {}), ...(limit === undefined ? {} : { limit }) });
@@ -103,7 +103,7 @@ async function curate(options: CurationOptions, setting: CurationSetting, ledger
       // Answers that came along from another generation plan nothing by themselves: what follows from them is seen here.
       if (!isFirst && planned.added === 0) break;
       await workSteps({ ledger, generation, owner, concurrency, leaseMs, kinds, maxLeased: limits.inFlight, clock, stop: stopping.soft, work: (leased, isHeld) => askStep(asker, leased, isHeld) });
-      if (!isStopped()) await settleGates(rules, ledger, generation);
+      if (!isStopped()) await settleGates(rules, ledger, generation, taken?.ids);
     }
     const failure = stopping.failure();
     if (failure) throw failure.error;
@@ -153,6 +153,7 @@ export async function runCuration(options: CurationOptions): Promise<RunSummary>
     if (shared) opened(shared);
     return await curate(shared ? { ...options, slots: shared } : options, setting, ledger, client);
   } finally {
-    for (const one of own) await one.close();
+    const ends = await Promise.allSettled(own.map((one) => one.close()));
+    for (const end of ends) if (end.status === "rejected") throw end.reason;
   }
 }
