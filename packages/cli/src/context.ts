@@ -1,6 +1,6 @@
 import type { OnProgress } from "@dramascope/schema";
 import { Command, Option } from "commander";
-import { CliError, describeError, exitCodeOf, type ExitCode } from "./errors.ts";
+import { CliError, describeError, errorJson, exitCodeOf, type ExitCode } from "./errors.ts";
 import { createProgressView, type ProgressMode } from "./progress.ts";
 
 /** The outside world of a command; tests give their own. */
@@ -24,6 +24,8 @@ export interface CommandContext {
   progress: OnProgress;
   /** One line for people on stderr; nothing under --quiet. */
   say: (text: string) => void;
+  /** A line on stderr about what went wrong, under --quiet as well. */
+  complain: (text: string) => void;
 }
 
 /** What a command hands back: the object that `--json` prints, and an exit code if it is not 0. */
@@ -80,17 +82,19 @@ export function defineCommand<Options extends object>(
     const release = io.onStop((code) => {
       stopCode = code;
       view.end();
-      io.stderr("stopping after the current step; once more stops at once\n");
+      io.stderr("stopping: what is under way may end; once more stops at once\n");
       abort.abort();
     });
-    const say = (text: string): void => {
-      if (options.quiet) return;
+    const complain = (text: string): void => {
       view.end();
       io.stderr(`${text}\n`);
     };
+    const say = (text: string): void => {
+      if (!options.quiet) complain(text);
+    };
     try {
       const seed = options.seed === undefined ? undefined : parseCount("--seed", options.seed);
-      const result = await definition.run({ io, signal: abort.signal, seed, progress: view.report, say }, options, positional);
+      const result = await definition.run({ io, signal: abort.signal, seed, progress: view.report, say, complain }, options, positional);
       view.end();
       if (options.json) io.stdout(`${JSON.stringify(result.json)}\n`);
       else if (result.text !== undefined) io.stdout(result.text);
@@ -98,7 +102,7 @@ export function defineCommand<Options extends object>(
     } catch (error) {
       view.end();
       if (stopCode === undefined) io.stderr(describeError(error, options.verbose === true));
-      if (options.json) io.stdout(`${JSON.stringify({ error: { code: (error as { code?: string }).code ?? "INTERNAL", message: (error as Error).message } })}\n`);
+      if (options.json) io.stdout(`${JSON.stringify({ error: errorJson(error) })}\n`);
       setExitCode(stopCode ?? exitCodeOf(error));
     } finally {
       release();

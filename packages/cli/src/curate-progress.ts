@@ -25,7 +25,7 @@ export function showEvents({ say, progress }: Pick<CommandContext, "say" | "prog
     } else if (event.type === "imported") {
       const { dramas, splits, rejected, rejectedFile, withoutMedia } = event.report;
       say(`${dramas} dramas: SFT ${splits.sft}, GRPO ${splits.grpo}, evaluation ${splits.eval}${withoutMedia > 0 ? `; ${withoutMedia} without films, of which the teacher sees the text alone` : ""}`);
-      if (rejected > 0) say(`${rejected} lines are left out; ${rejectedFile ?? ""} says why`);
+      if (rejected > 0) say(`${rejected} ${rejected === 1 ? "line is" : "lines are"} left out; ${rejectedFile ?? ""} says why`);
     } else if (event.type === "slow-down" && event.pauseMs >= LONG_PAUSE_MS) say(`the provider asks for a pause of ${Math.round(event.pauseMs / 1000)} s; then at most ${event.inFlight} calls at once`);
     else if (event.type === "model-differs") say(`asked for ${event.asked}, answered by ${event.returned}: both names stand in the records`);
   };

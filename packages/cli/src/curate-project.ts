@@ -1,6 +1,7 @@
 import { dirname, join, resolve } from "node:path";
 import { curationConfig, openLedger, type CurationConfig, type StepLedger } from "@dramascope/curation";
 import { parseAmount, parseCount, usageError, type CommandContext } from "./context.ts";
+import { CliError } from "./errors.ts";
 import { readSettings } from "./settings-file.ts";
 
 /** Flags of every `curate` command. */
@@ -58,9 +59,9 @@ function withAbsolutePaths(config: CurationConfig, here: string): CurationConfig
  */
 export async function openCurateProject(flags: CurateFlags, { io, seed }: Pick<CommandContext, "io" | "seed">): Promise<CurateProject> {
   const over = {
-    ...(flags.maxCost !== undefined && { budget: { maxCost: parseAmount("--max-cost", flags.maxCost) } }),
-    ...(flags.concurrency !== undefined && { concurrency: parseCount("--concurrency", flags.concurrency) }),
-    ...(seed !== undefined && { split: { seed: String(seed) }, select: { seed: String(seed) } }),
+    ...(flags.maxCost !== undefined && { "--max-cost": { budget: { maxCost: parseAmount("--max-cost", flags.maxCost) } } }),
+    ...(flags.concurrency !== undefined && { "--concurrency": { concurrency: parseCount("--concurrency", flags.concurrency) } }),
+    ...(seed !== undefined && { "--seed": { split: { seed: String(seed) }, select: { seed: String(seed) } } }),
   };
   const { settings } = await readSettings(flags.config, curationConfig, { set: flags.set, over });
   const fromFile = withAbsolutePaths(settings, dirname(resolve(flags.config)));
@@ -68,6 +69,16 @@ export async function openCurateProject(flags: CurateFlags, { io, seed }: Pick<C
   const config = named ? { ...fromFile, ledger: named.ledger } : fromFile;
   const env = { ...io.env, ...named?.env };
   return { config, env, hasOneWriter: config.ledger?.driver === "sqlite", openLedger: (access) => openLedger(config, env, { isReadOnly: access === "read" }) };
+}
+
+/** Refuses an input without a single drama: a wrong file, most likely. */
+export function assertDramas({ input }: CurationConfig, { dramas, rejected, rejectedFile }: { dramas: number; rejected: number; rejectedFile?: string | null }): void {
+  if (dramas > 0 || input === undefined) return;
+  const left = rejected === 0 ? "it is empty" : `${rejected} ${rejected === 1 ? "line is" : "lines are"} left out`;
+  throw new CliError(`${input.dramas} holds no drama that can be asked about: ${left}`, {
+    code: "NO_DRAMAS",
+    hint: `${rejectedFile ? `${rejectedFile} says why each line was left out. ` : ""}A line is one drama as JSON with its class in ${input.labels}.`,
+  });
 }
 
 /** Does work with a ledger and closes it, whatever comes. */

@@ -31,3 +31,9 @@ export function describeError(error: unknown, verbose: boolean): string {
   if (verbose && error instanceof Error && error.stack !== undefined) lines.push(error.stack);
   return `${lines.join("\n")}\n`;
 }
+
+/** The same for programs. */
+export function errorJson(error: unknown): { code: string; message: string; hint?: string } {
+  const { code, hint } = error as { code?: unknown; hint?: unknown };
+  return { code: typeof code === "string" ? code : "INTERNAL", message: error instanceof Error ? error.message : String(error), ...(typeof hint === "string" && { hint }) };
+}

@@ -54,7 +54,8 @@ export function createProgressView(options: ProgressOptions): ProgressView {
   const begin = (progress: Progress): void => {
     phase = progress.phase;
     startedAt = now();
-    shownAt = -Infinity;
+    // A bare number at the very first tells nothing.
+    shownAt = mode === "plain" && progress.total === undefined ? startedAt : -Infinity;
     shownShare = 0;
   };
   const clear = (): void => {

@@ -125,15 +125,15 @@ function describe(error: z.ZodError, schema: z.ZodType, placeOf: PlaceOf): CliEr
  *
  * @param path   The file.
  * @param schema What it may hold; an unknown name is an error with place and nearest name.
- * @param flags  `set`: texts such as `budget.maxCost=20`; `over`: what other flags say, over both.
+ * @param flags  `set`: texts such as `budget.maxCost=20`; `over`: what other flags say by their names, over both.
  * @returns      The settings, defaults filled in, and where each stands, for errors that come later.
  * @throws CliError `CONFIG_INVALID` with line and column.
  */
-export async function readSettings<S extends z.ZodType>(path: string, schema: S, flags: { set?: readonly string[] | undefined; over?: Record<string, unknown> } = {}): Promise<{ settings: z.output<S>; placeOf: PlaceOf }> {
-  const [file, set] = [await readYaml(path), await assignedSettings(flags.set ?? [])];
-  const isSet = (setting: readonly PropertyKey[]): boolean => setting.length > 0 && partOf(set, setting) !== undefined;
-  const placeOf: PlaceOf = (setting) => (isSet(setting) ? "--set" : file.placeOf(setting));
-  const given = withVariables(mergeSettings(mergeSettings(file.values, set), flags.over ?? {}), [], placeOf);
+export async function readSettings<S extends z.ZodType>(path: string, schema: S, flags: { set?: readonly string[] | undefined; over?: Readonly<Record<`--${string}`, Record<string, unknown>>> } = {}): Promise<{ settings: z.output<S>; placeOf: PlaceOf }> {
+  const [file, set] = [await readYaml(path), await assignedSettings(flags.set ?? [], "rounds.max=4")];
+  const overrides = [...Object.entries(flags.over ?? {}).reverse(), ["--set", set] as const];
+  const placeOf: PlaceOf = (setting) => overrides.find(([, values]) => setting.length > 0 && partOf(values, setting) !== undefined)?.[0] ?? file.placeOf(setting);
+  const given = withVariables(overrides.reduceRight((values, [, own]) => mergeSettings(values, own), file.values), [], placeOf);
   const result = schema.safeParse(given);
   if (!result.success) throw describe(result.error, schema, placeOf);
   return { settings: result.data, placeOf };

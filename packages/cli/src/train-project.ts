@@ -32,7 +32,7 @@ export interface TrainProject {
 }
 
 async function flagSettings({ preset, set = [], seed }: TrainFlags): Promise<Record<string, unknown>> {
-  return mergeSettings({ ...(preset !== undefined && { preset }), ...(seed !== undefined && { seed }) }, await assignedSettings(set));
+  return mergeSettings({ ...(preset !== undefined && { preset }), ...(seed !== undefined && { seed }) }, await assignedSettings(set, "lora.r=16"));
 }
 
 function presetSettings(kind: "sft" | "grpo", preset: unknown, configPath: string): Record<string, unknown> {

@@ -66,13 +66,14 @@ describe("curate", () => {
     const status = await one.curate("status");
     expect([status.code, status.stdout]).toEqual([0, expect.stringMatching(/caption +\d+/u)]);
     const second = await one.curate("run", "--json");
-    expect([second.code, second.stderr, JSON.parse(second.stdout)]).toEqual([4, expect.stringMatching(new RegExp(`^LEDGER_LOCKED: .*${running.child.pid!}`, "u")), { error: { code: "LEDGER_LOCKED", message: expect.any(String) as string } }]);
+    expect([second.code, second.stderr, JSON.parse(second.stdout)]).toEqual([4, expect.stringMatching(new RegExp(`^LEDGER_LOCKED: .*${running.child.pid!}`, "u")), { error: { code: "LEDGER_LOCKED", message: expect.any(String) as string, hint: expect.any(String) as string } }]);
     expect((await one.curate("retry")).code).toBe(4);
 
     running.child.kill("SIGINT");
     const { code, stdout, stderr } = await running.done;
     expect([code, stdout]).toEqual([130, ""]);
-    expect(stderr).toContain("stopping after the current step; once more stops at once");
+    expect(stderr).toContain("stopping: what is under way may end; once more stops at once");
+    expect(stderr).toMatch(/^not complete: .*; stopped, the same command goes on$/mu);
     expect(stderr).not.toMatch(/[\u001b\r]/u);
     // Whatever was asked has been kept: nothing is asked twice.
     expect((await one.curate("run")).code).toBe(0);
@@ -99,7 +100,7 @@ describe("curate", () => {
     const first = await one.curate("run", "--json");
     const { code, counts } = JSON.parse(first.stdout) as { code: string; counts: Record<string, Record<string, number>> };
     expect([first.code, code, counts["caption"]!["failed"]]).toEqual([1, "STEPS_FAILED", 25]);
-    expect(first.stderr).toContain("dramascope curate retry");
+    expect(first.stderr).toMatch(/^STEPS_FAILED: .*dramascope curate retry.*\n25 failed: TRUNCATED$/mu);
 
     expect(await one.curate("retry", "--kind", "comment")).toMatchObject({ code: 2, stderr: expect.stringContaining("did you mean comments?") as string });
     for (const [words, freed] of [[["--code", "EMPTY"], 0], [["--kind", "comments"], 0], [["--kind", "caption", "--code", "TRUNCATED"], 25]] as const) {
@@ -113,8 +114,12 @@ describe("curate", () => {
   it("parks what the provider cannot answer now, without an error of its own", async () => {
     const one = await project([], "");
     await one.faults([{ id: "down", match: { task: "caption" }, fault: "http", status: 503 }]);
-    const first = await one.curate("run", "--json", "--limit", "3", "--set", "teacher.maxAttempts=2", "teacher.backoffMs=5");
-    expect([first.code, JSON.parse(first.stdout)]).toEqual([1, expect.objectContaining({ code: "STEPS_PARKED", isComplete: false })]);
+    const first = await one.curate("run", "--json", "--quiet", "--limit", "3", "--set", "teacher.maxAttempts=2", "teacher.backoffMs=5");
+    const troubles = [{ state: "parked", code: expect.stringMatching(/^[A-Z][A-Z0-9_]+$/u) as string, n: 3 }];
+    expect([first.code, JSON.parse(first.stdout)]).toEqual([1, expect.objectContaining({ code: "STEPS_PARKED", isComplete: false, troubles })]);
+    // Quiet says errors only, and these are errors.
+    expect(first.stderr).toMatch(/^STEPS_PARKED: [^\n]*\n3 parked: [A-Z0-9_]+\n$/u);
+    expect([(await one.curate("status")).stdout, JSON.parse((await one.curate("status", "--json")).stdout)]).toEqual([expect.stringMatching(/^3 parked: [A-Z0-9_]+$/mu), expect.objectContaining({ troubles })]);
     await one.faults([]);
     expect(JSON.parse((await one.curate("retry", "--json")).stdout)).toEqual({ freed: 3 });
     expect((await one.curate("run")).code).toBe(0);
@@ -163,12 +168,24 @@ describe("curate", () => {
     expect(await readFile(join(one.folder, "runs", "first", "rejected.jsonl"), "utf8")).toContain('"line":31');
   });
 
+  it.each(["", "\u0000\u0001\u00fe\n\u0007\n"])("refuses an input without a drama: %j", async (text) => {
+    const one = await project();
+    await writeFile(join(one.folder, "data", "dramas.jsonl"), text, "latin1");
+    for (const name of ["plan", "run"]) {
+      const { code, stderr } = await one.curate(name);
+      expect([name, code, stderr]).toEqual([name, 3, expect.stringMatching(text === "" ? /^NO_DRAMAS: .*dramas\.jsonl holds no drama .*: it is empty$/mu : /^NO_DRAMAS: .*dramas\.jsonl holds no drama .*: 2 lines are left out$/mu)]);
+    }
+    expect(one.teacher.requests()).toBe(0);
+  });
+
   it.each([
     [["run", "--workers", "2"], 2, /one writer/u],
     [["run", "--workers", "0"], 2, /--workers wants 1 or more/u],
     [["run", "--stages", "caption,commnts"], 2, /did you mean comments\?/u],
     [["run", "--ledger", "mysql://x"], 2, /--ledger wants sqlite:FILE or postgres/u],
     [["run", "--max-cost", "much"], 2, /--max-cost wants an amount/u],
+    [["plan", "--max-cost", "0"], 2, /--max-cost: budget\.maxCost/u],
+    [["plan", "--set", "rounds"], 2, /such as rounds\.max=4/u],
     [["plan", "--set", "rounds.mx=3"], 2, /--set: rounds\.mx is no setting; did you mean rounds\.max\?/u],
     [["run", "--set", "input.labels=nowhere.jsonl"], 3, /nowhere\.jsonl/u],
     [["status"], 3, /LEDGER_MISSING/u],

@@ -31,7 +31,7 @@ const failure = async (text: string, flags?: Parameters<typeof readSettings>[2])
 
 describe("a file of settings", () => {
   it("is read with defaults, under what flags say", async () => {
-    expect(await read("# remark\nteacher:\n  model: a\n  apiKeyEnv: ${MY_KEY}\n", { set: ["teacher.model=b", "rounds.temperature=[0.5]", "teacher.limits.rpm=60"], over: { teacher: { limits: { rpm: 30 } } } })).toEqual({ teacher: { model: "b", apiKeyEnv: "MY_KEY", limits: { rpm: 30 } }, rounds: { temperature: [0.5] }, bands: [] });
+    expect(await read("# remark\nteacher:\n  model: a\n  apiKeyEnv: ${MY_KEY}\n", { set: ["teacher.model=b", "rounds.temperature=[0.5]", "teacher.limits.rpm=60"], over: { "--rpm": { teacher: { limits: { rpm: 30 } } } } })).toEqual({ teacher: { model: "b", apiKeyEnv: "MY_KEY", limits: { rpm: 30 } }, rounds: { temperature: [0.5] }, bands: [] });
   });
 
   it.each([

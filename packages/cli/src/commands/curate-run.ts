@@ -1,10 +1,11 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { runCuration, STAGE_KINDS, type RunSummary } from "@dramascope/curation";
-import type { Command } from "commander";
+import { runCuration, STAGE_KINDS } from "@dramascope/curation";
+import { Option, type Command } from "commander";
 import { defineCommand, parseCount, usageError, type CliIo, type CommandContext, type CommandResult, type SetExitCode } from "../context.ts";
-import { openCurateProject, type CurateFlags, type CurateProject } from "../curate-project.ts";
+import { assertDramas, openCurateProject, withLedger, type CurateFlags, type CurateProject } from "../curate-project.ts";
 import { joinProgress, showEvents } from "../curate-progress.ts";
+import { curationStanding, endingLine, nothingOpen, shortfallLines, shortfallOf, stepTroubles } from "../curate-standing.ts";
 import { superviseWorkers, type WorkerEnd } from "../curate-workers.ts";
 import type { ExitCode } from "../errors.ts";
 import { projectWords, stageKinds, withProjectOptions } from "./curate-options.ts";
@@ -14,35 +15,24 @@ interface RunFlags extends CurateFlags {
   limit?: string;
   stages?: string;
   newGeneration?: boolean;
+  quiet?: boolean;
+  /** Started by another run, which has the last word. */
+  asWorker?: boolean;
 }
-
-/** Why a run that was not stopped has not reached everything; null when it has. */
-type Shortfall = "BUDGET_REACHED" | "STEPS_PARKED" | "STEPS_FAILED" | null;
-
-function shortfallOf({ stopped, counts }: RunSummary): Shortfall {
-  const total = (state: "failed" | "parked"): number => STAGE_KINDS.reduce((sum, kind) => sum + counts[kind][state], 0);
-  if (stopped === "budget") return "BUDGET_REACHED";
-  if (total("parked") > 0) return "STEPS_PARKED";
-  return total("failed") > 0 ? "STEPS_FAILED" : null;
-}
-
-const SHORTFALL_WORDS: Readonly<Record<NonNullable<Shortfall>, string>> = {
-  BUDGET_REACHED: "BUDGET_REACHED: no call fits into budget.maxCost any more; the same command with a larger --max-cost goes on",
-  STEPS_PARKED: "some steps are parked after too many failed attempts: dramascope curate retry frees them",
-  STEPS_FAILED: "some answers were of no use: dramascope curate report names them, dramascope curate retry asks anew",
-};
-
-const money = (amount: number, currency: string | null): string => (currency === null ? "" : `, ${amount.toFixed(4)} ${currency}`);
 
 async function runAlone(project: CurateProject, options: RunFlags, context: CommandContext): Promise<CommandResult> {
   const { config, env } = project;
   const currency = config.teacher.prices?.currency ?? null;
+  const show = showEvents(context, currency);
   await mkdir(config.workdir, { recursive: true });
   const summary = await runCuration({
     config, env,
     journal: join(config.workdir, "calls.jsonl"),
     signal: context.signal,
-    onEvent: showEvents(context, currency),
+    onEvent: (event) => {
+      show(event);
+      if (event.type === "imported") assertDramas(config, event.report);
+    },
     onProgress: (progress) => {
       // How far the dramas are, events say with more figures.
       if (progress.phase !== "curate") context.progress(progress);
@@ -51,10 +41,15 @@ async function runAlone(project: CurateProject, options: RunFlags, context: Comm
     ...(options.stages !== undefined && { stages: stageKinds("--stages", options.stages) }),
     ...(options.newGeneration && { isNewGeneration: true }),
   });
-  const code = shortfallOf(summary);
-  context.say(`${summary.isComplete ? "complete" : "not complete"}: ${summary.calls} calls${money(summary.cost, currency)}; ${summary.progress.dramasDecided} of ${summary.progress.dramas} dramas decided${money(summary.spent, currency)} in all`);
-  if (code !== null) context.say(SHORTFALL_WORDS[code]);
-  return { json: { ...summary, code }, ...(code !== null && { exitCode: 1 as const }) };
+  const total = (state: "failed" | "parked"): number => STAGE_KINDS.reduce((sum, kind) => sum + summary.counts[kind][state], 0);
+  const [failed, parked] = [total("failed"), total("parked")];
+  const code = shortfallOf({ ...summary, failed, parked });
+  const troubles = failed + parked === 0 ? [] : await withLedger(project, "read", (ledger) => stepTroubles(ledger, summary.generation));
+  if (!options.asWorker) {
+    context.say(endingLine({ ...summary, ...summary.progress, spent: summary.spent }));
+    for (const line of shortfallLines(code, troubles)) context.complain(line);
+  }
+  return { json: { ...summary, code, troubles }, ...(code !== null && { exitCode: 1 as const }) };
 }
 
 const EXIT_CODES = new Set<number | null>([0, 1, 2, 3, 4, 130, 143]);
@@ -62,15 +57,20 @@ const EXIT_CODES = new Set<number | null>([0, 1, 2, 3, 4, 130, 143]);
 /** The worst of the workers' ends; one that a signal ended has failed. */
 const worstOf = (ends: readonly WorkerEnd[]): ExitCode => ends.reduce<ExitCode>((worst, { code }) => Math.max(worst, EXIT_CODES.has(code) ? code! : 1) as ExitCode, 0);
 
-async function runWorkers(count: number, currency: string | null, options: RunFlags, context: CommandContext): Promise<CommandResult> {
+/** A figure that every worker gives at its end, added up. */
+const sumOf = (ends: readonly WorkerEnd[], name: "calls" | "cost"): number => ends.reduce((sum, { result }) => sum + (typeof result?.[name] === "number" ? result[name] : 0), 0);
+
+async function runWorkers(count: number, project: CurateProject, options: RunFlags, context: CommandContext): Promise<CommandResult> {
   const { limit, stages, newGeneration } = options;
   const words = [
-    "curate", "run", ...projectWords(options), "--json", "--progress", "json",
+    "curate", "run", ...projectWords(options), "--json", "--progress", "json", "--as-worker",
+    ...(options.quiet ? ["--quiet"] : []),
     ...(context.seed === undefined ? [] : ["--seed", String(context.seed)]),
     ...(limit === undefined ? [] : ["--limit", limit]),
     ...(stages === undefined ? [] : ["--stages", stages]),
     ...(newGeneration ? ["--new-generation"] : []),
   ];
+  const currency = project.config.teacher.prices?.currency ?? null;
   const ends = await superviseWorkers({
     count,
     args: words,
@@ -78,10 +78,19 @@ async function runWorkers(count: number, currency: string | null, options: RunFl
     signal: context.signal,
     onStart: (worker, pid) => context.say(`worker ${worker}: process ${pid}`),
     onProgress: joinProgress(context.progress, currency),
-    onLine: (worker, line) => context.say(`worker ${worker}: ${line}`),
+    onLine: (worker, line) => context.complain(`worker ${worker}: ${line}`),
   });
-  for (const { worker, pid, code, signal } of ends) if (code !== 0) context.say(`worker ${worker} (process ${pid ?? "?"}) ended with ${signal ?? `exit code ${code ?? "?"}`}; it is not started again`);
-  return { json: { workers: ends }, exitCode: worstOf(ends) };
+  for (const { worker, pid, code, signal } of ends) if (code !== 0 && code !== 1 && !context.signal.aborted) context.complain(`worker ${worker} (process ${pid ?? "?"}) ended with ${signal ?? `exit code ${code ?? "?"}`}; it is not started again`);
+  if (!ends.some(({ result }) => typeof result?.["calls"] === "number")) return { json: { workers: ends }, exitCode: worstOf(ends) };
+  // Each worker knows its own part; how all of it stands is in the ledger.
+  const { status, troubles, dramasDecided, dramas } = await withLedger(project, "read", (ledger) => curationStanding(ledger, project.config, limit === undefined ? undefined : parseCount("--limit", limit)));
+  const { settled, unknown, inFlight } = status.spending;
+  const stopped = context.signal.aborted ? "signal" : ends.some(({ result }) => result?.["stopped"] === "budget") ? "budget" : null;
+  const ending = { isComplete: stopped === null && nothingOpen(status, stages === undefined ? STAGE_KINDS : stageKinds("--stages", stages)), stopped, calls: sumOf(ends, "calls"), cost: sumOf(ends, "cost"), spent: settled + unknown + inFlight, currency, dramasDecided, dramas } as const;
+  const code = shortfallOf({ ...status, stopped });
+  context.say(endingLine(ending));
+  for (const line of shortfallLines(code, troubles)) context.complain(line);
+  return { json: { workers: ends, ...ending, open: status.open, counts: status.counts, code, troubles }, exitCode: worstOf(ends) };
 }
 
 /** `dramascope curate run` */
@@ -97,13 +106,14 @@ export function addCurateRun(group: Command, io: CliIo, setExitCode: SetExitCode
         .option("--stages <kinds>", "only these kinds of steps: caption, sample, filter, comments")
         .option("--concurrency <n>", "calls at once of one worker; default the settings' teacher.limits.inFlight")
         .option("--workers <n>", "processes at once, with a ledger in Postgres", "1")
-        .option("--new-generation", "ask anew where prompts, model or sampling have changed; old answers stay"),
+        .option("--new-generation", "ask anew where prompts, model or sampling have changed; old answers stay")
+        .addOption(new Option("--as-worker").hideHelp()),
     run: async (context, options) => {
       const workers = parseCount("--workers", options.workers);
       const project = await openCurateProject(options, context);
       if (workers === 0) throw usageError("--workers wants 1 or more");
       if (workers > 1 && project.hasOneWriter) throw usageError(`--workers ${workers}: a SQLite ledger has one writer, so that a crash can never leave two of them at odds`, "Raise --concurrency instead, or keep the ledger in Postgres: ledger: { driver: postgres, urlEnv: DATABASE_URL }.");
-      return workers === 1 ? runAlone(project, options, context) : runWorkers(workers, project.config.teacher.prices?.currency ?? null, options, context);
+      return workers === 1 ? runAlone(project, options, context) : runWorkers(workers, project, options, context);
     },
   });
 }

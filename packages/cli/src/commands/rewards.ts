@@ -24,7 +24,7 @@ const withScoring = (command: Command): Command =>
     .option("--workers <n>", "threads; default one a core")
     .option("--config <file>", "YAML of reward options: weights, limits, tokenizer …")
     .addOption(new Option("--tokenizer <name>", "how text is cut into words; mixed sees Chinese, rouge-score does not").choices(["rouge-score", "mixed"]))
-    .option("--hardened", "the recommended options against reward hacking; --config goes before them");
+    .option("--hardened", "the recommended options against reward hacking; --config overrides them");
 
 async function rewardSettings({ config, tokenizer, hardened: isHardened }: ScoringOptions): Promise<RewardSettings> {
   return { ...(isHardened ? hardened() : {}), ...(config === undefined ? {} : (await readConfig(config))), ...(tokenizer === undefined ? {} : { tokenizer }) };

@@ -96,7 +96,7 @@ export function addTrain(program: Command, io: CliIo, setExitCode: SetExitCode):
           .option("--print-config", "print every setting with where its value comes from, and end")
           .option("--resume", "go on with the run in runDir, as happens in any case")
           .option("--allow-drift", "go on although settings, data or back end changed; run.json then says what");
-        return kind === "sft" ? command : command.option("--preset <name>", "paper, trl-1.13 or gspo; what the file sets goes before it");
+        return kind === "sft" ? command : command.option("--preset <name>", "paper, trl-1.13 or gspo; what the file sets overrides it");
       },
       run: async (context, options) => {
         const project = await openTrainProject(kind, options.config, { preset: options.preset, set: options.set, seed: context.seed });

@@ -77,7 +77,7 @@ In a clone of the repository, where the command is not installed, it is \`npm ru
 
 | file | |
 |---|---|
-| \`dramascope.yaml\` | settings of the curation; \`--set rounds.max=4\` goes before them for once |
+| \`dramascope.yaml\` | settings of the curation; \`--set rounds.max=4\` overrides one for once |
 | \`dramascope.schema.json\` | for editors: names and values while you type |
 | \`sft.yaml\`, \`grpo.yaml\` | settings of \`dramascope train\` on what was exported |
 | \`data/\` | dramas, classes, films |
