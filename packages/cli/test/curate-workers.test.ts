@@ -79,6 +79,9 @@ describe("several workers", () => {
     expect(workers.reduce((sum, { result }) => sum + result.calls, 0)).toBe(calls.length);
     expect(new Set(calls).size).toBe(calls.length);
     expect(await exported("shared")).toEqual(whole);
+    const callsLeft = async (schema: string): Promise<number> => (JSON.parse((await curateOn(schema, "plan", "--json")).stdout) as { total: { calls: { expected: number } } }).total.calls.expected;
+    expect([await callsLeft("shared"), await callsLeft("absent") > 0]).toEqual([0, true]);
+    for (const command of ["status", "retry", "report", "export"]) expect(await curateOn("absent", command)).toMatchObject({ code: 3, stderr: expect.stringContaining("LEDGER_MISSING") as string });
   });
 
   it("are stopped together, and go on together", async () => {

@@ -2,7 +2,7 @@ import { estimate, STAGE_KINDS, type Estimate, type Range } from "@dramascope/cu
 import { DramascopeError } from "@dramascope/schema";
 import type { Command } from "commander";
 import { defineCommand, parseCount, type CliIo, type SetExitCode } from "../context.ts";
-import { openCurateProject, type CurateFlags, type CurateProject } from "../curate-project.ts";
+import { assertDramas, openCurateProject, type CurateFlags, type CurateProject } from "../curate-project.ts";
 import { textTable } from "../text-table.ts";
 import { stageKinds, withProjectOptions } from "./curate-options.ts";
 
@@ -21,7 +21,7 @@ function planText({ dramas, stages, total, currency, budget, rejected, withoutMe
   const remarks = [
     `dramas: SFT ${dramas.sft}, GRPO ${dramas.grpo}, evaluation ${dramas.eval}`,
     ...(withoutMedia > 0 ? [`${withoutMedia} of them without films, of which the teacher sees the text alone`] : []),
-    ...(rejected > 0 ? [`${rejected} lines will be left out; run lists them with their reasons`] : []),
+    ...(rejected > 0 ? [`${rejected} ${rejected === 1 ? "line" : "lines"} will be left out; run lists them with their reasons`] : []),
   ];
   const ending = [
     ...(currency === null ? ["without teacher.prices money is neither counted nor limited"] : []),
@@ -30,9 +30,8 @@ function planText({ dramas, stages, total, currency, budget, rejected, withoutMe
   return [...remarks, "", textTable([head, ...STAGE_KINDS.map((kind) => row(kind, stages[kind])), row("all", total)]), ...ending.map((line) => `${line}\n`)].join("\n").replace(/\n+$/u, "\n");
 }
 
-/** What a ledger holds is not asked again. One on a server is not looked into, for a plan calls nobody. */
-async function openKnown({ hasOneWriter, openLedger }: CurateProject): Promise<Awaited<ReturnType<CurateProject["openLedger"]>> | undefined> {
-  if (!hasOneWriter) return undefined;
+/** What a ledger holds is not asked again. */
+async function openKnown({ openLedger }: CurateProject): Promise<Awaited<ReturnType<CurateProject["openLedger"]>> | undefined> {
   try {
     return await openLedger("read");
   } catch (error) {
@@ -59,6 +58,7 @@ export function addCuratePlan(group: Command, io: CliIo, setExitCode: SetExitCod
       const ledger = await openKnown(project);
       try {
         const plan = await estimate({ config: project.config, signal: context.signal, ...(ledger && { ledger }), ...(limit !== undefined && { limit }), ...(stages && { stages }) });
+        assertDramas(project.config, { dramas: plan.dramas.sft + plan.dramas.grpo + plan.dramas.eval, rejected: plan.rejected });
         return { json: { ...plan }, text: planText(plan) };
       } finally {
         await ledger?.close();

@@ -10,7 +10,7 @@ import type { StepLedger } from "./types.ts";
 export interface OpenLedgerOptions {
   /** `sqlite:FILE`, `postgres://…` or `postgresql://…`, instead of the settings' ledger. */
   address?: string;
-  /** Opens a SQLite file for reading alone, also while a run writes it. Default false. */
+  /** Opens a ledger that is there for reading alone, also while a run writes it. Default false. */
   isReadOnly?: boolean;
   /** Clock of a SQLite ledger. Default the time of this process. */
   clock?: Clock;
@@ -23,11 +23,11 @@ export interface OpenLedgerOptions {
  * @throws CurationError `LEDGER_ADDRESS` for an address that names no ledger; those of the two ledgers.
  */
 export async function openLedger(config: Pick<CurationConfig, "ledger" | "workdir" | "budget">, env: Readonly<Record<string, string | undefined>>, options: OpenLedgerOptions = {}): Promise<StepLedger> {
-  const { address, ...rest } = options;
+  const { address, isReadOnly = false, clock } = options;
   const { ledger, workdir, budget } = config;
-  const budgeted = budget.maxCost === undefined ? {} : { maxCost: budget.maxCost };
-  const postgres = async (server: string, more: PostgresLedgerOptions = {}): Promise<StepLedger> => (await import("./postgres-ledger.ts")).openPostgresLedger(server, { ...budgeted, ...more });
-  const sqlite = (path: string): StepLedger => openSqliteLedger(path, { ...rest, ...budgeted });
+  const shared = { isReadOnly, ...(budget.maxCost !== undefined && { maxCost: budget.maxCost }) };
+  const postgres = async (server: string, more: PostgresLedgerOptions = {}): Promise<StepLedger> => (await import("./postgres-ledger.ts")).openPostgresLedger(server, { ...shared, ...more });
+  const sqlite = (path: string): StepLedger => openSqliteLedger(path, { ...shared, ...(clock && { clock }) });
   if (address?.startsWith("sqlite:")) return sqlite(address.slice("sqlite:".length));
   if (address !== undefined && /^postgres(?:ql)?:\/\//u.test(address)) return postgres(address);
   if (address !== undefined) throw new CurationError("the ledger's address names neither a SQLite file nor a Postgres server", { code: "LEDGER_ADDRESS", hint: "Write sqlite:FILE or postgres://USER@HOST/DATABASE." });

@@ -1,7 +1,8 @@
+import { CurationError } from "../errors.ts";
 import { connectPostgres } from "./postgres-connection.ts";
 import { dramaTable } from "./postgres-dramas.ts";
 import { GATE_COLUMNS, GENERATION_COLUMNS, generationOf, type GenerationColumns } from "./postgres-rows.ts";
-import { LOCKS, migrate, quotedSchema } from "./postgres-schema.ts";
+import { LOCKS, migrate, quotedSchema, requireLedger } from "./postgres-schema.ts";
 import { openPostgresSpendBook } from "./postgres-spend-book.ts";
 import { stepTable } from "./postgres-steps.ts";
 import { createWakeUps } from "./postgres-wake-ups.ts";
@@ -10,6 +11,8 @@ import type { Gate, StepLedger } from "./types.ts";
 
 /** Options of {@link openPostgresLedger}. */
 export interface PostgresLedgerOptions {
+  /** Opens an existing ledger for reading alone, which takes no more than the right to read its tables; writing is refused with `LEDGER_READ_ONLY`. Default false. */
+  isReadOnly?: boolean;
   /** Money that all workers together may spend, in the prices' currency. Default no bound. */
   maxCost?: number;
   /** Schema of the ledger's tables, made when absent: up to 48 lower-case letters, digits and underscores. Default `dramascope`. */
@@ -29,16 +32,16 @@ export interface PostgresLedgerOptions {
  * that is away for a while (`patienceMs`) and takes effect once, also when the connection is lost while it is being committed.
  *
  * @param address `postgres://user:password@host:port/database`; no error holds the password.
- * @throws CurationError LEDGER_UNAVAILABLE, LEDGER_IO, LEDGER_VERSION, LEDGER_SCHEMA.
+ * @throws CurationError LEDGER_UNAVAILABLE, LEDGER_IO, LEDGER_VERSION, LEDGER_SCHEMA, LEDGER_MISSING (for reading).
  */
 export async function openPostgresLedger(address: string, options: PostgresLedgerOptions = {}): Promise<StepLedger> {
-  const { schema = "dramascope", bossSchema = "dramascope_boss", maxCost } = options;
+  const { schema = "dramascope", bossSchema = "dramascope_boss", maxCost, isReadOnly = false } = options;
   const s = quotedSchema(schema);
   if (bossSchema !== null) quotedSchema(bossSchema);
   const postgres = await connectPostgres(address, options);
   const { query, transaction } = postgres;
-  const book = await migrate(postgres, schema)
-    .then(() => openPostgresSpendBook(postgres, s, maxCost))
+  const book = await (isReadOnly ? requireLedger : migrate)(postgres, schema)
+    .then(() => openPostgresSpendBook(postgres, s, { maxCost, isReadOnly }))
     .catch(async (error: unknown) => {
       await postgres.close();
       throw error;
@@ -47,7 +50,7 @@ export async function openPostgresLedger(address: string, options: PostgresLedge
   const steps = stepTable(postgres, s, () => wakeUps.announce());
   let closed: Promise<void> | undefined;
 
-  return {
+  const ledger: StepLedger = {
     ...dramaTable(postgres, s),
     ...steps,
     lease: (request) => {
@@ -90,5 +93,16 @@ export async function openPostgresLedger(address: string, options: PostgresLedge
         .stop()
         .then(() => book.close())
         .finally(() => postgres.close())),
+  };
+  return isReadOnly ? forReading(ledger, schema) : ledger;
+}
+
+/** A ledger without what writes. */
+function forReading(ledger: StepLedger, schema: string): StepLedger {
+  const refused = (): Promise<never> => Promise.reject(new CurationError(`schema ${schema}: the ledger is open for reading alone`, { code: "LEDGER_READ_ONLY", hint: "Open it for writing." }));
+  return {
+    ...ledger,
+    reserve: refused, settle: refused, openGeneration: refused, setGate: refused, putDramas: refused, deleteDrama: refused,
+    plan: refused, lease: refused, heartbeat: refused, commit: refused, park: refused, release: refused, free: refused,
   };
 }

@@ -1,5 +1,5 @@
 import { CurationError } from "../errors.ts";
-import type { Postgres } from "./postgres-connection.ts";
+import type { Postgres, Query } from "./postgres-connection.ts";
 
 /** Advisory locks of a ledger, by what they guard. The first number tells them from locks of other programs. */
 export const LOCKS = { space: 0x0d7a, migration: 0, generation: 1, leases: 2 } as const;
@@ -42,20 +42,44 @@ const MIGRATIONS: readonly ((s: string) => string)[] = [
       blocked_until double precision NOT NULL, pace double precision NOT NULL, pace_since double precision NOT NULL, heard_until double precision NOT NULL, seen_at double precision NOT NULL)`,
 ];
 
+/** Version of a schema's ledger; 0 where there is none. */
+async function versionOf(query: Query, s: string): Promise<number> {
+  const [found] = await query<{ has: boolean }>("SELECT to_regclass($1) IS NOT NULL AS has", [`${s}.schema_version`]);
+  if (!found!.has) return 0;
+  const [row] = await query<{ version: number }>(`SELECT coalesce(max(version), 0) AS version FROM ${s}.schema_version`);
+  return row!.version;
+}
+
+const otherVersion = (name: string, version: number): CurationError =>
+  new CurationError(`schema ${name}: this ledger has version ${version}, this program knows ${MIGRATIONS.length}`, { code: "LEDGER_VERSION", hint: "Use the Dramascope that made it, or a newer one." });
+
 /**
- * Brings a schema to this version, one process at a time.
+ * Makes sure that a schema holds a ledger of this version, and writes nothing.
+ *
+ * @throws CurationError LEDGER_MISSING, LEDGER_VERSION when another Dramascope made it.
+ */
+export async function requireLedger({ query }: Postgres, name: string): Promise<void> {
+  const version = await versionOf(query, quotedSchema(name));
+  if (version === 0) throw new CurationError(`schema ${name}: there is no ledger`, { code: "LEDGER_MISSING", hint: "Start a run, or name the ledger of one." });
+  if (version !== MIGRATIONS.length) throw otherVersion(name, version);
+}
+
+/**
+ * Brings a schema to this version, one process at a time. Where it has it, no right to create anything is needed.
  *
  * @throws CurationError LEDGER_VERSION when a newer Dramascope made it.
  */
 export async function migrate(postgres: Postgres, name: string): Promise<void> {
   const s = quotedSchema(name);
+  if ((await versionOf(postgres.query, s)) === MIGRATIONS.length) return;
   await postgres.transaction(async ({ query }) => {
     await query("SELECT pg_advisory_xact_lock($1, $2)", [LOCKS.space, LOCKS.migration]);
-    await query(`CREATE SCHEMA IF NOT EXISTS ${s}`);
+    const [schema] = await query<{ has: boolean }>("SELECT to_regnamespace($1) IS NOT NULL AS has", [s]);
+    // With IF NOT EXISTS too, this takes the right to create schemas.
+    if (!schema!.has) await query(`CREATE SCHEMA ${s}`);
     await query(`CREATE TABLE IF NOT EXISTS ${s}.schema_version (version integer PRIMARY KEY, migrated_at timestamptz NOT NULL DEFAULT clock_timestamp())`);
-    const [{ version } = { version: 0 }] = await query<{ version: number }>(`SELECT coalesce(max(version), 0) AS version FROM ${s}.schema_version`);
-    if (version > MIGRATIONS.length)
-      throw new CurationError(`schema ${name}: this ledger has version ${version}, this program knows ${MIGRATIONS.length}`, { code: "LEDGER_VERSION", hint: "Use the Dramascope that made it, or a newer one." });
+    const version = await versionOf(query, s);
+    if (version > MIGRATIONS.length) throw otherVersion(name, version);
     for (let next = version; next < MIGRATIONS.length; next++) {
       await query(MIGRATIONS[next]!(s));
       await query(`INSERT INTO ${s}.schema_version (version) VALUES ($1)`, [next + 1]);

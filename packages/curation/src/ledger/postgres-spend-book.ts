@@ -27,8 +27,12 @@ export interface PostgresSpendBook extends SpendBook {
   close(): Promise<void>;
 }
 
-/** Opens the book of a schema (quoted). Money is summed in decimals, so that sums do not depend on the order of bookings. */
-export async function openPostgresSpendBook(postgres: Postgres, s: string, maxCost = Infinity): Promise<PostgresSpendBook> {
+/**
+ * Opens the book of a schema (quoted). Money is summed in decimals, so that sums do not depend on the order of bookings.
+ *
+ * @param options `isReadOnly` leaves this process out of the list of workers; then nothing may be booked.
+ */
+export async function openPostgresSpendBook(postgres: Postgres, s: string, { maxCost = Infinity, isReadOnly = false }: { maxCost?: number | undefined; isReadOnly?: boolean } = {}): Promise<PostgresSpendBook> {
   const worker = randomUUID();
   let reservations: Reservation[] = [];
   let settlements: Settlement[] = [];
@@ -154,7 +158,7 @@ export async function openPostgresSpendBook(postgres: Postgres, s: string, maxCo
     if (performance.now() - seenAt > SIGN_OF_LIFE_MS) beSeen().catch(() => (seenAt = -Infinity));
   };
 
-  await beSeen();
+  if (!isReadOnly) await beSeen();
   total = await read(postgres.query);
   return {
     reserve: (entry) =>
@@ -204,6 +208,7 @@ export async function openPostgresSpendBook(postgres: Postgres, s: string, maxCo
     signOfLife,
     close: async () => {
       while (flushing) await flushing;
+      if (isReadOnly) return;
       // Others find out anyhow when this worker falls silent: no reason to wait for a server that is away.
       const leave = postgres.query(`DELETE FROM ${s}.workers WHERE worker = $1`, [worker]).catch(() => undefined);
       await Promise.race([leave, sleep(LEAVE_MS, undefined, { ref: false })]);
