@@ -4,11 +4,14 @@ import type { ChatRequest, Usage } from "./types.ts";
 /** Estimates that learn what a provider counts, for pictures and scripts are counted in many ways. */
 export interface Estimator {
   estimate(request: ChatRequest): Usage;
-  /** Compares an estimate with what was used; only reported tokens teach anything. */
-  learn(request: ChatRequest, estimate: Usage, usage: Usage): void;
+  /** Compares what was used with what {@link estimateUsage} says; only reported tokens teach anything. */
+  learn(request: ChatRequest, usage: Usage): void;
 }
 
-/** Makes an estimator: prompts of a task and model are taken for as much longer than by {@link estimateUsage} as the longest reported one was, never for shorter. */
+/** No way of counting pictures or scripts is further off; a report that is would hold everything else up. */
+const MAX_FACTOR = 32;
+
+/** Makes an estimator: prompts of a task and model are taken for as much longer than by {@link estimateUsage} as the longest reported one was, within bounds, never for shorter. */
 export function createEstimator(): Estimator {
   const factors = new Map<string, number>();
   const nameOf = ({ task, model }: ChatRequest): string => JSON.stringify([task, model]);
@@ -18,8 +21,10 @@ export function createEstimator(): Estimator {
       const usage = estimateUsage(request);
       return { ...usage, promptTokens: Math.ceil(usage.promptTokens * factorOf(request)) };
     },
-    learn: (request, estimate, usage) => {
-      if (usage.source === "reported" && usage.promptTokens > estimate.promptTokens) factors.set(nameOf(request), (factorOf(request) * usage.promptTokens) / estimate.promptTokens);
+    learn: (request, usage) => {
+      if (usage.source !== "reported") return;
+      const factor = Math.min(MAX_FACTOR, usage.promptTokens / estimateUsage(request).promptTokens);
+      factors.set(nameOf(request), Math.max(factorOf(request), factor));
     },
   };
 }

@@ -134,7 +134,7 @@ export function createTeacher(options: TeacherOptions): Teacher {
     }
     const usage = usedBy(outcome, estimate);
     const cost = price(usage);
-    if (usage) estimator.learn(request, estimate, usage);
+    if (usage) estimator.learn(request, usage);
     const isUnknown = outcome.kind === "retry" && outcome.maybePaid && outcome.usage === undefined;
     await record({ outcome: outcome.kind, ...(outcome.kind === "ok" ? {} : { code: outcome.code }), cost, ...(usage ? { usage } : {}), isUnknown });
 

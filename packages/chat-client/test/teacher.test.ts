@@ -1,7 +1,7 @@
 import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { costOf, createTeacher, createTeacherClient, estimateUsage, memorySpendBook, type Answer, type Outcome, type SpendResult, type TeacherEvent, type TeacherOptions } from "@dramascope/chat-client";
+import { costOf, createTeacher, createTeacherClient, estimateUsage, memorySpendBook, type Answer, type Outcome, type SpendEntry, type SpendResult, type TeacherEvent, type TeacherOptions } from "@dramascope/chat-client";
 import { startSimulator } from "@dramascope/test-fixtures/teacher-simulator/start-simulator.ts";
 import { expect, it } from "vitest";
 import { fakeClock, okOutcome, PRICES, requestFor, scriptedClient } from "./fixtures.ts";
@@ -146,16 +146,29 @@ it("learns how long a provider takes prompts of a task for", async () => {
   const estimates: number[] = [];
   const book = memorySpendBook();
   const prices = { ...PRICES, bands: [{ in: 1e6, out: 0 }] };
-  const long: Outcome = { ...okOutcome, usage: { ...okOutcome.usage, promptTokens: 1300 } };
+  const long: Outcome = { ...okOutcome, usage: { ...okOutcome.usage, promptTokens: 300 } };
   const silent: Outcome = { ...okOutcome, usage: { promptTokens: 13, completionTokens: 1, source: "estimated" } };
   const client = scriptedClient([okOutcome, long, okOutcome, silent, okOutcome]);
   const teacher = createTeacher({ client, prices, spendBook: { ...book, reserve: (entry) => (estimates.push(entry.estimate), book.reserve(entry)) } });
   const answers: Answer[] = [];
   for (let i = 0; i < 4; i++) answers.push(await teacher.ask(requestFor("d")));
   await teacher.ask(requestFor("d", { task: "caption" }));
-  expect(estimates).toEqual([12, 100, 1300, 1300, 12]);
+  expect(estimates).toEqual([12, 100, 300, 300, 12]);
   // What nobody reports is booked at what such prompts have cost before.
-  expect(answers[3]).toMatchObject({ usage: { promptTokens: 1300, source: "estimated" } });
+  expect(answers[3]).toMatchObject({ usage: { promptTokens: 300, source: "estimated" } });
+});
+
+it("learns from calls at once no more than from one after the other, and from absurd reports within bounds", async () => {
+  const estimates: number[] = [];
+  const book = memorySpendBook();
+  const prices = { ...PRICES, bands: [{ in: 1e6, out: 0 }] };
+  const spendBook = { ...book, reserve: (entry: SpendEntry) => (estimates.push(entry.estimate), book.reserve(entry)) };
+  const absurd: Outcome = { ...okOutcome, usage: { ...okOutcome.usage, promptTokens: 1e12 } };
+  const teacher = createTeacher({ client: scriptedClient([...Array.from({ length: 17 }, () => okOutcome), absurd, okOutcome]), prices, spendBook });
+  await Promise.all(Array.from({ length: 16 }, () => teacher.ask(requestFor("d"))));
+  for (let i = 0; i < 3; i++) await teacher.ask(requestFor("d"));
+  expect(estimates.slice(0, 16)).toEqual(Array.from({ length: 16 }, () => 12));
+  expect(estimates.slice(16)).toEqual([100, 100, 12 * 32]);
 });
 
 it("books nothing for media that cannot be sent", async () => {
