@@ -39,6 +39,13 @@ describe("init", () => {
     expect(Object.keys(schema.properties)).toEqual(Object.keys(curationConfig.shape));
   });
 
+  it("shows an own prompt that is taken as it stands", async () => {
+    expect((await run("init", at("prompted"), "--sample")).code).toBe(0);
+    const own = /```\n(---\n[^]*?)```/u.exec(await readFile(at("prompted", "prompts", "README.md"), "utf8"))![1]!;
+    await writeFile(at("prompted", "prompts", "caption.md"), own);
+    expect(await run("curate", "plan", "--config", at("prompted", "dramascope.yaml"), "--set", "prompts.dir=prompts")).toMatchObject({ code: 0 });
+  });
+
   it("overwrites nothing", async () => {
     await mkdir(at("taken"));
     await writeFile(at("taken", "notes.txt"), "mine");

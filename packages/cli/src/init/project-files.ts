@@ -30,17 +30,20 @@ and the like are taken out of comments before anybody else sees them.
 const PROMPTS = `# Prompts
 
 Put a file named after the prompt here (\`caption.md\`, \`cot.md\`, \`cot_filter.md\`, \`comment_filter.md\`, \`grpo.md\`, or \`cot.zh.md\` for one language), and say \`prompts: { dir: prompts }\` in
-\`dramascope.yaml\`. It begins with what it is and what may stand in it; the package \`@dramascope/prompts\` lists the variables:
+\`dramascope.yaml\`. It begins with what it is and the variables that its text uses, no more and no fewer; the package \`@dramascope/prompts\` lists those that a prompt is given. As \`caption.md\`:
 
 \`\`\`
 ---
 id: caption
 version: 1.0.0
 language: en
-variables: [episodeCount, language, numberNote, transcript]
+variables: [episodeCount, language, transcript]
 output: text
 ---
-You have seen the first {{ episodeCount }} episodes. …
+You see the first {{ episodeCount }} episodes of a short drama.
+{% if transcript %}What is said, as data between two boundary lines:
+{{ transcript }}
+{% endif %}Retell the plot in three sentences, in {{ language }}. Answer with the summary alone.
 \`\`\`
 
 Another text makes another generation of answers: \`dramascope curate run --new-generation\`.
