@@ -40,6 +40,8 @@ export interface SpendBook {
   settle(id: string, result: SpendResult): Promise<void>;
   /** Settled and reserved money. */
   spent(): number;
+  /** Whether attempts of other processes are in flight, which may give money back. Default none ever are. */
+  isOpenElsewhere?(): Promise<boolean>;
 }
 
 /**

@@ -7,6 +7,7 @@ import { createEstimator } from "./estimator.ts";
 import { openJournal } from "./journal.ts";
 import { createPacing } from "./pacing.ts";
 import { costOf, type Prices } from "./prices.ts";
+import { createReserving } from "./reserving.ts";
 import { createRetryPolicy, type Decision } from "./retry-policy.ts";
 import { WINDOW_MS, type Limits, type SlotStore } from "./slots.ts";
 import { memorySpendBook, type SpendBook, type SpendResult } from "./spend-book.ts";
@@ -79,6 +80,7 @@ export function createTeacher(options: TeacherOptions): Teacher {
   const { inFlight = IN_FLIGHT, windowMs = WINDOW_MS } = limits;
   const pacing = createPacing({ limits, slots: options.slots, clock });
   const book = options.spendBook ?? memorySpendBook();
+  const money = createReserving(book, clock);
   const journal = options.journal === undefined ? undefined : openJournal(options.journal);
   const random = createRandom(options.seed ?? 0, { stream: STREAM });
   const estimator = createEstimator();
@@ -94,11 +96,11 @@ export function createTeacher(options: TeacherOptions): Teacher {
     return known;
   };
 
-  /** Waits until an attempt may be sent, and books it just before; null when the budget does not allow it. */
+  /** Waits until an attempt may be sent, and books it just before; null when the budget does not allow it with nothing in flight. */
   const admit = async ({ request, key, attempt, signal, isWanted }: Attempt, estimate: Usage): Promise<string | null> => {
     const booked: { id: string | null } = { id: null };
     const reserve = async (): Promise<boolean> => {
-      booked.id = await book.reserve({ key, attempt, task: request.task, drama: request.trace?.drama ?? "", estimate: price(estimate), at: clock.now() });
+      booked.id = await money.reserve(() => ({ key, attempt, task: request.task, drama: request.trace?.drama ?? "", estimate: price(estimate), at: clock.now() }), signal);
       return booked.id !== null;
     };
     try {
@@ -106,7 +108,7 @@ export function createTeacher(options: TeacherOptions): Teacher {
       if (isWanted?.() === false) throw new ChatError(`the call ${key} is not wanted any more`, { code: "CALL_UNWANTED" });
       return booked.id;
     } catch (error) {
-      if (booked.id !== null) await book.settle(booked.id, { cost: 0, outcome: "not-sent", isUnknown: false, at: clock.now() });
+      if (booked.id !== null) await money.settle(booked.id, { cost: 0, outcome: "not-sent", isUnknown: false, at: clock.now() });
       throw error;
     }
   };
@@ -118,7 +120,7 @@ export function createTeacher(options: TeacherOptions): Teacher {
     const record = async (result: Omit<SpendResult, "at">): Promise<void> => {
       const at = clock.now();
       const { isUnknown: _, ...told } = { ...result, ms: at - sentAt };
-      await book.settle(id, { ...result, at });
+      await money.settle(id, { ...result, at });
       journal?.note({ event: "end", call, key, attempt, at, ...told });
       onEvent?.({ type: "attempt", key, attempt, task, drama, ...told });
     };

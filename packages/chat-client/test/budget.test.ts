@@ -3,7 +3,7 @@ import type { AddressInfo } from "node:net";
 import { costOf, createTeacher, createTeacherClient, estimateUsage, memorySpendBook, type Prices, type Usage } from "@dramascope/chat-client";
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { requestFor } from "./fixtures.ts";
+import { fakeClock, okOutcome, requestFor, scriptedClient } from "./fixtures.ts";
 
 /** What the server does with its next request. */
 interface Script {
@@ -64,6 +64,54 @@ it("never bills more than the limit and the most expensive calls in flight", asy
     ),
     { numRuns: 100, seed: 4711 },
   );
+});
+
+it("uses the budget up to one call, however many are in flight and however much less they cost than was booked", async () => {
+  const call = fc.record({ promptTokens: fc.integer({ min: 1, max: 2 * most.promptTokens }), completionTokens: fc.integer({ min: 1, max: most.completionTokens }), turns: fc.integer({ min: 0, max: 8 }), isLost: fc.boolean() });
+  await fc.assert(
+    fc.asyncProperty(fc.array(call, { minLength: 1, maxLength: 20 }), fc.integer({ min: 1, max: 16 }), fc.integer({ min: 1, max: 20 }), async (calls, inFlight, size) => {
+      const costs: Prices = { currency: "USD", date: "2026-11-01", bands: [{ in: 1000, out: 20_000 }] };
+      const highest = costOf(costs, { ...most, promptTokens: Math.max(most.promptTokens, ...calls.map(({ promptTokens }) => promptTokens)) });
+      const [limit, client] = [(size * highest) / 2, scriptedClient([])];
+      let sent = 0;
+      const call: typeof client.call = async () => {
+        const { turns, isLost, ...usage } = calls[sent++ % calls.length]!;
+        for (let i = 0; i < turns; i++) await new Promise((resolve) => setImmediate(resolve));
+        return isLost ? { kind: "retry", code: "TIMEOUT", maybePaid: true } : { ...okOutcome, usage: { ...usage, source: "reported" } };
+      };
+      const teacher = createTeacher({ client: { ...client, call }, prices: costs, limits: { inFlight }, spendBook: memorySpendBook(limit), clock: fakeClock() });
+      let isOver = false;
+      const work = async (): Promise<void> => {
+        while (!isOver) isOver ||= (await teacher.ask(request)).kind === "budget";
+      };
+      await Promise.all(Array.from({ length: inFlight }, work));
+      expect(teacher.spent()).toBeGreaterThanOrEqual(limit - highest - 1e-9);
+      expect(teacher.spent()).toBeLessThanOrEqual(limit + inFlight * highest + 1e-9);
+    }),
+    { numRuns: 60, seed: 4711 },
+  );
+});
+
+it("waits for what other processes have in flight, and no longer", async () => {
+  const book = memorySpendBook(0.5);
+  let others = 3;
+  const client = scriptedClient([okOutcome]);
+  const clock = fakeClock();
+  const spendBook = { ...book, isOpenElsewhere: () => Promise.resolve(others-- > 0) };
+  const teacher = createTeacher({ client, prices: { currency: "USD", date: "2026-11-01", bands: [{ in: 1e6, out: 1e6 }] }, spendBook, clock });
+  expect(await teacher.ask(request)).toEqual({ kind: "budget", attempts: 0 });
+  expect(clock.slept).toEqual([1000, 1000, 1000]);
+});
+
+it("gives up waiting for money when it is told to", async () => {
+  const stop = new AbortController();
+  const never = new Promise<never>(() => undefined);
+  const teacher = createTeacher({ client: { ...scriptedClient([]), call: () => never }, prices: { currency: "USD", date: "2026-11-01", bands: [{ in: 1, out: 1 }] }, spendBook: memorySpendBook(1.5 * costOf({ currency: "USD", date: "2026-11-01", bands: [{ in: 1, out: 1 }] }, most)) });
+  void teacher.ask(request);
+  const waiting = teacher.ask(request, { signal: stop.signal });
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  stop.abort(new Error("enough"));
+  await expect(waiting).rejects.toThrow("enough");
 });
 
 it("stops within the limit where estimates hold, and says so before it sends", async () => {
