@@ -170,6 +170,19 @@ export function describeLedger(name: string, open: OpenLedger): void {
       expect(await commit(ledger, two!, done("b"))).toBe("ok");
     });
 
+    test("keeps steps that nothing asks for where nobody leases them, until they are planned again", async () => {
+      const ledger = await planned("d1", "d2");
+      const [one] = await lease(ledger);
+      await ledger.retire([one!.step.key], "w2");
+      expect(await ledger.counts(1)).toMatchObject({ caption: { planned: 0, leased: 2 } });
+      await ledger.retire([one!.step.key, sha256("no step")], "w1");
+      expect(await ledger.counts(1)).toMatchObject({ caption: { planned: 0, leased: 1 } });
+      expect(await lease(ledger)).toEqual([]);
+      expect((await rows(ledger)).find(({ key }) => key === one!.step.key)).toMatchObject({ generation: 0, state: "planned", owner: null, leaseUntil: null });
+      expect(await ledger.plan([step(one!.step.drama)], 1)).toBe(1);
+      expect((await lease(ledger, { owner: "w2" })).map(({ step: { key, fence } }) => [key, fence])).toEqual([[one!.step.key, 2]]);
+    });
+
     test("plans what follows from an answer with it, or neither", async () => {
       const ledger = await planned("d1");
       const [leased] = await lease(ledger);
@@ -325,6 +338,8 @@ export function describeLedger(name: string, open: OpenLedger): void {
         settled: 0.5,
         unknown: 2,
         inFlight: 4,
+        promptTokens: 10,
+        completionTokens: 5,
         calls: 3,
         byKind: { sample: { calls: 2, cost: 2.5, retries: 1 }, caption: { calls: 1, cost: 4, retries: 0 } },
         byOutcome: { "in-flight": 1, "not-sent": 1, ok: 1, retry: 1 },

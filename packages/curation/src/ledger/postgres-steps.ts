@@ -24,7 +24,7 @@ export function stepTable(
   { query, transaction }: Postgres,
   s: string,
   announce: () => void,
-): Pick<StepLedger, "plan" | "lease" | "heartbeat" | "commit" | "park" | "release" | "free" | "stream" | "counts"> {
+): Pick<StepLedger, "plan" | "lease" | "heartbeat" | "commit" | "park" | "release" | "retire" | "free" | "stream" | "counts"> {
   const commits = new Map<string, Promise<"ok" | "stale">>();
   let uncounted = 0;
 
@@ -159,6 +159,11 @@ export function stepTable(
 
     release: async (keys, owner) => {
       await query(`UPDATE ${s}.steps SET state = 'planned', ready_at = '-infinity' WHERE key = ANY($1) AND owner = $2 AND state = 'leased'`, [keys, owner]);
+      announce();
+    },
+
+    retire: async (keys, owner) => {
+      await query(`UPDATE ${s}.steps SET state = 'planned', generation = 0, ready_at = '-infinity' WHERE key = ANY($1) AND owner = $2 AND state = 'leased'`, [keys, owner]);
       announce();
     },
 

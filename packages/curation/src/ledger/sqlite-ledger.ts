@@ -157,6 +157,7 @@ function ledgerOn(database: DatabaseSync, path: string, options: SqliteLedgerOpt
         isWorkNew = true;
         steps.release(keys, owner);
       }),
+    retire: (keys, owner) => writeWork(() => steps.putAside(keys, owner)),
     free: (request) => writeWork(() => steps.free(request)),
     async *stream(query) {
       for await (const { row } of pages<{ id: number; row: StepRow }>((last) => steps.page({ ...query, after: last?.id ?? 0, max: PAGE }))) yield row;

@@ -18,6 +18,8 @@ export interface StepTable {
   commit(commit: StepCommit): "ok" | "stale";
   park(parking: StepParking): "ok" | "stale";
   release(keys: readonly string[], owner: string): void;
+  /** Gives leases back of steps that nothing asks for. */
+  putAside(keys: readonly string[], owner: string): void;
   free(request: FreeRequest): number;
   /** Takes up what a former process left: its leases are void, and no pause is longer than it was asked for. */
   resume(): void;
@@ -91,6 +93,7 @@ export function stepTable(database: DatabaseSync, { dramas, time, wall }: { dram
   const keep = database.prepare("INSERT INTO contents (step, text) VALUES (?, ?) ON CONFLICT (step) DO UPDATE SET text = excluded.text");
   const aside = database.prepare("UPDATE steps SET state = 'parked', code = ?, attempts = attempts + ?, cost = cost + ?, lease_until = NULL, parked_until = ?, pause = ?, due = ? WHERE id = ?");
   const giveBack = database.prepare("UPDATE steps SET state = 'planned', lease_until = NULL WHERE key = ? AND owner = ? AND state = 'leased'");
+  const putAside = database.prepare("UPDATE steps SET state = 'planned', lease_until = NULL, generation = 0 WHERE key = ? AND owner = ? AND state = 'leased'");
   const unwanted = database.prepare(`SELECT id FROM steps WHERE generation = (SELECT max(generation) FROM generations) AND state IN (SELECT value FROM json_each(?))
     AND kind IN (SELECT value FROM json_each(?)) AND (:codes IS NULL OR code IN (SELECT value FROM json_each(:codes)))`);
   const again = database.prepare("UPDATE steps SET state = 'planned', code = NULL, finish = NULL, model = NULL, fence = fence + 1, parked_until = NULL, pause = NULL, due = NULL WHERE id = ?");
@@ -162,6 +165,9 @@ export function stepTable(database: DatabaseSync, { dramas, time, wall }: { dram
     },
     release: (keys, owner) => {
       for (const key of keys) giveBack.run(key, owner);
+    },
+    putAside: (keys, owner) => {
+      for (const key of keys) putAside.run(key, owner);
     },
     free: ({ states = ["failed", "parked"], kinds = STAGE_KINDS, codes }) => {
       const ids = unwanted.all({ ":codes": codes === undefined ? null : JSON.stringify(codes) }, JSON.stringify(states), JSON.stringify(kinds)) as { id: number }[];

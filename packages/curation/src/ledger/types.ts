@@ -227,6 +227,10 @@ export interface Spending {
   unknown: number;
   /** Estimates of attempts on the way. */
   inFlight: number;
+  /** Prompt tokens of the attempts that were answered, estimated where the provider named none. */
+  promptTokens: number;
+  /** Completion tokens of the same. */
+  completionTokens: number;
   /** Attempts. */
   calls: number;
   /** By kind of step; attempts with another task under the task's name. `retries` are attempts beyond the first of each step. */
@@ -266,6 +270,8 @@ export interface StepLedger extends SpendBook {
   park(parking: StepParking): Promise<"ok" | "stale">;
   /** Gives leases back: planned again, nothing lost. */
   release(keys: readonly string[], owner: string): Promise<void>;
+  /** Gives leases back of steps that nothing asks for any more: planned, in generation 0, from where {@link StepLedger.plan} gets them back. */
+  retire(keys: readonly string[], owner: string): Promise<void>;
   /** Plans ended or parked steps of the newest generation again, without their texts and codes. Number of them. */
   free(request: FreeRequest): Promise<number>;
   /** In constant memory. */

@@ -1,4 +1,5 @@
 import { ChatError, type Answer, type Teacher } from "@dramascope/chat-client";
+import { DramascopeError } from "@dramascope/schema";
 import { CurationError } from "../errors.ts";
 import type { Gate, Leased, StepLedger, StepResult, StepRow, StepSpec } from "../ledger/types.ts";
 import { resultOf } from "./judge-answer.ts";
@@ -19,6 +20,8 @@ export interface StepAsker {
   owner: string;
   /** Decisions on classes that hold now. */
   gates: () => readonly Gate[];
+  /** Dramas that this run is about; default all of the ledger. */
+  ids?: ReadonlySet<string> | undefined;
   stopping: Stopping;
   tally: RunTally;
 }
@@ -40,14 +43,21 @@ async function commit({ setting, ledger, owner, gates, tally }: StepAsker, { ste
   else tally.stale(key);
 }
 
+/**
+ * Whether a step is still to be asked. It can be left over from an input that had its drama, from before settings changed, or from a round that now waits for one that is asked anew.
+ * A round that was asked for counts, so that decisions on its class no longer matter.
+ */
+function isDue({ setting, gates, ids }: StepAsker, { step, drama, answers }: Leased): boolean {
+  return ids?.has(drama.dramaId) !== false && replayDrama(setting, drama, [...answers, step], gates()).missing.some(({ key }) => key === step.key);
+}
+
 /** The answer to a step, or the reason why it cannot be asked. */
-async function answerTo({ setting, teacher, media, gates, stopping }: StepAsker, leased: Leased, isHeld: () => boolean): Promise<Answer | StepResult> {
+async function answerTo({ setting, teacher, media, stopping }: StepAsker, leased: Leased, isHeld: () => boolean): Promise<Answer | StepResult> {
   const { key } = leased.step;
-  // A step can be left over from before the drama's class or the settings of its rounds changed.
-  if (!replayDrama(setting, leased.drama, leased.answers, gates()).missing.some((step) => step.key === key)) return unasked("SUPERSEDED");
   try {
     const request = await requestOf(setting, leased, media(leased.drama));
-    return await teacher.ask(request, { key, signal: stopping.hard, isWanted: isHeld });
+    // Whatever waits ends with a stop; what is on the wire has a signal of its own.
+    return await teacher.ask(request, { key, signal: stopping.soft, isWanted: () => isHeld() && !stopping.soft.aborted });
   } catch (error) {
     const code = mediaFaultOf(error);
     if (code === undefined) throw error;
@@ -56,6 +66,9 @@ async function answerTo({ setting, teacher, media, gates, stopping }: StepAsker,
 }
 
 const isUnwanted = (error: unknown): boolean => error instanceof ChatError && error.code === "CALL_UNWANTED";
+
+/** Whether an error is how a wait ends when the run is stopped. */
+const isEndOfWait = ({ soft }: Stopping, error: unknown): boolean => soft.aborted && (error === soft.reason || isUnwanted(error) || (DramascopeError.isInstance(error) && error.code === "VIDEO_CANCELLED"));
 
 /**
  * Asks one step that was leased and keeps what came of it. Whatever breaks ends the run, and the step is planned again.
@@ -68,6 +81,10 @@ export async function askStep(asker: StepAsker, leased: Leased, isHeld: () => bo
   const giveBack = (): Promise<void> => ledger.release([key], owner);
   tally.begun();
   try {
+    if (!isDue(asker, leased)) {
+      await ledger.retire([key], owner);
+      return;
+    }
     const answer = await answerTo(asker, leased, isHeld);
     if ("state" in answer) await commit(asker, leased, answer);
     else if (answer.kind === "budget") {
@@ -83,11 +100,11 @@ export async function askStep(asker: StepAsker, leased: Leased, isHeld: () => bo
       else tally.stale(key);
     } else await commit(asker, leased, resultOf(setting, leased, answer));
   } catch (error) {
-    if (isUnwanted(error)) {
+    if (isUnwanted(error) && !isHeld()) {
       tally.stale(key);
       return;
     }
-    if (!stopping.hard.aborted) stopping.breakOff(error);
+    if (!stopping.hard.aborted && !isEndOfWait(stopping, error)) stopping.breakOff(error);
     // Where the ledger itself has failed the lease runs out.
     await giveBack().catch(() => undefined);
   } finally {

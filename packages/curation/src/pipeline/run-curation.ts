@@ -19,7 +19,7 @@ import { RunTally } from "./run-tally.ts";
 import { loadSetting, runIdOf, type CurationSetting } from "./setting.ts";
 import { settleGates } from "./settle-gates.ts";
 import { createStopping } from "./stopping.ts";
-import { workSteps } from "./work-steps.ts";
+import { hasOpenSteps, workSteps } from "./work-steps.ts";
 
 const LEASE_MS = 30_000;
 
@@ -100,8 +100,8 @@ async function curate(options: CurationOptions, setting: CurationSetting, ledger
       gates = await ledger.gates(generation);
       const planned = await planDramas(rules, ledger, generation, gates, { signal: stopping.soft, ...(taken ? { ids: taken.ids } : {}), ...(limit === undefined ? {} : { limit }) });
       tally.dramas(planned);
-      // Answers that came along from another generation plan nothing by themselves: what follows from them is seen here.
-      if (!isFirst && planned.added === 0) break;
+      // Answers that came along from another generation plan nothing by themselves: what follows from them is seen here. So is what another worker has planned for both.
+      if (!isFirst && planned.added === 0 && !(await hasOpenSteps({ ledger, generation, kinds }))) break;
       await workSteps({ ledger, generation, owner, concurrency, leaseMs, kinds, maxLeased: limits.inFlight, clock, stop: stopping.soft, work: (leased, isHeld) => askStep(asker, leased, isHeld) });
       if (!isStopped()) await settleGates(rules, ledger, generation, taken?.ids);
     }

@@ -21,9 +21,10 @@ const add = (sums: Map<number, number>, round: number, value: number): void => v
  * Decides for every class whether its next round is worth its money: once the round before has ended for all of its dramas, by what that round cost for each drama that it won. From
  * the ledger alone, so that every worker decides the same; the ledger keeps the first word.
  *
+ * @param ids Dramas that the run is about: nobody waits for the steps of others. Default all.
  * @returns Number of decisions; as long as it is not 0, there may be more to plan.
  */
-export async function settleGates(setting: CurationSetting, ledger: StepLedger, generation: number): Promise<number> {
+export async function settleGates(setting: CurationSetting, ledger: StepLedger, generation: number, ids?: ReadonlySet<string>): Promise<number> {
   const { maxCostPerNewDrama } = setting.config.rounds;
   if (maxCostPerNewDrama === undefined) return 0;
   const gates = await ledger.gates(generation);
@@ -33,8 +34,9 @@ export async function settleGates(setting: CurationSetting, ledger: StepLedger, 
     const standing = classes.get(drama.quality) ?? { waitsFor: undefined, isBusy: false, cost: new Map<number, number>(), won: new Map<number, number>() };
     classes.set(drama.quality, standing);
     const { outcome, missing } = replayDrama(setting, drama, answers, gates);
-    if (missing.length > 0) standing.isBusy = true;
-    if (outcome.waitsForClass) standing.waitsFor = Math.min(standing.waitsFor ?? Infinity, outcome.rounds.length + 1);
+    const isAsked = ids?.has(drama.dramaId) !== false;
+    if (isAsked && missing.length > 0) standing.isBusy = true;
+    if (isAsked && outcome.waitsForClass) standing.waitsFor = Math.min(standing.waitsFor ?? Infinity, outcome.rounds.length + 1);
     for (const { kind, round, cost } of answers) if (kind === "sample" || kind === "filter") add(standing.cost, round, cost);
     const first = outcome.valid[0];
     if (first) add(standing.won, first.round, 1);

@@ -24,7 +24,7 @@ export interface WorkOptions {
 const WAKE_MS = 1000;
 
 /** Whether steps are waiting or being asked, by anybody. */
-async function hasOpenSteps({ ledger, generation, kinds }: WorkOptions): Promise<boolean> {
+export async function hasOpenSteps({ ledger, generation, kinds }: Pick<WorkOptions, "ledger" | "generation" | "kinds">): Promise<boolean> {
   const counts = await ledger.counts(generation);
   return kinds.some((kind) => counts[kind].planned + counts[kind].leased > 0);
 }
