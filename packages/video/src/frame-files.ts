@@ -76,6 +76,41 @@ export function writeFrames(folder: string, frames: AsyncIterable<Frame>, format
   return format === "raw" ? writeRaw(folder, frames) : writePictures(folder, frames, format);
 }
 
+const invalidFrames = (manifestPath: string, what: string, cause?: unknown): VideoError =>
+  new VideoError(`${manifestPath}: ${what}`, { code: "VIDEO_FRAMES_INVALID", path: manifestPath, cause, hint: "Extract the frames again." });
+
+async function readManifest(manifestPath: string): Promise<FrameManifest> {
+  let json: unknown;
+  try {
+    json = JSON.parse(await readFile(manifestPath, "utf8"));
+  } catch (error) {
+    throw invalidFrames(manifestPath, `the manifest cannot be read (${(error as Error).message})`, error);
+  }
+  return parseRecord(frameManifest, json, manifestPath);
+}
+
+/**
+ * JPEG of each frame of a manifest as it lies in its folder, checked by its hash; nothing is decoded.
+ *
+ * @throws VideoError `VIDEO_FRAMES_INVALID` when a file is missing or was changed, or when frames are kept in another form than JPEG.
+ */
+export async function readJpegs(manifestPath: string): Promise<Uint8Array[]> {
+  const jpegs: Uint8Array[] = [];
+  const { frames } = await readManifest(manifestPath);
+  for (const [i, { file, sha256: hash }] of frames.entries()) {
+    if (file === undefined || !/^[\w-]+\.jpg$/u.test(file)) throw invalidFrames(manifestPath, `frame ${i} is no JPEG`);
+    // A repeated frame is the file before it.
+    if (i > 0 && frames[i - 1]!.file === file) {
+      jpegs.push(jpegs[i - 1]!);
+      continue;
+    }
+    const data = await readFile(join(dirname(manifestPath), file)).catch((error: unknown) => Promise.reject(invalidFrames(manifestPath, `${file} cannot be read`, error)));
+    if (sha256(data) !== hash) throw invalidFrames(manifestPath, `${file} was changed`);
+    jpegs.push(data);
+  }
+  return jpegs;
+}
+
 /**
  * Reads back the frames of a manifest.
  *
@@ -83,15 +118,9 @@ export function writeFrames(folder: string, frames: AsyncIterable<Frame>, format
  */
 export async function readFrames(manifestPath: string): Promise<EpisodeFrames> {
   const invalid = (what: string, cause?: unknown): never => {
-    throw new VideoError(`${manifestPath}: ${what}`, { code: "VIDEO_FRAMES_INVALID", path: manifestPath, cause, hint: "Extract the frames again." });
+    throw invalidFrames(manifestPath, what, cause);
   };
-  let json: unknown;
-  try {
-    json = JSON.parse(await readFile(manifestPath, "utf8"));
-  } catch (error) {
-    return invalid(`the manifest cannot be read (${(error as Error).message})`, error);
-  }
-  const manifest = parseRecord(frameManifest, json, manifestPath);
+  const manifest = await readManifest(manifestPath);
   const { width, height } = manifest.plan;
   const size = width * height * 3;
   if (width * height > MAX_PIXELS || manifest.frames.length * size > MAX_BYTES) return invalid(`${manifest.frames.length} frames of ${width} x ${height} pixels are more than one drama has`);

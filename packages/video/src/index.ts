@@ -12,7 +12,7 @@ export { extractFrames, type ExtractedEpisode, type ExtractedFrames, type Extrac
 export type { HostRules } from "./fetch/checked-url.ts";
 export { fetchEpisode, type FetchedEpisode, type FetchOptions } from "./fetch/fetch-episode.ts";
 export { findFfmpeg, type Ffmpeg, type FindFfmpegOptions } from "./find-ffmpeg.ts";
-export { encodeJpegs, readFrames, type FrameFormat } from "./frame-files.ts";
+export { encodeJpegs, readFrames, readJpegs, type FrameFormat } from "./frame-files.ts";
 export { labelsOf, planDrama, type Clock, type DramaPlan, type EpisodePlan, type EpisodeShape, type PlanOptions } from "./plan.ts";
 export { planEpisodes, type DramaOptions, type EpisodeFailure, type EpisodeInput, type FrameProgress, type PlannedDrama, type PreparedEpisode } from "./prepare.ts";
 export { probeEpisode, type Probe, type ProbeOptions } from "./probe.ts";

@@ -1,7 +1,7 @@
 import { execFileSync } from "node:child_process";
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { contactSheet, decodeDrama, eachFrame, extractFrames, probeEpisode, readFrames, type FrameProgress } from "@dramascope/video";
+import { contactSheet, decodeDrama, eachFrame, extractFrames, probeEpisode, readFrames, readJpegs, type FrameProgress } from "@dramascope/video";
 import { beforeAll, describe, expect, it } from "vitest";
 import { makeFilm, SMALL, temporaryFolder, VERTICAL, WIDE } from "./real-ffmpeg.ts";
 
@@ -89,6 +89,16 @@ it("notices frames that were changed on disk", async () => {
   const { episodes } = await extractFrames([{ path: VERTICAL }], { out: join(folder, "changed"), plan: { ...SMALL, maxSecondsPerEpisode: 5 } });
   await writeFile(join(folder, "changed", "1", "000003.jpg"), "x");
   await expect(readFrames(episodes[0]!.manifestPath)).rejects.toThrow(code("VIDEO_FRAMES_INVALID"));
+  await expect(readJpegs(episodes[0]!.manifestPath)).rejects.toThrow(code("VIDEO_FRAMES_INVALID"));
+});
+
+it("gives frames as they lie on disk, a repeated one as the file before it", async () => {
+  const plan = { ...SMALL, maxSecondsPerEpisode: 3 };
+  const { episodes } = await extractFrames([{ path: VERTICAL }], { out: join(folder, "lying"), plan });
+  const { manifest, manifestPath } = episodes[0]!;
+  expect(await readJpegs(manifestPath)).toEqual(await Promise.all(manifest.frames.map(({ file }) => readFile(join(dirname(manifestPath), file!)))));
+  const { episodes: lossless } = await extractFrames([{ path: VERTICAL }], { out: join(folder, "lossless"), plan, format: "png" });
+  await expect(readJpegs(lossless[0]!.manifestPath)).rejects.toThrow(code("VIDEO_FRAMES_INVALID"));
 });
 
 it("shows code that runs in the README", async () => {
