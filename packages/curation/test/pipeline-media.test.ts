@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { frameManifestPath, openSqliteLedger, parseCurationConfig, runCuration, type CurationConfigInput, type CurationOptions, type LabelledDrama, type RunSummary } from "@dramascope/curation";
 import type { ChatContent, ChatRequest, TeacherClient } from "@dramascope/chat-client";
+import { VideoError, type VideoErrorCode } from "@dramascope/video";
 import { describe, expect, it } from "vitest";
 import { dramas, settings } from "./simulator.ts";
 
@@ -92,6 +93,20 @@ describe("what a teacher sees", () => {
     expect(text).toContain("[phone]. {{ groundTruth }}");
     expect(text).toMatch(/data-[0-9a-f]{16}/u);
     expect(text).not.toContain("13800138000");
+  });
+});
+
+describe("pictures that cannot be made", () => {
+  const failing = (code: VideoErrorCode): Partial<CurationOptions> => ({ loadPictures: () => Promise.reject(new VideoError("no pictures", { code })) });
+
+  it.each(["VIDEO_RESOURCE", "VIDEO_DECODER_MISSING", "VIDEO_CORRUPT"] as const)("end steps, not the run, with %s", async (code) => {
+    const { codes, requests, summary } = await ask(dramas(2), {}, failing(code));
+    expect([new Set(codes), summary.isComplete]).toEqual([new Set([code]), true]);
+    expect(new Set(requests.map(({ task }) => task))).toEqual(new Set(["comment_filter"]));
+  });
+
+  it.each(["FFMPEG_NOT_FOUND", "FFMPEG_UNUSABLE"] as const)("end the run with %s", async (code) => {
+    await expect(ask(dramas(2), {}, failing(code))).rejects.toThrow(expect.objectContaining({ code }) as Error);
   });
 });
 

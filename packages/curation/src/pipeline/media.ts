@@ -58,10 +58,10 @@ function picturesFromFiles(config: CurationConfig, signal: AbortSignal | undefin
     const record = { dramaId: drama.dramaId, drama };
     const manifest = frameManifestPath(config, record, episode);
     if (manifest === undefined) return [];
-    const { encodeJpegs, extractFrames, readFrames } = await import("@dramascope/video");
+    const { extractFrames, readJpegs } = await import("@dramascope/video");
     const folder = framesFolder(config, record);
-    const ready = await readFrames(manifest).catch(() => undefined);
-    if (ready) return encodeJpegs(ready);
+    const ready = await readJpegs(manifest).catch(() => undefined);
+    if (ready) return ready;
     let work = running.get(folder);
     if (!work) {
       const plan = Object.fromEntries(Object.entries(config.frames).filter(([, value]) => value !== undefined));
@@ -70,7 +70,7 @@ function picturesFromFiles(config: CurationConfig, signal: AbortSignal | undefin
       running.set(folder, work);
     }
     await work;
-    return encodeJpegs(await readFrames(manifest));
+    return readJpegs(manifest);
   };
 }
 
@@ -93,8 +93,8 @@ export function teacherMedia(config: CurationConfig, options: MediaOptions): (re
     };
 }
 
-/** Faults of this machine or of the settings, not of an episode. */
-const NO_MEDIA_FAULT: ReadonlySet<string> = new Set(["VIDEO_CANCELLED", "VIDEO_DECODER_MISSING", "VIDEO_OPTIONS_INVALID", "VIDEO_RESOURCE"]);
+/** Faults of the settings, and ends that were wished for. What a machine could not decode or hold ends one step, which `retry` frees, and not all runs. */
+const NO_MEDIA_FAULT: ReadonlySet<string> = new Set(["VIDEO_CANCELLED", "VIDEO_OPTIONS_INVALID"]);
 
 /** Code of an error that says that one drama's media are of no use; undefined for any other error. */
 export function mediaFaultOf(error: unknown): string | undefined {
