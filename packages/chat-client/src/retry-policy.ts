@@ -37,8 +37,10 @@ export function createRetryPolicy({ maxAttempts, backoffMs, maxTokens, uniform }
     }
     if (outcome.kind !== "retry") return { next: "end", ending: outcome };
     if (outcome.code === "RATE_LIMITED") {
-      const blockedMs = outcome.retryAfterMs ?? backoff(++refusals);
-      return { next: "again", pauseMs: blockedMs + uniform() * Math.min(MAX_JITTER_MS, Math.max(MIN_JITTER_MS, blockedMs / 10)), blockedMs, maxTokens: tokens };
+      // Others wait as long as was asked for; a call that is refused again and again waits longer itself, whatever it is told.
+      const own = backoff(++refusals);
+      const blockedMs = outcome.retryAfterMs ?? own;
+      return { next: "again", pauseMs: Math.max(blockedMs, own) + uniform() * Math.min(MAX_JITTER_MS, Math.max(MIN_JITTER_MS, blockedMs / 10)), blockedMs, maxTokens: tokens };
     }
     if (outcome.code === "REDIRECT" && ++redirects === MAX_REDIRECTS) {
       return { next: "end", ending: { kind: "fatal", code: "REDIRECT", message: "the provider's address leads elsewhere; redirects are not followed" } };

@@ -82,7 +82,7 @@ it("uses the budget up to one call, however many are in flight and however much 
       const teacher = createTeacher({ client: { ...client, call }, prices: costs, limits: { inFlight }, spendBook: memorySpendBook(limit), clock: fakeClock() });
       let isOver = false;
       const work = async (): Promise<void> => {
-        while (!isOver) isOver ||= (await teacher.ask(request)).kind === "budget";
+        while (!isOver) if ((await teacher.ask(request)).kind === "budget") isOver = true;
       };
       await Promise.all(Array.from({ length: inFlight }, work));
       expect(teacher.spent()).toBeGreaterThanOrEqual(limit - highest - 1e-9);

@@ -71,6 +71,12 @@ it("does not count a 429 as a failure", async () => {
   expect(events.filter(({ type }) => type === "slow-down")).toHaveLength(40);
 });
 
+it("waits longer each time it is refused for the rate, also where it is told to come back at once, and holds up nobody else for it", async () => {
+  const { slept, events } = await askOnce([...Array.from({ length: 8 }, () => failed("RATE_LIMITED", { retryAfterMs: 0 })), okOutcome]);
+  expect(slept.map((ms) => Math.floor(Math.log2(ms / 1000)))).toEqual([0, 1, 2, 3, 4, 5, 5, 5]);
+  expect(events.filter(({ type }) => type === "slow-down")).toEqual(Array.from({ length: 8 }, () => expect.objectContaining({ pauseMs: 0 }) as object));
+});
+
 it("warns once of each other model that answers", async () => {
   const client = scriptedClient([{ ...okOutcome, model: "other" }]);
   const events: TeacherEvent[] = [];
