@@ -1,11 +1,14 @@
 import { LEFT_OUT_REASONS, type ByClass, type Confusion, type CurationReport, type FunnelStage, type LeftOutReason, type ReportExample } from "@dramascope/curation";
 import {
-  barChart, callout, columns, confusionMatrix, details, formatNumber, formatPercent, funnelChart, heading, keyFigures, keyValues, lineChart, paragraph, quotes, renderReport, table,
+  barChart, callout, columns, confusionMatrix, details, formatNumber, formatPercent, funnelChart, heading, keyFigures, keyValues, paragraph, quotes, renderReport, table,
   type Block, type Cell, type Column, type Section,
 } from "@dramascope/report";
 
 const LABELS = ["1", "2", "3", "4", "5"];
+/** Rounds with fewer dramas have no rate worth a bar. */
+const MIN_RATE_DRAMAS = 5;
 const CLASSES = LABELS.map((label) => `class ${label}`);
+const RULES = "Rule 1: the teacher names the known class, which code checks. Rules 2 and 3, which the filter checks: reasons and class pull in one direction, and the reasons tell of what is in this drama.";
 const STATES = ["planned", "leased", "done", "failed", "blocked", "parked"] as const;
 const STEP_WORDS = { caption: "plot summary", sample: "chain of thought", filter: "filter", comments: "comments" } as const;
 const STEPS = ["caption", "sample", "filter", "comments"] as const;
@@ -25,7 +28,8 @@ function stagesSection(title: string, lead: string, stages: readonly FunnelStage
     title,
     lead,
     blocks: [
-      funnelChart({ steps: stages.map(({ name, count, byClass }) => ({ label: name, count, parts: byClass })), parts: CLASSES }),
+      // Half as wide, so that a narrow screen shows bars and numbers as well.
+      funnelChart({ size: "half", steps: stages.map(({ name, count, byClass }) => ({ label: name, count, parts: byClass })), parts: CLASSES }),
       details("By class, with the share of its dramas", [
         table({
           columns: ["Stage", ...right("all", ...CLASSES)],
@@ -62,15 +66,14 @@ function overview(report: CurationReport): Section {
 
 function teacher({ confusion, rounds, verdicts, preflags }: CurationReport): Section {
   const matrix = (counts: Confusion, title: { title?: string } = {}): Block => confusionMatrix({ ...title, labels: LABELS, counts, rowTitle: "known class", columnTitle: "teacher's class", caption: `Right in ${formatPercent(share(diagonal(counts), total(counts)), 1)}, n = ${formatNumber(total(counts))} readable answers` });
-  const rates = rounds.filter(({ n }) => n > 0);
-  const line = (name: string, part: (one: (typeof rates)[number]) => number): { name: string; points: [number, number][] } => ({ name, points: rates.map((one) => [one.round, part(one) / one.n]) });
+  const rates = rounds.filter(({ n }) => n >= MIN_RATE_DRAMAS);
   return {
     title: "What the teacher said",
     lead: "The known class is never shown to the sampler. Later rounds are asked only where earlier ones gave nothing, so their dramas are the harder ones.",
     blocks: [
       matrix(confusion.firstRound, { title: "Classes in the first round" }),
       details("Classes in all rounds", [matrix(confusion.allRounds)]),
-      rates.length > 2 ? lineChart({ title: "Pass rate by round", caption: "Shares of the dramas that were sampled in the round", series: [line("accepted", ({ valid }) => valid), line("known class named", ({ agreed }) => agreed)], xLabel: "round", yLabel: "share", yRange: [0, 1], format: (value) => formatPercent(value, 1) }) : "",
+      rates.length > 0 ? barChart({ title: "Pass rate by round", caption: `Shares of the dramas that were sampled in the round${rates.length < rounds.length ? `; rounds of fewer than ${MIN_RATE_DRAMAS} dramas are in the table alone` : ""}`, series: ["known class named", "accepted"], bars: rates.map(({ round, n, agreed, valid }) => ({ label: `round ${round}`, n, value: [agreed / n, valid / n] })), range: [0, 1], format: (value) => formatPercent(value, 1) }) : "",
       table({
         columns: ["Round", ...right("sampled (n)", "readable", "known class", "accepted", "accepted of n")],
         rows: rounds.map((one): Cell[] => [formatNumber(one.round), one.n, one.readable, one.agreed, one.valid, formatPercent(share(one.valid, one.n), 1)]),
@@ -128,6 +131,7 @@ function moneySection({ cost, balance }: CurationReport): Section {
         { label: "Of it unknown", value: money(spending.unknown), note: "may have been paid" },
         { label: "For an SFT record", value: money(cost.perSftRecord), n: sum(balance.after) },
         { label: "Retries", value: cost.retries, note: `of ${formatNumber(spending.calls)} attempts` },
+        { label: "Tokens in", value: spending.promptTokens, note: `and ${formatNumber(spending.completionTokens)} out` },
       ]),
       columns([
         [heading("By step"), table({ columns: ["Step", ...right("attempts", "retries", "cost")], rows: kinds })],
@@ -150,10 +154,10 @@ const reasonOf = (reason: string): string => REASON_WORDS.get(reason) ?? reason.
 const about = ({ dramaId, quality, round, predicted, remark }: ReportExample): string =>
   [`drama ${dramaId}`, `class ${quality}`, round > 0 ? `round ${round}` : "", predicted === null ? "" : `teacher said ${predicted}`, remark === null ? "" : `filter: ${remark}`].filter((text) => text !== "").join(" · ");
 
-function exampleSections({ examples }: CurationReport): Section[] {
+function exampleSections({ examples }: CurationReport, { disagreements }: PageFacts): Section[] {
   if (examples.length === 0) return [];
   const blocks = examples.map(({ reason, examples: own }) => details(`${reasonOf(reason)} (${own.length})`, [quotes(own.map((example) => ({ text: example.text ?? "(no text)", by: about(example) })))]));
-  return [{ title: "Examples", lead: "Drawn by a seed, for each reason why something was dropped. The whole list of answers that the class or the filter spoke against is in the disagreements file.", blocks }];
+  return [{ title: "Examples", lead: `Drawn by a seed, for each reason why something was dropped. ${disagreements === undefined ? "The whole list of answers that the class or the filter spoke against comes with --disagree" : `The whole list of answers that the class or the filter spoke against is in ${disagreements}`}.`, blocks }];
 }
 
 /** Classes that have SFT dramas and no record. */
@@ -162,18 +166,26 @@ const emptyClasses = (stages: readonly FunnelStage[]): string[] => {
   return CLASSES.filter((_, i) => first[i]! > 0 && last[i] === 0);
 };
 
+/** What a page says beside the figures. */
+export interface PageFacts {
+  /** Where figures come from: names and values of versions, prompts, prices and seeds. */
+  origin: readonly (readonly [name: string, value: string])[];
+  /** File of the rounds in which teacher, class and filter disagree, where one was written. */
+  disagreements?: string;
+}
+
 /** The report of a curation as one page; texts of the teacher and of viewers are shown as text, never as markup. */
-export function curationPage(report: CurationReport): string {
+export function curationPage(report: CurationReport, facts: PageFacts): string {
   const { runId, generation, model, sft, grpo } = report;
   const missing = emptyClasses(sft);
-  const sftSection = stagesSection("SFT dramas", "How far the dramas come, by their known class. Each stage counts those that passed all stages before it.", sft);
+  const sftSection = stagesSection("SFT dramas", `How far the dramas come, by their known class; each stage counts those that passed all stages before it. ${RULES}`, sft);
   const warned = missing.length === 0 ? sftSection : { ...sftSection, blocks: [...sftSection.blocks, callout({ kind: "warning", text: `No SFT record of ${missing.join(", ")}.` })] };
   return renderReport({
     title: "Curation",
-    subtitle: `${formatNumber(sft[0]!.count + grpo[0]!.count)} dramas asked about, teacher ${model}`,
+    subtitle: `Teacher ${model}, ${formatNumber(sft[0]!.count + grpo[0]!.count)} dramas asked about`,
     sections: [
-      overview(report), warned, stagesSection("GRPO dramas", "They need a plot summary; comments are welcome.", grpo), teacher(report), losses(report), commentsSection(report), ...balanceSections(report), moneySection(report), ...exampleSections(report),
-      { title: "Origin", blocks: [keyValues([["run", runId], ["generation", String(generation)], ["teacher", model]])] },
+      overview(report), warned, stagesSection("GRPO dramas", "They need a plot summary; comments are welcome.", grpo), teacher(report), losses(report), commentsSection(report), ...balanceSections(report), moneySection(report), ...exampleSections(report, facts),
+      { title: "Origin", blocks: [keyValues([["run", runId], ["generation", String(generation)], ["teacher", model], ...facts.origin])] },
     ],
   });
 }

@@ -103,6 +103,6 @@ function forReading(ledger: StepLedger, schema: string): StepLedger {
   return {
     ...ledger,
     reserve: refused, settle: refused, openGeneration: refused, setGate: refused, putDramas: refused, deleteDrama: refused,
-    plan: refused, lease: refused, heartbeat: refused, commit: refused, park: refused, release: refused, free: refused,
+    plan: refused, lease: refused, heartbeat: refused, commit: refused, park: refused, release: refused, retire: refused, free: refused,
   };
 }

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { SpendBook, SpendEntry, SpendResult } from "@dramascope/chat-client";
 import type { Postgres, Query } from "./postgres-connection.ts";
 import { storableText } from "./storable-text.ts";
-import { kindOfTask } from "./task-kind.ts";
+import { spendingByKind, type TaskSpending } from "./task-kind.ts";
 import type { Spending } from "./types.ts";
 
 type Reservation = SpendEntry & { id: string; done: (id: string | null) => void; failed: (error: unknown) => void };
@@ -185,23 +185,20 @@ export async function openPostgresSpendBook(postgres: Postgres, s: string, { max
             coalesce(outcome, CASE WHEN w.worker IS NULL THEN 'unknown' ELSE 'in-flight' END) AS outcome
           FROM ${s}.attempts a LEFT JOIN ${s}.workers w ON w.worker = a.worker AND w.seen_at > clock_timestamp() - interval '${SILENCE}') AS attempts`;
         const money = await query<{ standing: string; money: number }>(`SELECT standing, sum(money)::double precision AS money FROM ${attempts} GROUP BY standing`);
-        const tasks = await query<{ task: string; calls: number; cost: number; retries: number }>(
+        const tasks = await query<TaskSpending>(
           `SELECT task, count(*)::integer AS calls, sum(money)::double precision AS cost, (count(*) - count(DISTINCT key))::integer AS retries FROM ${attempts} WHERE outcome <> 'not-sent' GROUP BY task ORDER BY task`,
         );
         const outcomes = await query<{ outcome: string; calls: number }>(`SELECT outcome, count(*)::integer AS calls FROM ${attempts} GROUP BY outcome ORDER BY outcome`);
+        const [tokens] = await query<Pick<Spending, "promptTokens" | "completionTokens">>(
+          `SELECT coalesce(sum(prompt_tokens), 0)::double precision AS "promptTokens", coalesce(sum(completion_tokens), 0)::double precision AS "completionTokens" FROM ${s}.attempts`,
+        );
         const charged = (standing: string): number => money.find((row) => row.standing === standing)?.money ?? 0;
-        const kinds = new Map<string, { calls: number; cost: number; retries: number }>();
-        for (const { task, calls, cost, retries } of tasks) {
-          const kind = kindOfTask(task);
-          const known = kinds.get(kind) ?? { calls: 0, cost: 0, retries: 0 };
-          kinds.set(kind, { calls: known.calls + calls, cost: known.cost + cost, retries: known.retries + retries });
-        }
         return {
           settled: charged("settled"),
           unknown: charged("unknown"),
           inFlight: charged("in-flight"),
-          calls: tasks.reduce((sum, { calls }) => sum + calls, 0),
-          byKind: Object.fromEntries(kinds),
+          ...tokens!,
+          ...spendingByKind(tasks),
           byOutcome: Object.fromEntries(outcomes.map(({ outcome, calls }) => [outcome, calls])),
         };
       }),

@@ -1,7 +1,7 @@
 import type { SpendEntry, SpendResult } from "@dramascope/chat-client";
 import type { DatabaseSync } from "node:sqlite";
 import { storableText } from "./storable-text.ts";
-import { kindOfTask } from "./task-kind.ts";
+import { spendingByKind, type TaskSpending } from "./task-kind.ts";
 import type { Spending } from "./types.ts";
 
 /** Money of a ledger's file. */
@@ -30,8 +30,9 @@ export function attemptTable(database: DatabaseSync, { session, maxCost = Infini
   const end = database.prepare(`UPDATE attempts SET ended_at = ?, cost = ?, is_unknown = ?, outcome = ?, code = ?, prompt_tokens = ?, completion_tokens = ?, cached_tokens = ?, usage_source = ? WHERE id = ?`);
   const forget = database.prepare("UPDATE attempts SET drama = NULL WHERE drama = ?");
   const total = database.prepare(`SELECT total(${CHARGED}) AS spent FROM attempts`);
-  const sums = database.prepare(`SELECT total(CASE WHEN ended_at IS NOT NULL AND NOT is_unknown THEN cost END) AS settled, total(CASE WHEN ended_at IS NULL AND session = :session THEN estimate END) AS inFlight,
-    total(CASE WHEN ended_at IS NULL AND session <> :session THEN estimate WHEN is_unknown THEN cost END) AS unknown FROM attempts`);
+  const sums = database.prepare(`SELECT total(CASE WHEN ended_at IS NOT NULL AND NOT is_unknown THEN cost END) AS settled,
+    total(CASE WHEN ended_at IS NULL AND session <> :session THEN estimate WHEN is_unknown THEN cost END) AS unknown, total(CASE WHEN ended_at IS NULL AND session = :session THEN estimate END) AS inFlight,
+    total(prompt_tokens) AS promptTokens, total(completion_tokens) AS completionTokens FROM attempts`);
   const byTask = database.prepare(`SELECT task, count(*) AS calls, total(${CHARGED}) AS cost, count(*) - count(DISTINCT key) AS retries FROM attempts WHERE outcome IS NOT 'not-sent' GROUP BY task`);
   const byOutcome = database.prepare("SELECT coalesce(outcome, CASE WHEN session = ? THEN 'in-flight' ELSE 'unknown' END) AS outcome, count(*) AS n FROM attempts GROUP BY 1 ORDER BY 1");
   const count = (): number => (total.get() as { spent: number }).spent;
@@ -55,20 +56,11 @@ export function attemptTable(database: DatabaseSync, { session, maxCost = Infini
     },
     forget: (drama) => void forget.run(drama),
     spending: () => {
-      const kinds = new Map<string, { calls: number; cost: number; retries: number }>();
-      for (const { task, calls, cost, retries } of byTask.all() as unknown as { task: string; calls: number; cost: number; retries: number }[]) {
-        const kind = kindOfTask(task);
-        const known = kinds.get(kind) ?? { calls: 0, cost: 0, retries: 0 };
-        kinds.set(kind, { calls: known.calls + calls, cost: known.cost + cost, retries: known.retries + retries });
-      }
-      const { settled, unknown, inFlight } = sums.get({ session: session() }) as { settled: number; unknown: number; inFlight: number };
+      const outcomes = byOutcome.all(session()) as unknown as { outcome: string; n: number }[];
       return {
-        settled,
-        unknown,
-        inFlight,
-        calls: [...kinds.values()].reduce((sum, { calls }) => sum + calls, 0),
-        byKind: Object.fromEntries(kinds),
-        byOutcome: Object.fromEntries((byOutcome.all(session()) as unknown as { outcome: string; n: number }[]).map(({ outcome, n }) => [outcome, n])),
+        ...(sums.get({ session: session() }) as Omit<Spending, "calls" | "byKind" | "byOutcome">),
+        ...spendingByKind(byTask.all() as unknown as TaskSpending[]),
+        byOutcome: Object.fromEntries(outcomes.map(({ outcome, n }) => [outcome, n])),
       };
     },
   };
