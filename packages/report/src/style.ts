@@ -133,7 +133,7 @@ summary{cursor:pointer;font-weight:600;font-size:15px}
 .track{stroke:var(--rule);stroke-width:8;stroke-linecap:round}
 .band{stroke:var(--c0);stroke-width:8;stroke-linecap:round;opacity:.38}
 .pale{fill:var(--c0);opacity:.42}
-@media (max-width:640px){body{padding:28px 12px}section{padding:22px 18px;border-radius:10px}h1{font-size:31px}h2{font-size:22px}.subtitle{font-size:16px}.pairs div{grid-template-columns:1fr;gap:0}}
+@media (max-width:640px){.scroll th:first-child,.scroll td:first-child{position:sticky;left:0;background:var(--card)}.scroll td,.scroll th{padding-inline:9px;overflow-wrap:normal}body{padding:28px 12px}section{padding:22px 18px;border-radius:10px}h1{font-size:31px}h2{font-size:22px}.subtitle{font-size:16px}.pairs div{grid-template-columns:1fr;gap:0}}
 @media print{:root{${LIGHT}}body{padding:0;max-width:none;background:#fff;font-size:11pt}nav{display:none}section{border:0;border-radius:0;padding:0 0 18pt;margin:0}h2,h3,figcaption{break-after:avoid}.figure,.tile,.callout,.picture,.verdict,tr,.reasons li,.quotes li{break-inside:avoid}.drawing.wide svg{min-width:0}.scroll,.drawing{overflow:visible}*{-webkit-print-color-adjust:exact;print-color-adjust:exact}details::details-content{content-visibility:visible;height:auto}@page{margin:16mm}}
 @media (prefers-reduced-motion:reduce){html{scroll-behavior:auto}}
 `;

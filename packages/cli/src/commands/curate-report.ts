@@ -1,10 +1,11 @@
+import { createRequire } from "node:module";
 import { resolve } from "node:path";
-import { curationReport, curationReportText, exportDisagreements } from "@dramascope/curation";
+import { curationReport, curationReportText, exportDisagreements, loadSetting, type CurationConfig } from "@dramascope/curation";
 import { writeFileAtomically } from "@dramascope/schema";
 import type { Command } from "commander";
 import { defineCommand, type CliIo, type SetExitCode } from "../context.ts";
 import { openCurateProject, withLedger, type CurateFlags } from "../curate-project.ts";
-import { curationPage } from "../curation-report.ts";
+import { curationPage, type PageFacts } from "../curation-report.ts";
 import { withProjectOptions } from "./curate-options.ts";
 
 interface ReportFlags extends CurateFlags {
@@ -12,6 +13,19 @@ interface ReportFlags extends CurateFlags {
   report?: string;
   disagree?: string;
   includeComments?: boolean;
+}
+
+/** What the figures of a page rest on. */
+async function originOf(config: CurationConfig): Promise<PageFacts["origin"]> {
+  const { templates } = await loadSetting(config);
+  const { version } = createRequire(import.meta.url)("../../package.json") as { version: string };
+  const { prices } = config.teacher;
+  return [
+    ["prompts", (["caption", "cot", "cot_filter", "comment_filter"] as const).map((id) => `${id}@${templates[id].version} (${templates[id].hash.slice(0, 12)})`).join(", ")],
+    ["prices", prices === undefined ? "none given" : `${prices.currency} of ${prices.date}`],
+    ["split", `${config.split.mode}, seed ${config.split.seed}`],
+    ["version", version],
+  ];
 }
 
 /** `dramascope curate report` */
@@ -33,7 +47,7 @@ export function addCurateReport(group: Command, io: CliIo, setExitCode: SetExitC
         return curationReport(ledger, project.config, { comments: includeComments ? "include" : "without" });
       });
       if (out !== undefined) await writeFileAtomically(out, `${JSON.stringify(report, null, 2)}\n`);
-      if (page !== undefined) await writeFileAtomically(page, curationPage(report));
+      if (page !== undefined) await writeFileAtomically(page, curationPage(report, { origin: await originOf(project.config), ...(disagree !== undefined && { disagreements: disagree }) }));
       return { json: { ...report }, text: curationReportText(report) };
     },
   });
