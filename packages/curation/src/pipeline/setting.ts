@@ -27,7 +27,7 @@ export const templateName = ({ id, version, hash }: Template): string => `${id}@
 /** How a teacher sees the episodes; frames by their plan, links and ids never. */
 function mediaForm({ teacher, frames, mediaPosition }: CurationConfig): { readonly [name: string]: Json } {
   const plan = Object.fromEntries(Object.entries(frames).flatMap(([name, value]) => (value === undefined ? [] : [[name, value] as const])));
-  return { form: teacher.media, position: mediaPosition, ...(teacher.media === "frames" ? { plan } : {}), ...(teacher.media === "video_url" && teacher.fps !== undefined ? { fps: teacher.fps } : {}) };
+  return { form: teacher.media, position: mediaPosition, ...(teacher.media === "frames" ? { plan } : {}), ...(teacher.media === "video_url" && teacher.fps !== undefined ? { fps: teacher.fps, fpsWhere: teacher.capabilities.fpsWhere } : {}) };
 }
 
 function kindHash(kind: StageKind, config: CurationConfig, templates: Templates): string {
@@ -41,6 +41,7 @@ function kindHash(kind: StageKind, config: CurationConfig, templates: Templates)
     model: teacher.model,
     sampling: { ...STEADY_SAMPLING, ...(kind === "sample" ? { temperature: null, topP: rounds.topP } : {}), maxTokens: teacher.maxTokens },
     schema: schema ? hashJson(schema) : null,
+    thinkingParam: teacher.capabilities.thinkingParam,
     ...(seesMedia ? { media: mediaForm(config), language } : {}),
     ...(kind === "comments" ? { shape: comments.shape } : {}),
   });
@@ -63,6 +64,7 @@ export function generationSettings({ config, templates }: CurationSetting): { re
     sampling: { temperature: rounds.temperature, topP: rounds.topP, maxTokens: teacher.maxTokens, steady: STEADY_SAMPLING },
     commentShape: comments.shape,
     jsonSchema: teacher.capabilities.jsonSchema,
+    thinkingParam: teacher.capabilities.thinkingParam,
     language,
     media: mediaForm(config),
   };
