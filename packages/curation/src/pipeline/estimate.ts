@@ -90,22 +90,22 @@ function callsLeft(setting: CurationSetting, record: DramaRecord, answers: reado
   // Labels that are missing from the first answer are asked for once more.
   const comments = { ...once("comments"), high: 2 * asked("comments") };
   const left: Record<StageKind, Range> = { caption: once("caption"), sample: { low: 0, expected: 0, high: 0 }, filter: once("filter"), comments };
-  if (!hasRounds(setting, record) || (missing.length === 0 && !outcome.waitsForClass) || (outcome.caption === null && asked("caption") === 0)) return left;
+  const isOver = asked("caption") + asked("sample") + asked("filter") === 0 && !outcome.waitsForClass;
+  if (isOver || !hasRounds(setting, record)) return left;
   const over = outcome.rounds.length;
   const need = stopAfterValid - outcome.valid.length;
   const isSampled = asked("filter") > 0;
   for (let round = over + 1; round <= maxRounds(setting, record.quality); round++) {
-    const isSure = round <= min || round === over + 1;
+    const isSure = round <= min || round - over <= Math.max(1, need);
     const share = isSure ? 1 : tooFew(round - over - 1, need);
     if (!(isSampled && round === over + 1)) {
       left.sample.expected += share;
-      left.sample.low += isSure || round - over <= need ? 1 : 0;
+      left.sample.low += isSure ? 1 : 0;
       left.sample.high += 1;
       left.filter.expected += share * HIT_SHARE * ((votes + 1) / 2);
       left.filter.high += votes;
     }
   }
-  left.filter.low += Math.max(0, need) * ((votes + 1) / 2) * (left.sample.low > 0 ? 1 : 0);
   return left;
 }
 
