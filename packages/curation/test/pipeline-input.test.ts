@@ -1,4 +1,6 @@
-import { mkdir, mkdtemp, readFile, utimes, writeFile } from "node:fs/promises";
+import { execFileSync } from "node:child_process";
+import { rmSync } from "node:fs";
+import { mkdir, mkdtemp, readFile, symlink, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { curationStatus, deleteDrama, estimate, openSqliteLedger, parseCurationConfig, runCuration, type CurationConfig, type CurationConfigInput, type LabelledDrama, type RunSummary, type StepLedger } from "@dramascope/curation";
@@ -63,6 +65,39 @@ describe("dramas from files", () => {
     expect(rejected.get("labels.jsonl:5")).toContain("another class");
     expect(summary.isComplete).toBe(true);
     await withLedger(one.folder, async (ledger) => expect((await ledger.drama("a"))!.drama).toMatchObject({ classCalibration: "m1" }));
+  });
+
+  it("with paths that lead out of the media roots, or to what is no plain file, are named and left out", async () => {
+    const paths = ["../outside.mp4", "../../../../../../etc/hostname", "/etc/hostname", "link.mp4", "links/outside.mp4", "folder", "pipe", "\u0000"];
+    const one = await project([drama("ok", { episodes: [{ index: 1, path: "ok.mp4" }] }), ...paths.map((path, i) => drama(`d${i}`, { episodes: [{ index: 1, path }] }))], [label("ok", 3), ...paths.map((_, i) => label(`d${i}`, 3))], { split: { evalPerClass: 0 } });
+    const media = join(one.folder, "media");
+    await writeFile(join(one.folder, "outside.mp4"), "outside");
+    await writeFile(join(media, "ok.mp4"), "inside");
+    await symlink(join(one.folder, "outside.mp4"), join(media, "link.mp4"));
+    await symlink(one.folder, join(media, "links"));
+    await mkdir(join(media, "folder"));
+    execFileSync("mkfifo", [join(media, "pipe")]);
+    const { imported } = await run(one);
+    expect(imported).toMatchObject({ dramas: 1, rejected: paths.length });
+    const lines = (await readFile(imported!.rejectedFile!, "utf8")).trim().split("\n").map((line) => JSON.parse(line) as { line: number; reason: string });
+    expect(lines.map(({ line }) => line)).toEqual(paths.map((_, i) => i + 2));
+    expect(lines.map(({ reason }) => /: episode 1: (.+?);|^episode 1: (.+?);/u.exec(reason)?.slice(1).find(Boolean))).toEqual([
+      ...Array<string>(3).fill("the path leads out of input.mediaRoots"),
+      ...Array<string>(2).fill("a link leads out of input.mediaRoots"),
+      ...Array<string>(2).fill("it is no plain file"),
+      "there is no such file",
+    ]);
+  });
+
+  it("whose file goes between the two readings are named and left out", async () => {
+    const one = await project(["a", "b"].map((id) => drama(id, { episodes: [{ index: 1, path: `${id}.mp4` }] })), [label("a", 3), label("b", 3)], { split: { evalPerClass: 0 } });
+    for (const id of ["a", "b"]) await writeFile(join(one.folder, "media", `${id}.mp4`), id);
+    const onProgress = ({ phase, done }: { phase: string; done: number }): void => {
+      if (phase === "read" && done === 2) rmSync(join(one.folder, "media", "a.mp4"));
+    };
+    const { imported } = await run(one, { onProgress });
+    expect(imported).toMatchObject({ dramas: 1, splits: { sft: 1 }, rejected: 1 });
+    expect(JSON.parse(await readFile(imported!.rejectedFile!, "utf8"))).toMatchObject({ file: one.config.input!.dramas, line: 1 });
   });
 
   it("with classes of two hot value models are refused", async () => {

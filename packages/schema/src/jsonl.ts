@@ -31,6 +31,8 @@ export interface RejectedLine {
 export interface ReadJsonlOptions {
   /** Receives each bad line, which is then left out. Default: the first bad line is an error. */
   onRejected?: (rejected: RejectedLine) => void;
+  /** Receives the 1-based line of each record right before the record comes. */
+  onRecord?: (line: number) => void;
 }
 
 const NEWLINE = 10;
@@ -141,8 +143,10 @@ export async function* readJsonl<S extends z.ZodType>(path: string, schema: S, o
       continue;
     }
     const parsed = schema.safeParse(value);
-    if (parsed.success) yield parsed.data;
-    else reject(describeIssues(parsed.error, "hidden"));
+    if (parsed.success) {
+      options.onRecord?.(line);
+      yield parsed.data;
+    } else reject(describeIssues(parsed.error, "hidden"));
   }
 }
 

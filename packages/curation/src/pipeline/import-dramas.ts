@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { CurationConfig } from "../config.ts";
 import type { DramaRecord, StepLedger } from "../ledger/types.ts";
 import { splitDramas, type DramaRow, type SplitManifest } from "../split-dramas.ts";
-import type { DramaSource } from "./read-input.ts";
+import { mediaRefusal, type DramaSource } from "./read-input.ts";
 import { hashEpisodes, recordOf, type KnownHash, type Placement } from "./store-drama.ts";
 
 /** What came of reading the dramas. */
@@ -72,10 +72,12 @@ export async function storedSplits(ledger: Pick<StepLedger, "dramas">): Promise<
  */
 export async function readOnce({ config, source, signal, onProgress }: ImportOptions, known: (dramaId: string) => KnownHash): Promise<FirstReading> {
   const first: FirstReading = { rows: [], hashes: new Map(), rejected: [], withoutMedia: 0 };
-  for await (const { drama, quality } of source.read((line) => first.rejected.push(line))) {
+  for await (const { drama, quality, file, line } of source.read((rejected) => first.rejected.push(rejected))) {
     signal?.throwIfAborted();
     const { dramaId, title, franchiseId } = drama;
-    const episodes = await hashEpisodes(drama, config, known(dramaId));
+    const reject = (reason: string): void => void first.rejected.push({ file, line, reason });
+    const episodes = await hashEpisodes(drama, config, known(dramaId)).catch((error: unknown) => reject(mediaRefusal(error)));
+    if (!episodes) continue;
     first.hashes.set(dramaId, episodes.map(({ sha256 }) => sha256));
     first.rows.push({ dramaId, quality, title, franchiseId, episodeHashes: episodes.flatMap(({ sha256 }) => sha256 ?? []) });
     if (episodes.every(({ path, url }) => path === undefined && url === undefined)) first.withoutMedia++;
@@ -133,8 +135,12 @@ export async function importDramas(options: ImportOptions, ledger: StepLedger): 
     const placement = places.get(dramaId);
     // A second one with the same id was rejected.
     if (placement === undefined || !places.delete(dramaId)) continue;
+    const episodes = await hashEpisodes(one.drama, config, ({ place: episode }) => hashes.get(dramaId)?.[episode]).catch((error: unknown) => {
+      rejected.push({ file: one.file, line: one.line, reason: mediaRefusal(error) });
+      ids.delete(dramaId);
+    });
+    if (!episodes) continue;
     splits[placement.split]++;
-    const episodes = await hashEpisodes(one.drama, config, ({ place: episode }) => hashes.get(dramaId)?.[episode]);
     batch.push(recordOf(one, episodes, placement, config, commentSalt));
     if (batch.length < BATCH) continue;
     await ledger.putDramas(batch);

@@ -1,5 +1,4 @@
 import { drama, hotValueRecord, readJsonl, type Drama, type Quality, type RejectedLine } from "@dramascope/schema";
-import { existsSync } from "node:fs";
 import type { CurationConfig } from "../config.ts";
 import { CurationError } from "../errors.ts";
 import { mediaPath } from "./media-path.ts";
@@ -13,21 +12,45 @@ export interface LabelledDrama {
   classCalibration?: string;
 }
 
+/** A drama and where it stands. */
+export interface ReadDrama extends LabelledDrama {
+  /** File, or `dramas` for what a program gives. */
+  file: string;
+  /** 1-based line, or place among what a program gives. */
+  line: number;
+}
+
 /** Dramas to curate; they can be read more than once. */
 export interface DramaSource {
   /** @param onRejected Receives lines that are left out, with their file and line. Default they are left out in silence, for a second reading. */
-  read(onRejected?: (line: RejectedLine) => void): AsyncIterable<LabelledDrama>;
+  read(onRejected?: (line: RejectedLine) => void): AsyncIterable<ReadDrama>;
 }
 
 /** Episodes of a drama that are looked at, in order. */
 export const shownEpisodes = (one: Drama): Drama["episodes"] => [...one.episodes].sort((a, b) => a.index - b.index).slice(0, MAX_EPISODES);
 
+/**
+ * Why a drama's files are of no use.
+ *
+ * @throws Any error that is not about its files.
+ */
+export function mediaRefusal(error: unknown): string {
+  if (!(error instanceof CurationError) || error.code !== "MEDIA_MISSING") throw error;
+  return error.hint === undefined ? error.message : `${error.message}; ${error.hint}`;
+}
+
 /** What is wrong with a drama among others; undefined when nothing is. Ids and paths are what people wrote and are not repeated: file and line lead to them. */
 function objection(one: Drama, seen: Set<string>, config: CurationConfig): string | undefined {
   if (seen.has(one.dramaId)) return "the drama was given before; remove one of the two";
   seen.add(one.dramaId);
-  const missing = shownEpisodes(one).find(({ path }) => path !== undefined && !existsSync(mediaPath(config, path)));
-  return missing && `episode ${missing.index}: there is no such file; check the path and input.mediaRoots`;
+  for (const { index, path } of shownEpisodes(one)) {
+    try {
+      if (path !== undefined) mediaPath(config, path);
+    } catch (error) {
+      return `episode ${index}: ${mediaRefusal(error)}`;
+    }
+  }
+  return undefined;
 }
 
 /** Classes by drama, and the model that they come from. */
@@ -61,9 +84,10 @@ export function dramasFromFiles(config: CurationConfig, input: NonNullable<Curat
         const message = onRejected && (objection(one, seen, config) ?? (classes.has(one.dramaId) ? undefined : `the drama has no class in ${input.labels}`));
         if (message !== undefined) context.addIssue({ code: "custom", message });
       });
-      for await (const one of readJsonl(input.dramas, accepted, { onRejected: onRejected ?? (() => undefined) })) {
+      let line = 0;
+      for await (const one of readJsonl(input.dramas, accepted, { onRejected: onRejected ?? (() => undefined), onRecord: (at) => void (line = at) })) {
         const quality = classes.get(one.dramaId);
-        if (quality !== undefined) yield { drama: one, quality, ...(calibration === undefined ? {} : { classCalibration: calibration }) };
+        if (quality !== undefined) yield { drama: one, quality, file: input.dramas, line, ...(calibration === undefined ? {} : { classCalibration: calibration }) };
       }
     },
   };
@@ -81,9 +105,10 @@ export function dramasFromProgram(config: CurationConfig, dramas: AsyncIterable<
       }
       const seen = new Set<string>();
       for (const [i, one] of list.entries()) {
+        const place = { file: "dramas", line: i + 1 };
         const reason = onRejected && objection(one.drama, seen, config);
-        if (reason === undefined) yield one;
-        else onRejected?.({ file: "dramas", line: i + 1, reason });
+        if (reason === undefined) yield { ...one, ...place };
+        else onRejected?.({ ...place, reason });
       }
     },
   };

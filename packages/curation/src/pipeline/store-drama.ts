@@ -3,6 +3,7 @@ import { stat } from "node:fs/promises";
 import { chooseComments } from "../choose-comments.ts";
 import { commentHash } from "../comment-hash.ts";
 import type { CurationConfig } from "../config.ts";
+import { CurationError } from "../errors.ts";
 import type { DramaRecord, StoredDrama } from "../ledger/types.ts";
 import { prepareComment } from "../prepare-comment.ts";
 import { redact } from "../redact.ts";
@@ -26,10 +27,17 @@ interface FoundFile {
 /** Looks a file's hash up; undefined where it is not known. */
 export type KnownHash = (file: FoundFile) => Promise<string | null | undefined> | string | null | undefined;
 
+/** A file can go, or its disk, between two looks at it. */
+const readable = <T>(reading: Promise<T>): Promise<T> =>
+  reading.catch((error: unknown) => {
+    throw new CurationError(`a file cannot be read (${(error as NodeJS.ErrnoException).code ?? "unknown"})`, { code: "MEDIA_MISSING", cause: error, hint: "Check the files and run again." });
+  });
+
 /**
  * Episodes with the hashes of their contents.
  *
  * @param known The hash of a file where it need not be read for it; null leaves it without one.
+ * @throws CurationError `MEDIA_MISSING` for a file that cannot be read.
  */
 export async function hashEpisodes(one: LabelledDrama["drama"], config: CurationConfig, known: KnownHash): Promise<StoredEpisode[]> {
   const episodes: StoredEpisode[] = [];
@@ -40,9 +48,9 @@ export async function hashEpisodes(one: LabelledDrama["drama"], config: Curation
       continue;
     }
     const file = mediaPath(config, path);
-    const { size: bytes, mtimeMs } = await stat(file);
+    const { size: bytes, mtimeMs } = await readable(stat(file));
     const found = await known({ place, path, bytes, mtimeMs });
-    const hash = found === undefined ? await sha256File(file) : found;
+    const hash = found === undefined ? await readable(sha256File(file)) : found;
     episodes.push({ ...base, bytes, mtimeMs, ...(hash === null ? {} : { sha256: hash }) });
   }
   return episodes;
