@@ -1,3 +1,4 @@
+import { cleanLine } from "./clean-line.ts";
 import { cleanCode, errorOf, parseJson } from "./classify-status.ts";
 import { estimateUsage, textTokens } from "./estimate-usage.ts";
 import type { ChatRequest, Outcome, Usage } from "./types.ts";
@@ -19,7 +20,7 @@ function usageOf(value: unknown, request: ChatRequest, content: string): Usage {
 /** Judges the body of a success. What is broken here may have been paid for. */
 export function classifyBody(bytes: Uint8Array, request: ChatRequest, o: { contentType: string; requestId: string | null; ms: number; redact: (text: string) => string }): Outcome {
   const broken = (code: string): Outcome => ({ kind: "retry", code, maybePaid: true });
-  const short = (value: unknown): string => (typeof value === "string" ? o.redact(value).slice(0, MAX_NAME) : "");
+  const short = (value: unknown): string => (typeof value === "string" ? cleanLine(o.redact(value), MAX_NAME) : "");
   if (bytes.length === 0) return broken("EMPTY_BODY");
   if (!/\bjson\b/iu.test(o.contentType)) return broken("CONTENT_TYPE");
   let text: string;
@@ -30,7 +31,7 @@ export function classifyBody(bytes: Uint8Array, request: ChatRequest, o: { conte
   }
   const body = parseJson(text);
   if (typeof body !== "object" || body === null) return broken(text.trim() === "" ? "EMPTY_BODY" : "INVALID_JSON");
-  if (errorOf(body, o.redact)) return { kind: "retry", code: "ERROR_IN_200", maybePaid: false };
+  if (errorOf(body)) return { kind: "retry", code: "ERROR_IN_200", maybePaid: false };
 
   const { choices, usage: reported, model: name } = body as Record<string, unknown>;
   const choice = (Array.isArray(choices) ? choices[0] : undefined) as { message?: Record<string, unknown> | null; finish_reason?: unknown } | null | undefined;

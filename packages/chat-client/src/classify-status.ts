@@ -1,3 +1,4 @@
+import { cleanLine } from "./clean-line.ts";
 import type { Outcome } from "./types.ts";
 
 /** Content that the provider refuses. */
@@ -23,34 +24,45 @@ export function parseJson(text: string): unknown {
   }
 }
 
-/** The `error` of a body: an object, or a text; undefined where there is none. */
-export function errorOf(body: unknown, redact: (text: string) => string): { code: string; message: string } | undefined {
+/** The `error` of a body, as it is: an object, or a text; undefined where there is none. */
+export function errorOf(body: unknown): { code: string; message: string } | undefined {
   const error = (body as { error?: unknown } | null | undefined)?.error;
-  if (typeof error === "string") return { code: "", message: redact(error).slice(0, MAX_MESSAGE) };
+  if (typeof error === "string") return { code: "", message: error };
   if (typeof error !== "object" || error === null) return undefined;
   const { code, type, message } = error as { code?: unknown; type?: unknown; message?: unknown };
-  const text = typeof code === "string" ? redact(code) : code;
-  return { code: cleanCode(text) || cleanCode(typeof type === "string" ? redact(type) : type), message: typeof message === "string" ? redact(message).slice(0, MAX_MESSAGE) : "" };
+  const given = [code, type].find((name) => cleanCode(name) !== "");
+  return { code: typeof given === "string" || typeof given === "number" ? String(given) : "", message: typeof message === "string" ? message : "" };
 }
 
-/** Where a request stands that the provider refuses for an unknown reason: it is the first of its client, or comes after one that was refused; the first is still under way; or others have been taken. */
-export type Standing = "first" | "untried" | "proven";
+/**
+ * Where a request stands that the provider refuses for an unknown reason. `proven`: others have been taken, or it was refused before with none other
+ * under way, so it is to blame itself. `hopeless`: two different ones in a row were refused and none was ever taken. `untried`: nobody knows yet.
+ */
+export type Standing = "proven" | "hopeless" | "untried";
 
-/** Judges a response that is not a success. `text` may be broken or empty. */
-export function classifyStatus(status: number, text: string, o: { retryAfterMs?: number | undefined; standing: Standing; redact: (text: string) => string }): Outcome {
-  const { code, message } = errorOf(parseJson(text), o.redact) ?? { code: "", message: "" };
+/** Judges a response that is not a success. `text` may be broken or empty. `standing` is asked only where it matters. */
+export function classifyStatus(status: number, text: string, o: { retryAfterMs?: number | undefined; standing: () => Standing; redact: (text: string) => string }): Outcome {
+  const error = errorOf(parseJson(text)) ?? { code: "", message: "" };
+  // Judged as it came, for a key may be part of any word.
+  const given = cleanCode(error.code);
+  const [code, message] = [cleanCode(o.redact(error.code)), cleanLine(o.redact(error.message), MAX_MESSAGE)];
   const pause = o.retryAfterMs === undefined ? {} : { retryAfterMs: o.retryAfterMs };
   const fatal: Outcome = { kind: "fatal", code: code || `HTTP_${status}`, message: message || `the provider answered ${status}` };
-  if (OVERDUE.test(code)) return fatal;
+  if (OVERDUE.test(given)) return fatal;
   if (status === 429) return { kind: "retry", code: "RATE_LIMITED", maybePaid: false, ...pause };
   if (status === 408 || status === 409 || status >= 500) return { kind: "retry", code: `HTTP_${status}`, maybePaid: false, ...pause };
   if (status < 400) return { kind: "retry", code: "REDIRECT", maybePaid: false };
-  if (FILE_GONE.test(code)) return { kind: "retry", code, maybePaid: false };
+  if (FILE_GONE.test(given)) return { kind: "retry", code, maybePaid: false };
   if (status === 413) return { kind: "unusable", code: "REQUEST_TOO_LARGE" };
   if (status !== 400 && status !== 422) return fatal;
-  if (code === PASSING_CHECK) return { kind: "retry", code, maybePaid: false };
-  if (SAFETY.test(code)) return { kind: "blocked", code };
-  if (o.standing === "proven") return { kind: "unusable", code: code || `HTTP_${status}`, ...(message === "" ? {} : { raw: message }) };
-  // The first request speaks for the set-up. Until it has been answered nobody knows what the others' refusals mean: they come back later.
-  return o.standing === "first" ? fatal : { kind: "retry", code: code || `HTTP_${status}`, maybePaid: false };
+  if (given === PASSING_CHECK) return { kind: "retry", code, maybePaid: false };
+  if (SAFETY.test(given)) return { kind: "blocked", code };
+  switch (o.standing()) {
+    case "proven":
+      return { kind: "unusable", code: code || `HTTP_${status}`, ...(message === "" ? {} : { raw: message }) };
+    case "hopeless":
+      return fatal;
+    case "untried":
+      return { kind: "retry", code: code || `HTTP_${status}`, maybePaid: false };
+  }
 }

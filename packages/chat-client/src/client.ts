@@ -33,13 +33,13 @@ const CAPABILITIES: Capabilities = {
   metadata: false,
   traceHeaders: false,
   thinkingParam: "none",
-  prefixCache: false,
-  batch: false,
 };
 
 const CONNECT_TIMEOUT_MS = 15_000;
 const CALL_TIMEOUT_MS = 900_000;
 const MAX_TIMEOUT_MS = 2 ** 31 - 1;
+/** Keys of so few characters, such as `EMPTY`, are no secrets but words and figures. */
+const MIN_SECRET = 8;
 const MAX_ANSWER_BYTES = 8 * 1024 * 1024;
 const MAX_ERROR_BYTES = 64 * 1024;
 
@@ -80,11 +80,22 @@ export function createTeacherClient(options: TeacherClientOptions): TeacherClien
   const capabilities = { ...CAPABILITIES, ...options.capabilities };
   const redact = redactSecret(apiKey);
   const agent = new Agent({ headersTimeout: 0, bodyTimeout: 0, connect: { timeout: CONNECT_TIMEOUT_MS } });
+  // Taken out of answers a short key would damage them, and tells nothing.
+  const redactAnswer = (apiKey?.length ?? 0) < MIN_SECRET ? (text: string): string => text : redact;
   let isProven = false;
-  let hasFirst = false;
-  let isRefused = false;
+  let underWay = 0;
+  /** Messages of the last request that was refused for an unknown reason; they are the same ones in all attempts. */
+  let refused: ChatRequest["messages"] | undefined;
 
-  const exchange = async (request: ChatRequest, body: Buffer, standing: () => Standing, signal: AbortSignal, onHeaders: () => void): Promise<Outcome> => {
+  /** Known when an answer is there, not before. */
+  const standingOf = ({ messages }: ChatRequest): Standing => {
+    if (isProven || (refused === messages && underWay === 1)) return "proven";
+    const isSecond = refused !== undefined && refused !== messages && underWay === 1;
+    refused = messages;
+    return isSecond ? "hopeless" : "untried";
+  };
+
+  const exchange = async (request: ChatRequest, body: Buffer, signal: AbortSignal, onHeaders: () => void): Promise<Outcome> => {
     const start = clock.now();
     const response = await fetch(url, {
       method: "POST",
@@ -99,19 +110,17 @@ export function createTeacherClient(options: TeacherClientOptions): TeacherClien
     if (!ok) {
       // The status alone decides; a body that breaks says no more.
       const text = await readBody(response, MAX_ERROR_BYTES).then((bytes) => Buffer.from(bytes ?? []).toString("utf8"), () => "");
-      return classifyStatus(status, text, { retryAfterMs: retryAfterMs(headers.get("retry-after"), headers.get("date"), clock.now()), standing: standing(), redact });
+      return classifyStatus(status, text, { retryAfterMs: retryAfterMs(headers.get("retry-after"), headers.get("date"), clock.now()), standing: () => standingOf(request), redact });
     }
     const bytes = await readBody(response, MAX_ANSWER_BYTES);
     if (bytes === null) return { kind: "unusable", code: "TOO_LARGE", usage: estimateUsage(request) };
-    return classifyBody(bytes, request, { contentType: headers.get("content-type") ?? "", requestId: headers.get("x-request-id"), ms: clock.now() - start, redact });
+    return classifyBody(bytes, request, { contentType: headers.get("content-type") ?? "", requestId: headers.get("x-request-id"), ms: clock.now() - start, redact: redactAnswer });
   };
 
   const call = async (request: ChatRequest, signal?: AbortSignal): Promise<Outcome> => {
     signal?.throwIfAborted();
     const body = encodeRequest(request, capabilities);
     if (body === null) return { kind: "unusable", code: "REQUEST_TOO_LARGE" };
-    const isFirst = !isProven && !hasFirst;
-    if (isFirst) hasFirst = true;
     const stop = new AbortController();
     const onAbort = (): void => stop.abort();
     signal?.addEventListener("abort", onAbort);
@@ -121,11 +130,11 @@ export function createTeacherClient(options: TeacherClientOptions): TeacherClien
       stop.abort();
     }, callTimeoutMs);
     let hasHeaders = false;
+    underWay++;
     try {
-      const standing = (): Standing => (isProven ? "proven" : isFirst || isRefused ? "first" : "untried");
-      const outcome = await exchange(request, body, standing, stop.signal, () => (hasHeaders = true));
-      isProven ||= outcome.kind === "ok" || outcome.kind === "blocked" || outcome.kind === "unusable";
-      isRefused ||= outcome.kind === "fatal";
+      const outcome = await exchange(request, body, stop.signal, () => (hasHeaders = true));
+      // A refusal of one request says nothing of others.
+      isProven ||= outcome.kind === "ok" || outcome.kind === "blocked" || (outcome.kind === "unusable" && outcome.usage !== undefined);
       return outcome;
     } catch (error) {
       signal?.throwIfAborted();
@@ -133,8 +142,7 @@ export function createTeacherClient(options: TeacherClientOptions): TeacherClien
     } finally {
       clearTimeout(timer);
       signal?.removeEventListener("abort", onAbort);
-      // A first request that learned nothing leaves its place to the next one.
-      if (isFirst && !isProven) hasFirst = false;
+      underWay--;
     }
   };
 

@@ -10,10 +10,6 @@ export interface PriceBand {
   out: number;
   /** Prompt tokens out of the provider's cache. Default `in`. */
   hit?: number | undefined;
-  /** In batches. Default `in`; for estimates. */
-  batchIn?: number | undefined;
-  /** In batches. Default `out`; for estimates. */
-  batchOut?: number | undefined;
 }
 
 /** What a model costs. */

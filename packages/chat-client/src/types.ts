@@ -82,10 +82,6 @@ export interface Capabilities {
   traceHeaders: boolean;
   /** Parameter that turns off a reasoning model's own thoughts, and is then sent: `thinking: {type: "disabled"}` or `enable_thinking: false`. Default `none`. */
   thinkingParam: "none" | "thinking" | "enable_thinking";
-  /** Charges equal beginnings of prompts at the `hit` price; for estimates. Default false. */
-  prefixCache: boolean;
-  /** Has a batch price; for estimates. Default false. */
-  batch: boolean;
 }
 
 /** How one attempt ended. */

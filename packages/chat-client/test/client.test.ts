@@ -1,7 +1,7 @@
 import { createServer, type IncomingHttpHeaders, type RequestListener, type Server } from "node:http";
 import { connect, type AddressInfo, createServer as createTcpServer } from "node:net";
 import { gzipSync } from "node:zlib";
-import { ChatError, createTeacherClient, systemClock, type ChatRequest, type Outcome, type TeacherClientOptions } from "@dramascope/chat-client";
+import { ChatError, createTeacherClient, systemClock, type ChatRequest, type Outcome, type TeacherClient, type TeacherClientOptions } from "@dramascope/chat-client";
 import { afterEach, expect, it } from "vitest";
 import { requestFor } from "./fixtures.ts";
 
@@ -200,25 +200,44 @@ it("knows a server that is not there", async () => {
   await client.close();
 });
 
-it("takes the first call's refusal for the set-up's, and later ones for the request's", async () => {
-  let refusals = 0;
-  const weird: RequestListener = (request, response) => {
-    let text = "";
-    request.on("data", (chunk: Buffer) => (text += chunk.toString()));
-    const refuse = (): unknown => response.writeHead(400, { "content-type": "application/json" }).end('{"error":{"code":"unsupported_parameter","message":"top_p"}}');
-    request.on("end", () => (text.includes("good") ? answer({})(request, response) : setTimeout(refuse, refusals++ === 0 ? 100 : 0)));
-  };
-  const client = createTeacherClient({ baseURL: await serve(weird) });
-  const first = client.call(requestFor("bad"));
-  while (refusals === 0) await new Promise((resolve) => setTimeout(resolve, 1));
-  const together = await Promise.all([first, client.call(requestFor("bad"))]);
-  expect(together).toEqual([
-    { kind: "fatal", code: "unsupported_parameter", message: "top_p" },
-    { kind: "retry", code: "unsupported_parameter", maybePaid: false },
-  ]);
-  expect(await client.call(requestFor("bad"))).toMatchObject({ kind: "fatal" });
-  expect(await client.call(requestFor("d", { messages: [{ role: "user", content: "good" }] }))).toMatchObject({ kind: "ok" });
-  expect(await client.call(requestFor("bad"))).toEqual({ kind: "unusable", code: "unsupported_parameter", raw: "top_p" });
+/** Refuses messages that say "bad" after so many milliseconds for a reason of its own, and takes all others. */
+const picky = (): RequestListener => (request, response) => {
+  let text = "";
+  request.on("data", (chunk: Buffer) => (text += chunk.toString()));
+  const refuse = (): unknown => response.writeHead(400, { "content-type": "application/json" }).end('{"error":{"code":"unsupported_parameter","message":"top_p"}}');
+  request.on("end", () => setTimeout(() => (text.includes("bad") ? refuse() : answer({})(request, response)), Number(/after (\d+)/u.exec(text)?.[1] ?? 0)));
+};
+const saying = (content: string): ChatRequest => requestFor("d", { messages: [{ role: "user", content }] });
+const [unknown, useless] = [{ kind: "retry", code: "unsupported_parameter", maybePaid: false }, { kind: "unusable", code: "unsupported_parameter", raw: "top_p" }];
+
+it("takes refusals of two different requests in a row for the set-up's, where none was ever taken", async () => {
+  const client = createTeacherClient({ baseURL: await serve(picky()) });
+  expect(await client.call(saying("bad"))).toEqual(unknown);
+  expect(await client.call(saying("bad too"))).toEqual({ kind: "fatal", code: "unsupported_parameter", message: "top_p" });
+  await client.close();
+});
+
+it.each<[string, (client: TeacherClient, poison: ChatRequest) => Promise<unknown>]>([
+  ["another has been taken", (client) => client.call(saying("good"))],
+  ["it was refused alone before", (client, poison) => client.call({ ...poison, maxTokens: 9 })],
+])("takes a refusal for the request's where %s", async (_name, before) => {
+  const client = createTeacherClient({ baseURL: await serve(picky()) });
+  const poison = saying("bad");
+  await before(client, poison);
+  expect(await client.call(poison)).toEqual(useless);
+  expect(await client.call(saying("good"))).toMatchObject({ kind: "ok" });
+  expect(await client.call(saying("bad too"))).toEqual(useless);
+  await client.close();
+});
+
+it("does not judge refusals while others are under way", async () => {
+  const client = createTeacherClient({ baseURL: await serve(picky()) });
+  const poison = saying("bad");
+  const good = client.call(saying("good after 100"));
+  expect(await client.call(poison)).toEqual(unknown);
+  expect(await client.call(saying("bad too"))).toEqual(unknown);
+  expect(await good).toMatchObject({ kind: "ok" });
+  expect(await client.call(poison)).toEqual(useless);
   await client.close();
 });
 
@@ -242,6 +261,26 @@ it.each<[string, RequestListener]>([
   const outcome = await callOnce(listener, { apiKey: CANARY });
   expect(JSON.stringify(outcome)).not.toContain("canary");
   if (outcome.kind === "fatal") expect(outcome.message.length).toBeLessThanOrEqual(300);
+});
+
+it.each(["1", "x", "EMPTY", "e"])("leaves answers whole where the key is %s, and keeps it out of errors", async (apiKey) => {
+  const content = "{\"answer\": 1, \"think\": \"x EMPTY\"}";
+  const told = await callOnce(answer({ model: "qwen-1x", choices: [{ message: { content }, finish_reason: "length" }] }), { apiKey });
+  expect(told).toMatchObject({ kind: "unusable", code: "TRUNCATED", raw: content, model: "qwen-1x", finish: "length" });
+  const refused = await callOnce((_request, response) => void response.writeHead(400, { "content-type": "application/json" }).end('{"error":{"code":"data_inspection_failed"}}'), { apiKey });
+  expect(refused).toMatchObject({ kind: "blocked" });
+  const wrong = await callOnce((_request, response) => void response.writeHead(401, { "content-type": "application/json" }).end(JSON.stringify({ error: { message: `<${apiKey}>` } })), { apiKey });
+  expect(wrong).toMatchObject({ kind: "fatal", message: "<[key]>" });
+});
+
+it("takes what moves cursors and turns texts around out of names, codes and messages", async () => {
+  const evil = "a\u001b[2J\u202eb\u2028c\ud800\u0007";
+  const told = await callOnce((_request, response) => void response.writeHead(200, { "content-type": "application/json", "x-request-id": "r\u009b2J" }).end(JSON.stringify({ model: evil + "x".repeat(500), choices: [{ message: { content: "x" }, finish_reason: evil }] })));
+  expect(told).toMatchObject({ kind: "ok", requestId: "r 2J", finish: "a_2J_b_c_" });
+  expect((told as { model: string }).model).toMatch(/^a \[2J b c\ufffd x{180,}$/u);
+  expect((told as { model: string }).model).toHaveLength(200);
+  const refused = await callOnce((_request, response) => void response.writeHead(401, { "content-type": "application/json" }).end(JSON.stringify({ error: { code: evil, message: evil } })));
+  expect(refused).toEqual({ kind: "fatal", code: "a_2J_b_c_", message: "a [2J b c\ufffd " });
 });
 
 it.each<[string, Partial<TeacherClientOptions>]>([

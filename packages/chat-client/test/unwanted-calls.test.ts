@@ -8,7 +8,7 @@ test("sends no attempt of a call that is not wanted any more, and charges nothin
       sent++;
       return Promise.resolve<Outcome>({ kind: "retry", code: "HTTP_500", maybePaid: false });
     },
-    capabilities: () => ({ frames: true, videoUrl: false, fpsWhere: "none", fileId: false, jsonSchema: false, metadata: false, traceHeaders: false, thinkingParam: "none", prefixCache: false, batch: false }),
+    capabilities: () => ({ frames: true, videoUrl: false, fpsWhere: "none", fileId: false, jsonSchema: false, metadata: false, traceHeaders: false, thinkingParam: "none" }),
     close: () => Promise.resolve(),
   };
   const spendBook = memorySpendBook();
