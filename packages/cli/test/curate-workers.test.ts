@@ -73,11 +73,14 @@ describe("several workers", () => {
     const { code, stdout, stderr } = await running.done;
     expect([code, pids.length]).toEqual([0, 2]);
     expect(stderr).not.toMatch(/[\u001b\r]/u);
-    const { workers } = JSON.parse(stdout) as { workers: { code: number; result: { calls: number } }[] };
+    const { workers, ...all } = JSON.parse(stdout) as { workers: { code: number; result: { calls: number } }[] } & Record<string, unknown>;
     const calls = await callsSince(first);
     expect(workers.map((worker) => worker.code)).toEqual([0, 0]);
     expect(workers.reduce((sum, { result }) => sum + result.calls, 0)).toBe(calls.length);
     expect(new Set(calls).size).toBe(calls.length);
+    // One last word, of the whole ledger: a worker's own figures are out of date when others go on.
+    expect(all).toMatchObject({ isComplete: true, stopped: null, calls: calls.length, dramasDecided: 25, dramas: 25, open: 0, code: null });
+    expect(stderr.match(/^.*dramas decided.*$/gmu)).toEqual([expect.stringMatching(new RegExp(`^complete: ${calls.length} calls for [0-9.]+ USD; 25 of 25 dramas decided; spent in all [0-9.]+ USD$`, "u"))]);
     expect(await exported("shared")).toEqual(whole);
     const callsLeft = async (schema: string): Promise<number> => (JSON.parse((await curateOn(schema, "plan", "--json")).stdout) as { total: { calls: { expected: number } } }).total.calls.expected;
     expect([await callsLeft("shared"), await callsLeft("absent") > 0]).toEqual([0, true]);
