@@ -53,7 +53,7 @@ test("a reader with the right to read alone sees what a writer writes, and may n
   const writes = [
     reader.openGeneration("second", null), reader.putDramas([]), reader.deleteDrama("d1"), reader.plan([], 1), reader.lease({ owner: "r", max: 1, ttlMs: 1, generation: 1 }), reader.heartbeat([], "r", 1),
     reader.commit({ ...lease, result: { state: "done", content: "", code: null, finish: null, model: null, attempts: 1, cost: 0 }, next: () => [] }), reader.park({ ...lease, until: 0, code: "X", attempts: 1, cost: 0 }),
-    reader.release([], "r"), reader.free({}), reader.setGate({ generation: 1, quality: 1, round: 2, isOpen: true, cost: 0, newDramas: 0 }),
+    reader.release([], "r"), reader.retire([], "r"), reader.free({}), reader.setGate({ generation: 1, quality: 1, round: 2, isOpen: true, cost: 0, newDramas: 0 }),
     reader.reserve({ key: "k", attempt: 1, task: "cot", drama: "d1", estimate: 1, at: 0 }), reader.settle(id!, { cost: 1, outcome: "ok", isUnknown: false, at: 0 }),
   ];
   await Promise.all(writes.map((write) => expect(write).rejects.toMatchObject({ code: "LEDGER_READ_ONLY" })));
