@@ -134,9 +134,11 @@ test("counts what a worker that vanished had on the way as unknown spend", async
   await other.reserve({ key: "k2", attempt: 1, task: "cot", drama: "d2", estimate: 2, at: 0 });
   await sleep(50);
   expect(await other.spending()).toMatchObject({ settled: 0, unknown: 0, inFlight: 6 });
+  expect(await other.isOpenElsewhere?.()).toBe(true);
   expect(await other.reserve({ key: "k3", attempt: 1, task: "cot", drama: "d3", estimate: 5, at: 0 })).toBeNull();
   await one.close();
   expect(await other.spending()).toMatchObject({ settled: 0, unknown: 4, inFlight: 2 });
+  expect(await other.isOpenElsewhere?.()).toBe(false);
   expect(await other.reserve({ key: "k3", attempt: 1, task: "cot", drama: "d3", estimate: 5, at: 0 })).toBeNull();
   await sql("UPDATE vanished.workers SET seen_at = seen_at - interval '10 minutes'");
   expect(await other.spending()).toMatchObject({ settled: 0, unknown: 6, inFlight: 0 });

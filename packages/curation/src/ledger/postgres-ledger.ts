@@ -66,6 +66,7 @@ export async function openPostgresLedger(address: string, options: PostgresLedge
     reserve: (entry) => book.reserve(entry),
     settle: (id, result) => book.settle(id, result),
     spent: () => book.spent(),
+    isOpenElsewhere: () => book.isOpenElsewhere(),
     spending: () => book.spending(),
 
     generations: async () => (await query<GenerationColumns>(`SELECT ${GENERATION_COLUMNS} FROM ${s}.generations ORDER BY generation`)).map(generationOf),

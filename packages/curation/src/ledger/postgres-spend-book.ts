@@ -19,7 +19,7 @@ const SIGN_OF_LIFE_MS = 10_000;
 const LEAVE_MS = 1_000;
 
 /** The ledger's money in Postgres; attempts of all workers count against one budget. */
-export interface PostgresSpendBook extends SpendBook {
+export interface PostgresSpendBook extends Required<SpendBook> {
   spending(): Promise<Spending>;
   /** Tells the others that this worker lives, at most every ten seconds. */
   signOfLife(): void;
@@ -177,6 +177,13 @@ export async function openPostgresSpendBook(postgres: Postgres, s: string, { max
         soon();
       }),
     spent: () => total,
+    isOpenElsewhere: async () => {
+      const [row] = await postgres.query<{ isOpen: boolean }>(
+        `SELECT EXISTS (SELECT FROM ${s}.attempts a JOIN ${s}.workers w ON w.worker = a.worker WHERE a.outcome IS NULL AND a.worker <> $1 AND w.seen_at > clock_timestamp() - interval '${SILENCE}') AS "isOpen"`,
+        [worker],
+      );
+      return row!.isOpen;
+    },
     spending: () =>
       postgres.transaction(async ({ query }) => {
         await query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ");
