@@ -88,7 +88,7 @@ describe("the way from nothing to training sets", () => {
 
   it("is what the README says, command by command", async () => {
     const port = await freePort();
-    const text = (await commandsOf(join(root, "packages", "cli", "README.md"), "init my-project")).replaceAll("npm run dramascope --", program).replaceAll("8900", String(port)).replaceAll("my-project", at("walk")).replace(/^node /mu, `"${process.execPath}" `);
+    const text = (await commandsOf(join(root, "packages", "cli", "README.md"), "init ../my-project")).replaceAll("npm run dramascope --", program).replaceAll("8900", String(port)).replaceAll("../my-project", at("walk")).replace(/^node /mu, `"${process.execPath}" `);
     const { stdout } = await promisify(execFile)("sh", ["-e", "-c", text], { cwd: root });
     expect(stdout).toMatch(/SFT 15, GRPO 10, evaluation 5[^]*caption +\d+[^]*SFT dramas/u);
     const { counts } = JSON.parse(await readFile(at("walk", "runs", "first", "export", "manifest.json"), "utf8")) as { counts: Record<string, number> };

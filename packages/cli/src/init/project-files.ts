@@ -25,6 +25,13 @@ const DATA = `# Data
 and the like are taken out of comments before anybody else sees them.
 
 \`labels.jsonl\`, one class a line, comes from audience figures: \`dramascope hot-value fit indicators.csv --weights equal --model hot-value.json --out data/labels.jsonl\`.
+A line has \`quality\`, the class from 1 to 5, or null where there is none; all lines must come from one model, whose hash is \`modelHash\`:
+
+\`\`\`json
+{"dramaId":"7300000000000000001","hotValue":63.2,"quality":4,"peakDate":"2026-06-30","scores":{"dailyAvgWatchTime":60,"dailyAvgUv":61,"favorites":64,"likes":70,"sixMonthWatchTime":62,"sixMonthUv":59,"comments":66,"search":58,"completionRate":69},"modelHash":"…"}
+\`\`\`
+
+Lines that cannot be used are left out and listed in \`rejected.jsonl\` beside the ledger: file, line, reason.
 `;
 
 const PROMPTS = `# Prompts
@@ -62,7 +69,7 @@ const start = ({ kind, baseURL }: ProjectTeacher): string =>
     ? `1. Say in \`dramascope.yaml\` who the teacher is: \`baseURL\`, \`model\`, \`prices\`. Its key comes from the environment: \`export TEACHER_API_KEY=…\`.
 2. Put your dramas into \`data/\`, see \`data/README.md\`.
 3. Then, in this folder:`
-    : `The data here are made up: 30 dramas without films, for a first look. Their teacher is the simulator of the Dramascope repository. In a clone of that, in another terminal:
+    : `The data here are made up: 30 dramas without films, for a first look. Their teacher is the simulator of the Dramascope repository. In a clone of that, after \`npm ci\`, in another terminal:
 
 \`\`\`sh
 node test-fixtures/teacher-simulator/teacher-simulator.mjs --port ${new URL(baseURL).port || "80"} --truth THIS_FOLDER/data/truth.json
