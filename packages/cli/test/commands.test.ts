@@ -14,7 +14,7 @@ const BASE = fixture("models/demo-base");
 
 describe("usage", () => {
   it("every command has help with an example", async () => {
-    for (const words of [["doctor"], ["init"], ["demo"], ["hot-value", "fit"], ["hot-value", "score"], ["frames"], ["model", "pull"], ["curate", "plan"], ["curate", "run"], ["curate", "status"], ["curate", "retry"], ["curate", "export"], ["curate", "report"], ["train", "sft"], ["train", "grpo"], ["assess"], ["evaluate"], ["calibrate", "fit"], ["calibrate", "apply"], ["experiment"], ["rewards", "score"], ["rewards", "serve"], ["rewards", "reweight"]]) {
+    for (const words of [["doctor"], ["init"], ["demo"], ["hot-value", "fit"], ["hot-value", "score"], ["frames"], ["model", "pull"], ["curate", "plan"], ["curate", "run"], ["curate", "status"], ["curate", "retry"], ["curate", "export"], ["curate", "report"], ["curate", "delete"], ["train", "sft"], ["train", "grpo"], ["assess"], ["evaluate"], ["calibrate", "fit"], ["calibrate", "apply"], ["experiment"], ["rewards", "score"], ["rewards", "serve"], ["rewards", "reweight"]]) {
       const { code, stdout } = await run(...words, "--help");
       expect([words, code]).toEqual([words, 0]);
       expect(stdout).toContain(`Example:\n  dramascope ${words.join(" ")}`);

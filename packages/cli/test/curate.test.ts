@@ -1,4 +1,4 @@
-import { appendFile, mkdir, readFile, writeFile } from "node:fs/promises";
+import { appendFile, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { readJsonl, trainingSample } from "@dramascope/schema";
@@ -79,6 +79,24 @@ describe("curate", () => {
     expect((await one.curate("run")).code).toBe(0);
     const calls = (await readFile(one.teacher.journal, "utf8")).split("\n").filter((line) => line.includes('"ev":"call"')).map((line) => (JSON.parse(line) as { key: string }).key);
     expect(new Set(calls).size).toBe(calls.length);
+  });
+
+  it("deletes dramas, which come back while they are in the input", async () => {
+    const one = await project();
+    const { folder } = one;
+    expect(await one.curate("delete", "d1")).toMatchObject({ code: 3, stderr: expect.stringMatching(/^LEDGER_MISSING/u) as string });
+    await one.curate("run", "--limit", "3");
+    const [first] = (await readFile(join(folder, "data", "dramas.jsonl"), "utf8")).trim().split("\n").map((line) => (JSON.parse(line) as { dramaId: string }).dramaId);
+    const frames = join(folder, "runs", "first", "frames", first!);
+    await mkdir(frames, { recursive: true });
+    const deleted = await one.curate("delete", first!, first!, "--json");
+    expect([deleted.code, JSON.parse(deleted.stdout)]).toEqual([0, { dramas: 1, steps: expect.any(Number) as number, unknown: [] }]);
+    expect(deleted.stderr).toContain("comes back at the next run");
+    expect(await readdir(join(frames, ".."))).toEqual([]);
+    const again = await one.curate("delete", first!, "--json");
+    expect([again.code, JSON.parse(again.stdout)]).toEqual([1, { dramas: 0, steps: 0, unknown: [first] }]);
+    await one.curate("run", "--limit", "3");
+    expect(JSON.parse((await one.curate("delete", first!, "--json")).stdout)).toMatchObject({ dramas: 1 });
   });
 
   it("ends at once when it is told twice", async () => {
