@@ -46,7 +46,7 @@ const LATIN_ACCOUNT = "(?<![a-z])(?:wechat|weixin|vx|wx|v\\s?x|qq|tg|telegram|wh
 const LATIN_SITE = "(?<![a-z])(?:line|ins|ig|snap|facebook|fb|tiktok)(?![a-z])";
 const NOUN = "(?:\\s?(?:账号|帐号|号码|号|群|id)){0,3}";
 const MARK = "\\s{0,3}(?:[:：=＝]|是|为|→|-?>|➡)\\s{0,3}";
-const NUMBER = "\\d(?:[ -]?\\d){4,14}";
+const NUMBER = "\\d(?:[ -]?\\d){4,14}(?![ -]?\\d)";
 const NAME = "[a-z0-9_][a-z0-9_.-]{3,30}[a-z0-9_]";
 /** A name with a digit or an underscore in it: no word of a sentence. */
 const ODD_NAME = `(?=[a-z.-]{0,30}[\\d_])${NAME}`;

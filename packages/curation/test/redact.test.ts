@@ -126,6 +126,7 @@ describe("what leads to a person goes", () => {
     ["qq 12345 67890", "[account]"],
     ["q群 123456", "[account]"],
     ["Q123456 v：abc_12345", "[account] [account]"],
+    ["q138 0013 8000a", "q[phone]a"],
     ["WeChat ID: some-name_1", "[account]"],
     ["telegram: some_name", "[account]"],
     ["抖音号 fan_12345", "[account]"],
