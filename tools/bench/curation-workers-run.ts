@@ -18,7 +18,7 @@ const IN_FLIGHT = 256;
 function* source(): Generator<LabelledDrama> {
   for (let i = 0; i < dramas; i++) {
     const comments = Array.from({ length: 10 }, (_, k) => ({ text: `评论 ${i} ${k}：反转很快，女主的演技不错，想看下一集`, likes: 1000 - k, episode: 1 + (k % 5) }));
-    yield { quality: ((i % 5) + 1) as Quality, drama: { dramaId: `bench-${i}`, releasedOn: "2026-01-01", episodes: [1, 2, 3, 4, 5].map((index) => ({ index })), comments } };
+    yield { quality: ((i % 5) + 1) as Quality, drama: { dramaId: `bench-${i}`, releasedOn: "2026-01-01", episodes: [1, 2, 3, 4, 5].map((index) => ({ index })), transcript: "A maid opens the letter.", comments } };
   }
 }
 

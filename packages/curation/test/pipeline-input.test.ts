@@ -54,7 +54,7 @@ describe("dramas from files", () => {
       { split: { evalPerClass: 0 } },
     );
     const summary = await run(one);
-    expect(summary.imported).toMatchObject({ dramas: 3, splits: { sft: 3, grpo: 0, eval: 0 }, rejected: 7, withoutMedia: 3 });
+    expect(summary.imported).toMatchObject({ dramas: 3, splits: { sft: 3, grpo: 0, eval: 0 }, rejected: 7, withoutMedia: 0 });
     const rejected = new Map<string, string>();
     for await (const { file, line, reason } of readJsonl(summary.imported!.rejectedFile!, z.object({ file: z.string(), line: z.number(), reason: z.string() }))) rejected.set(`${file.slice(one.folder.length + 1)}:${line}`, reason);
     expect([...rejected.keys()].sort()).toEqual(["dramas.jsonl:2", "dramas.jsonl:3", "dramas.jsonl:4", "dramas.jsonl:5", "dramas.jsonl:6", "labels.jsonl:5", "labels.jsonl:6"]);

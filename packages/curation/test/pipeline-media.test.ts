@@ -64,6 +64,7 @@ describe("what a teacher sees", () => {
   it("are links where the settings say so; an episode without one is named", async () => {
     const list = dramas(2);
     for (const episode of list[0]!.drama.episodes) episode.url = `https://x.example/${episode.index}.mp4`;
+    list[1]!.drama.episodes[0]!.url = "https://x.example/other.mp4";
     const { requests, codes, summary } = await ask(list, teacherWith({ media: "video_url", fps: 2 }));
     expect(shapeOf(requests.find(({ task }) => task === "cot")!).slice(0, 2)).toEqual(["Episode 1:", "https://x.example/1.mp4 2"]);
     expect([codes, summary.isComplete]).toEqual([["MEDIA_MISSING"], true]);
@@ -93,6 +94,29 @@ describe("what a teacher sees", () => {
     expect(text).toContain("[phone]. {{ groundTruth }}");
     expect(text).toMatch(/data-[0-9a-f]{16}/u);
     expect(text).not.toContain("13800138000");
+  });
+});
+
+describe("a drama of which the chosen form shows nothing", () => {
+  it.each(["frames", "video_url"] as const)("is judged by its transcript where teacher.media is %s, and left out without one", async (media) => {
+    const [spoken, silent, blank] = dramas(3);
+    for (const { drama } of [spoken!, silent!, blank!]) for (const episode of drama.episodes) if (media === "frames") episode.url = "https://x.example/1.mp4";
+    delete silent!.drama["transcript"];
+    blank!.drama["transcript"] = " ";
+    const { requests, summary } = await ask([spoken!, silent!, blank!], teacherWith({ media }));
+    expect(summary.imported).toMatchObject({ dramas: 1, rejected: 2, withoutMedia: 1 });
+    expect(await readFile(summary.imported!.rejectedFile!, "utf8")).toMatch(/"line":2.*MEDIA_MISSING.*\n.*"line":3.*MEDIA_MISSING/u);
+    expect(new Set(requests.map(({ trace }) => trace!.drama))).toEqual(new Set([spoken!.drama.dramaId]));
+    const text = JSON.stringify(partsOf(requests.find(({ task }) => task === "cot")!));
+    expect([text.includes("opens the letter"), /red number/iu.test(text)]).toEqual([true, false]);
+  });
+
+  it("is asked about where a program makes pictures", async () => {
+    const list = dramas(1);
+    delete list[0]!.drama["transcript"];
+    const { requests, summary } = await ask(list, {}, { loadPictures: () => Promise.resolve([Buffer.from("x")]) });
+    expect(summary.imported).toMatchObject({ dramas: 1, rejected: 0, withoutMedia: 0 });
+    expect(JSON.stringify(partsOf(requests.find(({ task }) => task === "cot")!))).toMatch(/red number/iu);
   });
 });
 

@@ -12,7 +12,7 @@ it("shows code that runs", async () => {
   const teacher = await startSimulator({ bodies: false });
   const workdir = mkdtempSync(join(tmpdir(), "dramascope-readme-"));
   const given = `const workdir = ${JSON.stringify(workdir)}; const baseURL = ${JSON.stringify(teacher.baseURL)};
-const dramas = [{ drama: { dramaId: "a", releasedOn: "2026-01-01", episodes: [{ index: 1 }], comments: [{ text: "What a twist!", likes: 2 }] }, quality: 4 }];`;
+const dramas = [{ drama: { dramaId: "a", releasedOn: "2026-01-01", episodes: [{ index: 1 }], transcript: "A maid opens the letter.", comments: [{ text: "What a twist!", likes: 2 }] }, quality: 4 }];`;
   const module = `${given}\n${code}\nconsole.log(isComplete, counts.caption.done);`;
   const { stdout } = await promisify(execFile)(process.execPath, ["--conditions=@dramascope/source", "--input-type=module-typescript", "-e", module], { cwd: fileURLToPath(new URL("..", import.meta.url)) });
   await teacher.stop();

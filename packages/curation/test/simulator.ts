@@ -17,6 +17,7 @@ export const dramas = (count: number): LabelledDrama[] =>
       title: `Tale ${String.fromCodePoint(0x4e00 + i)}`,
       releasedOn: "2026-01-01",
       episodes: [1, 2, 3, 4, 5].map((index) => ({ index })),
+      transcript: "The maid opens the letter.",
       comments: COMMENTS.map((text, k) => ({ text: k === 1 ? `${text} ${i}` : text, likes: 10 - k, userId: `user-${i}-${k}` })),
     },
   }));

@@ -6,6 +6,7 @@ import { findGeneration } from "./generation.ts";
 import { placeDramas, readOnce, storedHashes, storedSplits } from "./import-dramas.ts";
 import { dramasFromFiles, dramasFromProgram, type LabelledDrama } from "./read-input.ts";
 import { hasRounds, maxRounds, replayDrama } from "./replay-drama.ts";
+import type { LoadPictures } from "./media.ts";
 import { episodeFacts } from "./request.ts";
 import { assertRunnable } from "./runnable.ts";
 import { loadSetting, TASK_OF, type CurationSetting } from "./setting.ts";
@@ -33,7 +34,7 @@ export interface Estimate {
   dramas: Record<Split, number>;
   /** Lines that a run would leave out, with file and line in its `rejected.jsonl`. */
   rejected: number;
-  /** Dramas without anything to look at. */
+  /** Dramas of which the chosen form of media shows nothing: the teacher is asked on their transcripts alone. */
   withoutMedia: number;
   stages: Record<StageKind, StageEstimate>;
   total: StageEstimate;
@@ -54,6 +55,8 @@ export interface EstimateOptions {
   limit?: number;
   /** Kinds of steps to ask. Default all. */
   stages?: readonly StageKind[];
+  /** As for a run: then every drama counts as shown. */
+  loadPictures?: LoadPictures;
   signal?: AbortSignal;
 }
 
@@ -144,7 +147,7 @@ function stageOf({ config: { teacher } }: CurationSetting, kind: StageKind, call
 }
 
 /** Dramas as a run would take them in, without writing anything. Files that the ledger does not know are not read: their equals are not found. */
-async function* records(setting: CurationSetting, { dramas, ledger, signal }: EstimateOptions, notes: Pick<Estimate, "dramas" | "rejected" | "withoutMedia">): AsyncGenerator<DramaRecord> {
+async function* records(setting: CurationSetting, { dramas, ledger, loadPictures, signal }: EstimateOptions, notes: Pick<Estimate, "dramas" | "rejected" | "withoutMedia">): AsyncGenerator<DramaRecord> {
   const { config } = setting;
   const source = dramas ? dramasFromProgram(config, dramas) : config.input && dramasFromFiles(config, config.input);
   if (!source) return;
@@ -152,7 +155,7 @@ async function* records(setting: CurationSetting, { dramas, ledger, signal }: Es
     const stored = ledger && storedHashes(ledger, dramaId);
     return async (file) => (await stored?.(file)) ?? null;
   };
-  const reading = { config, source, ...(signal ? { signal } : {}) };
+  const reading = { config, source, ...(loadPictures ? { loadPictures } : {}), ...(signal ? { signal } : {}) };
   const first = await readOnce(reading, hashes);
   const { places } = placeDramas(reading, first.rows, ledger ? await storedSplits(ledger) : new Map());
   notes.rejected = first.rejected.length;

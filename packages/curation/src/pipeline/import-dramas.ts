@@ -3,8 +3,9 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { CurationConfig } from "../config.ts";
 import type { DramaRecord, StepLedger } from "../ledger/types.ts";
+import { isShown, type LoadPictures } from "./media.ts";
 import { splitDramas, type DramaRow, type SplitManifest } from "../split-dramas.ts";
-import { mediaRefusal, type DramaSource } from "./read-input.ts";
+import { mediaRefusal, shownEpisodes, type DramaSource } from "./read-input.ts";
 import { hashEpisodes, recordOf, type KnownHash, type Placement } from "./store-drama.ts";
 
 /** What came of reading the dramas. */
@@ -17,7 +18,7 @@ export interface ImportReport {
   rejected: number;
   /** File that names each of them with the reason; null when there are none. */
   rejectedFile: string | null;
-  /** Dramas without anything to look at: the teacher is asked on text alone. */
+  /** Dramas of which the chosen form of media shows nothing: the teacher is asked on their transcripts alone. */
   withoutMedia: number;
   /** Dramas that the split could not give: classes short of evaluation dramas, or SFT short of its size. */
   shortfall: SplitManifest["shortfall"];
@@ -29,6 +30,8 @@ export interface ImportReport {
 export interface ImportOptions {
   config: CurationConfig;
   source: DramaSource;
+  /** Given when a program makes the pictures: then every drama counts as shown. */
+  loadPictures?: LoadPictures;
   /** Places of dramas that the ledger does not know yet. */
   previousSplit?: Pick<SplitManifest, "assignment">;
   /** Secret under which comments are recognised again; without one no hash of a raw comment is kept. */
@@ -70,17 +73,22 @@ export async function storedSplits(ledger: Pick<StepLedger, "dramas">): Promise<
  *
  * @param known The hash of a drama's file where it need not be read for it.
  */
-export async function readOnce({ config, source, signal, onProgress }: ImportOptions, known: (dramaId: string) => KnownHash): Promise<FirstReading> {
+export async function readOnce({ config, source, signal, onProgress, ...pictures }: ImportOptions, known: (dramaId: string) => KnownHash): Promise<FirstReading> {
   const first: FirstReading = { rows: [], hashes: new Map(), rejected: [], withoutMedia: 0 };
   for await (const { drama, quality, file, line } of source.read((rejected) => first.rejected.push(rejected))) {
     signal?.throwIfAborted();
     const { dramaId, title, franchiseId } = drama;
     const reject = (reason: string): void => void first.rejected.push({ file, line, reason });
+    const isTextOnly = !isShown(config, shownEpisodes(drama), pictures);
+    if (isTextOnly && (typeof drama["transcript"] !== "string" || drama["transcript"].trim() === "")) {
+      reject(`MEDIA_MISSING: the drama has neither a transcript nor what teacher.media ${config.teacher.media} shows; give its episodes a path or a url, or the drama a transcript`);
+      continue;
+    }
     const episodes = await hashEpisodes(drama, config, known(dramaId)).catch((error: unknown) => reject(mediaRefusal(error)));
     if (!episodes) continue;
     first.hashes.set(dramaId, episodes.map(({ sha256 }) => sha256));
     first.rows.push({ dramaId, quality, title, franchiseId, episodeHashes: episodes.flatMap(({ sha256 }) => sha256 ?? []) });
-    if (episodes.every(({ path, url }) => path === undefined && url === undefined)) first.withoutMedia++;
+    if (isTextOnly) first.withoutMedia++;
     onProgress?.({ phase: "read", done: first.rows.length });
   }
   return first;

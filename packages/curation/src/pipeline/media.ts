@@ -74,10 +74,16 @@ function picturesFromFiles(config: CurationConfig, signal: AbortSignal | undefin
   };
 }
 
+/** Whether the chosen form shows anything of a drama: files or addresses. What a program shows is not known before it is asked. */
+export function isShown({ teacher: { media } }: CurationConfig, episodes: readonly { path?: string | undefined; url?: string | undefined }[], { loadPictures }: Pick<MediaOptions, "loadPictures">): boolean {
+  if (media === "file_id" || (media === "frames" && loadPictures)) return true;
+  return episodes.some(({ path, url }) => (media === "frames" ? path : url) !== undefined);
+}
+
 /**
- * How the teacher is shown a drama's episodes.
+ * How the teacher is shown a drama's episodes; a drama that the chosen form shows nothing of is judged by its transcript.
  *
- * @throws CurationError `CONFIG_INVALID` for `file_id` without a hook; what is returned throws `MEDIA_MISSING` for an episode without an address.
+ * @throws CurationError `CONFIG_INVALID` for `file_id` without a hook; what is returned throws `MEDIA_MISSING` for an episode without an address, and for a drama with neither media nor transcript.
  */
 export function teacherMedia(config: CurationConfig, options: MediaOptions): (record: DramaRecord) => EpisodeMedia {
   const { media, fps } = config.teacher;
@@ -85,6 +91,10 @@ export function teacherMedia(config: CurationConfig, options: MediaOptions): (re
   if (media === "file_id" && !loadFileId) throw new CurationError("teacher.media is file_id, but nothing says the ids of files", { code: "CONFIG_INVALID", hint: "Give loadFileId, which a program has to do, or choose frames or video_url." });
   return ({ dramaId, drama }) =>
     async (episode) => {
+      if (!isShown(config, drama.episodes, options)) {
+        if (drama.transcript !== undefined) return [];
+        throw new CurationError(`drama ${dramaId} has neither a transcript nor what teacher.media ${media} shows`, { code: "MEDIA_MISSING", hint: "Give its episodes a path or a url, or the drama a transcript." });
+      }
       if (media === "frames") return (await loadPictures(drama, episode)).map((data) => ({ type: "jpeg", data }));
       if (media === "file_id") return [{ type: "fileId", id: await loadFileId!(drama, episode) }];
       const url = drama.episodes[episode - 1]?.url;

@@ -15,15 +15,9 @@ export function episodeFacts({ drama }: DramaRecord, template: Template, clock: 
   return episodeVariables(template, { episodeCount: Math.max(1, drama.episodes.length), clock, ...(drama.transcript === undefined ? {} : { transcript: drama.transcript }) });
 }
 
-async function wire(messages: readonly Message[], media: EpisodeMedia): Promise<ChatRequestMessage[]> {
-  return Promise.all(
-    messages.map(async ({ content }): Promise<ChatRequestMessage> => {
-      if (typeof content === "string") return { role: "user", content };
-      const parts = await Promise.all(content.map(async (part): Promise<ChatContent[]> => (part.type === "text" ? [part] : media(part.video + 1))));
-      return { role: "user", content: parts.flat() };
-    }),
-  );
-}
+/** Messages with what shows their episodes in place. */
+const wire = (messages: readonly Message[], shown: readonly ChatContent[][]): ChatRequestMessage[] =>
+  messages.map(({ content }) => ({ role: "user", content: typeof content === "string" ? content : content.flatMap((part): ChatContent[] => (part.type === "text" ? [part] : shown[part.video]!)) }));
 
 /** The texts that an ask for labels is about: all comments, or those that the first answer left open. */
 export function openTexts(setting: CurationSetting, { step, drama: record, answers }: Leased): string[] {
@@ -60,9 +54,10 @@ export async function requestOf(setting: CurationSetting, leased: Leased, media:
     messages = told({ groundTruth: record.quality, predicted: sample.value.answer, think: sample.value.think, caption: caption.value });
   } else {
     const episodeCount = Math.max(1, record.drama.episodes.length);
+    const shown = await Promise.all(Array.from({ length: episodeCount }, (_, i) => media(i + 1)));
     // Only our own frames have numbers in them.
-    const clock = config.teacher.media === "frames" ? "continuous" : "none";
-    messages = await wire(dramaMessages(template, episodeFacts(record, template, clock), { episodeCount, mediaPosition: config.mediaPosition }), media);
+    const clock = shown.flat().some(({ type }) => type === "jpeg") ? "continuous" : "none";
+    messages = wire(dramaMessages(template, episodeFacts(record, template, clock), { episodeCount, mediaPosition: config.mediaPosition }), shown);
   }
   const schema = config.teacher.capabilities.jsonSchema ? answerSchema(task, config.comments.shape) : undefined;
   // Votes and second asks have to differ from the first, or a provider's cache would answer.

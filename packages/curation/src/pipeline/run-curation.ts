@@ -59,7 +59,7 @@ async function takeIn(options: CurationOptions, ledger: StepLedger): Promise<{ r
   if (saltEnv !== undefined && !commentSalt) throw new CurationError(`the environment variable ${saltEnv} is not set`, { code: "CONFIG_INVALID", hint: "Set it to a long random text and keep it, or leave comments.saltEnv out." });
   const source = dramas ? dramasFromProgram(config, dramas) : config.input && dramasFromFiles(config, config.input);
   if (!source) return undefined;
-  const taken = await importDramas({ config, source, ...(previousSplit ? { previousSplit } : {}), ...(commentSalt === undefined ? {} : { commentSalt }), ...(signal ? { signal } : {}), ...(onProgress ? { onProgress } : {}) }, ledger);
+  const taken = await importDramas({ config, source, ...(options.loadPictures ? { loadPictures: options.loadPictures } : {}), ...(previousSplit ? { previousSplit } : {}), ...(commentSalt === undefined ? {} : { commentSalt }), ...(signal ? { signal } : {}), ...(onProgress ? { onProgress } : {}) }, ledger);
   onEvent?.({ type: "imported", report: taken.report });
   return taken;
 }
