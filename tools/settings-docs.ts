@@ -109,7 +109,7 @@ const withoutChoice = (form: SchemaNode): SchemaNode => {
 export function settingsTable(schema: SchemaNode): string {
   return `# Settings of a curation
 
-What \`dramascope.yaml\` may hold, and \`parseCurationConfig\` takes. \`--set rounds.max=4\` goes before the file; paths are relative to the file; an unknown name is an error. \`curation.schema.json\` says the same to
+What \`dramascope.yaml\` may hold, and \`parseCurationConfig\` takes. \`--set rounds.max=4\` overrides the file for once; paths are relative to the file; an unknown name is an error. \`curation.schema.json\` says the same to
 editors. Written from \`src/config.ts\` by \`npm run api\`.
 
 | setting | default | |

@@ -127,7 +127,7 @@ export const curationConfig = z.strictObject({
       dramas: z.string().min(1),
       /** JSONL of `HotValueRecord`s. */
       labels: z.string().min(1),
-      /** Folders that relative paths of episodes start from, the first that has the file. Default the folder of `dramas`. */
+      /** Folders that relative paths of episodes start from, the first that has the file; absolute paths and links have to lead into one of them as well. Default the folder of `dramas`. */
       mediaRoots: z.array(z.string().min(1)).default([]),
     })
     .optional(),

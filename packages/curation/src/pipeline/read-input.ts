@@ -13,7 +13,7 @@ export interface LabelledDrama {
 }
 
 /** A drama and where it stands. */
-export interface ReadDrama extends LabelledDrama {
+interface ReadDrama extends LabelledDrama {
   /** File, or `dramas` for what a program gives. */
   file: string;
   /** 1-based line, or place among what a program gives. */
