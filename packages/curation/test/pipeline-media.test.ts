@@ -4,10 +4,11 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { frameManifestPath, openSqliteLedger, parseCurationConfig, runCuration, type CurationConfigInput, type CurationOptions, type LabelledDrama, type RunSummary } from "@dramascope/curation";
 import type { ChatContent, ChatRequest, TeacherClient } from "@dramascope/chat-client";
+import type { VideoErrorCode } from "@dramascope/video";
 import { describe, expect, it } from "vitest";
 import { dramas, settings } from "./simulator.ts";
 
-const { VideoError, type VideoErrorCode } = await import("@dramascope/video");
+const { VideoError } = await import("@dramascope/video");
 
 /** A teacher in this process that remembers what it was asked. */
 function listener(): TeacherClient & { requests: ChatRequest[] } {
