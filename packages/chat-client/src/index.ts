@@ -3,6 +3,7 @@ export { createTeacherClient, type TeacherClientOptions } from "./client.ts";
 export { systemClock, type Clock } from "./clock.ts";
 export { ChatError } from "./errors.ts";
 export { estimateUsage } from "./estimate-usage.ts";
+export { bookSlots, freshPace, type PaceRequest, type PaceState } from "./pace.ts";
 export { costOf, type PriceBand, type Prices } from "./prices.ts";
 export { memorySlots, type Limits, type SlotStore } from "./slots.ts";
 export { memorySpendBook, type SpendBook, type SpendEntry, type SpendResult } from "./spend-book.ts";

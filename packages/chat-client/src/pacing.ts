@@ -1,6 +1,7 @@
 import type { Clock } from "./clock.ts";
 import { createSentWindow } from "./sent-window.ts";
-import { memorySlots, USED_SHARE, WINDOW_MS, type Limits, type SlotStore } from "./slots.ts";
+import { USED_SHARE, WINDOW_MS } from "./pace.ts";
+import { memorySlots, type Limits, type SlotStore } from "./slots.ts";
 
 /** When requests may go out. */
 export interface Pacing {

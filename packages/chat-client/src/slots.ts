@@ -1,4 +1,5 @@
 import type { Clock } from "./clock.ts";
+import { bookSlots, freshPace, type PaceRequest } from "./pace.ts";
 
 /** What a provider allows. */
 export interface Limits {
@@ -22,53 +23,21 @@ export interface SlotStore {
   slowDown(untilMs: number): Promise<void>;
 }
 
-export const WINDOW_MS = 60_000;
-/** Share of the limit that is used; the rest takes up what networks and timers add to the spacing. */
-export const USED_SHARE = 0.98;
-const MIN_PACE = 1 / 64;
-const PACE_STEP = 0.05;
-/** Steps of the pace in a window. */
-const STEPS = 12;
-
 /** Books sending times in memory, for one process. */
-export function memorySlots({ rpm = Infinity, tpm = Infinity, windowMs = WINDOW_MS }: Limits, clock: Clock): SlotStore {
-  let nextRequest = 0;
-  let nextTokens = 0;
-  let largest = 0;
-  let blockedUntil = 0;
-  let pace = 1;
-  let paceSince = 0;
-  let heardUntil = 0;
-
-  const paceAt = (time: number): number => Math.min(1, pace + PACE_STEP * Math.max(0, Math.floor(((time - paceSince) * STEPS) / windowMs)));
-  // One large request may stand at each end of a window: the tokens between them must leave room for it.
-  const tokenMs = (tokens: number): number => (tokens * windowMs) / Math.max(tpm * USED_SHARE - largest, tpm / 2);
-
+export function memorySlots(limits: Limits, clock: Clock): SlotStore {
+  let state = freshPace(clock.now());
+  const book = (request: PaceRequest): Promise<number[]> => {
+    const booked = bookSlots(state, [request], clock.now(), limits);
+    ({ state } = booked);
+    return Promise.resolve(booked.times[0]!);
+  };
   return {
-    take: (count, tokens) => {
-      const each = tokens / count;
-      largest = Math.max(largest, each);
-      const times = Array.from({ length: count }, () => {
-        const time = Math.max(clock.now(), blockedUntil, nextRequest, nextTokens);
-        const slow = 1 / paceAt(time);
-        nextRequest = time + (windowMs / (rpm * USED_SHARE)) * slow;
-        nextTokens = time + tokenMs(each) * slow;
-        return time;
-      });
-      return Promise.resolve(times);
+    take: (count, tokens) => book({ kind: "take", count, tokens }),
+    adjust: async (tokens) => {
+      await book({ kind: "adjust", tokens });
     },
-    adjust: (tokens) => {
-      nextTokens += tokenMs(tokens);
-      return Promise.resolve();
-    },
-    slowDown: (untilMs) => {
-      const now = clock.now();
-      // Many calls in flight hear of the same congestion: it counts once.
-      if (now >= heardUntil) pace = Math.max(MIN_PACE, paceAt(now) / 2);
-      blockedUntil = Math.max(blockedUntil, untilMs);
-      paceSince = Math.max(now, blockedUntil);
-      heardUntil = Math.max(blockedUntil, now + windowMs / STEPS);
-      return Promise.resolve();
+    slowDown: async (until) => {
+      await book({ kind: "slowDown", until });
     },
   };
 }

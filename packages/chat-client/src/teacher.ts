@@ -5,11 +5,12 @@ import { systemClock, type Clock } from "./clock.ts";
 import { ChatError } from "./errors.ts";
 import { createEstimator } from "./estimator.ts";
 import { openJournal } from "./journal.ts";
+import { WINDOW_MS } from "./pace.ts";
 import { createPacing } from "./pacing.ts";
 import { costOf, type Prices } from "./prices.ts";
 import { createReserving } from "./reserving.ts";
 import { createRetryPolicy, type Decision } from "./retry-policy.ts";
-import { WINDOW_MS, type Limits, type SlotStore } from "./slots.ts";
+import type { Limits, SlotStore } from "./slots.ts";
 import { memorySpendBook, type SpendBook, type SpendResult } from "./spend-book.ts";
 import type { ChatRequest, Outcome, TeacherClient, Usage } from "./types.ts";
 

@@ -1,7 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { systemClock, type Clock, type Limits, type SlotStore } from "@dramascope/chat-client";
+import { bookSlots, freshPace, systemClock, type Clock, type Limits, type PaceRequest, type PaceState, type SlotStore } from "@dramascope/chat-client";
 import { connectPostgres } from "./postgres-connection.ts";
-import { bookSlots, freshPace, type PaceRequest, type PaceState } from "./postgres-pace.ts";
 import { migrate, quotedSchema } from "./postgres-schema.ts";
 import { storableText } from "./storable-text.ts";
 

@@ -1,6 +1,6 @@
-import type { Limits } from "@dramascope/chat-client";
+import type { Limits } from "./slots.ts";
 
-/** What workers know together of a provider's pace. Times are milliseconds of the server's clock. */
+/** What is known of a provider's pace, by one process or by workers together. Times are milliseconds of one clock. */
 export interface PaceState {
   /** When the next request may go. */
   nextRequest: number;
@@ -15,15 +15,17 @@ export interface PaceState {
   paceSince: number;
   /** Until then further 429s are news of the same congestion. */
   heardUntil: number;
-  /** The last time on the server's clock. */
+  /** The last time on the clock. */
   seenAt: number;
 }
 
-/** What workers ask for. */
+/** What is asked of a pace: sending times, a correction of tokens, or less after a 429. */
 export type PaceRequest = { kind: "take"; count: number; tokens: number } | { kind: "adjust"; tokens: number } | { kind: "slowDown"; until: number };
 
+/** Length of a window where limits name none, milliseconds. */
+export const WINDOW_MS = 60_000;
 /** Share of the limit that is used; the rest takes up what networks and timers add to the spacing. */
-const USED_SHARE = 0.98;
+export const USED_SHARE = 0.98;
 const MIN_PACE = 1 / 64;
 const PACE_STEP = 0.05;
 /** Steps in which the pace comes back, in a window. */
@@ -42,11 +44,11 @@ function afterJump(state: PaceState, now: number): PaceState {
 }
 
 /**
- * Books requests evenly, as one process alone does it with `memorySlots`: additive increase, multiplicative decrease, no window of the provider's fuller than its limit.
+ * Books requests evenly: additive increase, multiplicative decrease, no window of the provider's fuller than its limit. Pure, so that it serves in memory and in a server's transaction.
  *
  * @returns The state afterwards, and sending times for each request in turn, none for those that are no `take`.
  */
-export function bookSlots(before: PaceState, requests: readonly PaceRequest[], now: number, { rpm = Infinity, tpm = Infinity, windowMs = 60_000 }: Limits): { state: PaceState; times: number[][] } {
+export function bookSlots(before: PaceState, requests: readonly PaceRequest[], now: number, { rpm = Infinity, tpm = Infinity, windowMs = WINDOW_MS }: Limits): { state: PaceState; times: number[][] } {
   const state = { ...afterJump(before, now), seenAt: now };
   const paceAt = (time: number): number => Math.min(1, state.pace + PACE_STEP * Math.max(0, Math.floor(((time - state.paceSince) * STEPS) / windowMs)));
   // One large request may stand at each end of a window: the tokens between them must leave room for it.
@@ -57,6 +59,7 @@ export function bookSlots(before: PaceState, requests: readonly PaceRequest[], n
       return [];
     }
     if (request.kind === "slowDown") {
+      // Many calls in flight hear of the same congestion: it counts once.
       if (now >= state.heardUntil) state.pace = Math.max(MIN_PACE, paceAt(now) / 2);
       state.blockedUntil = Math.max(state.blockedUntil, request.until);
       state.paceSince = Math.max(now, state.blockedUntil);
