@@ -1,38 +1,18 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { CurationError, openPostgresLedger, openPostgresSlots, type PostgresLedgerOptions, type StepLedger } from "@dramascope/curation";
-import { startPostgres, type PostgresServer } from "@dramascope/test-fixtures/postgres-server.ts";
+import { CurationError, openPostgresLedger, openPostgresSlots } from "@dramascope/curation";
 import pg from "pg";
-import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
 import { all, done, nothing, record, step } from "./ledger-steps.ts";
 import { startLossyProxy, type LossyProxy } from "./lossy-proxy.ts";
+import { postgresUnderTest } from "./postgres-under-test.ts";
 
-let server: PostgresServer;
+const { server, open, sql } = postgresUnderTest();
 let proxy: LossyProxy;
 beforeAll(async () => {
-  server = await startPostgres();
-  proxy = await startLossyProxy(server.url);
+  proxy = await startLossyProxy(server().url);
 });
-afterAll(async () => {
-  await proxy.stop();
-  await server.stop();
-});
+afterAll(() => proxy.stop());
 
-const opened: StepLedger[] = [];
-afterEach(async () => {
-  for (const ledger of opened.splice(0)) await ledger.close();
-});
-const open = async (schema: string, { url = server.url, ...options }: PostgresLedgerOptions & { url?: string } = {}): Promise<StepLedger> => {
-  const ledger = await openPostgresLedger(url, { bossSchema: null, schema, ...options });
-  opened.push(ledger);
-  return ledger;
-};
-const sql = async (text: string): Promise<unknown[]> => {
-  const client = new pg.Client(server.url);
-  await client.connect();
-  const { rows } = await client.query<object>(text);
-  await client.end();
-  return rows;
-};
 const refusal = (work: Promise<unknown>): Promise<CurationError> => work.then(() => expect.unreachable(), (error: unknown) => error as CurationError);
 
 test("takes effect once when the answer to a commit is lost", async () => {
@@ -68,12 +48,12 @@ test("takes effect once when the answer to a commit is lost", async () => {
 test("waits for a server that is away, and says so in the end", async () => {
   const patient = await open("patience");
   const hasty = await open("patience", { patienceMs: 300 });
-  await server.kill9();
+  await server().kill9();
   const counts = patient.counts(1);
   const error = await refusal(hasty.counts(1));
   expect(error).toMatchObject({ code: "LEDGER_UNAVAILABLE" });
   await hasty.wake(50);
-  await server.restart();
+  await server().restart();
   expect((await counts).caption.planned).toBe(0);
   expect((await hasty.counts(1)).caption.planned).toBe(0);
 });
@@ -84,7 +64,7 @@ test("lets go of the rows of a worker that stands still in the middle of a trans
   await ledger.putDramas([record("d1")]);
   await ledger.plan([step("d1")], 1);
   const [leased] = await ledger.lease({ owner: "w", max: 1, ttlMs: 60_000, generation: 1 });
-  const client = new pg.Client(server.url);
+  const client = new pg.Client(server().url);
   client.on("error", () => undefined);
   await client.connect();
   await client.query("SET idle_in_transaction_session_timeout = '500ms'; BEGIN; SELECT FROM standstill.dramas FOR UPDATE");
@@ -106,18 +86,18 @@ test("refuses a ledger of a newer program", async () => {
 
 test("refuses a database that cannot hold every text", async () => {
   await sql("CREATE DATABASE narrow ENCODING 'SQL_ASCII' TEMPLATE template0");
-  const url = Object.assign(new URL(server.url), { pathname: "/narrow" }).href;
+  const url = Object.assign(new URL(server().url), { pathname: "/narrow" }).href;
   expect(await refusal(open("narrow", { url }))).toMatchObject({ code: "LEDGER_UNAVAILABLE", message: expect.stringContaining("SQL_ASCII") as string });
 });
 
 test.each(["Capital", "a b", '"; DROP SCHEMA public', "", "1st", "x".repeat(49)])("refuses the schema %j", async (schema) => {
   expect(await refusal(open(schema))).toMatchObject({ code: "LEDGER_SCHEMA" });
-  expect(await refusal(openPostgresSlots(server.url, {}, { schema }))).toMatchObject({ code: "LEDGER_SCHEMA" });
+  expect(await refusal(openPostgresSlots(server().url, {}, { schema }))).toMatchObject({ code: "LEDGER_SCHEMA" });
 });
 
 test("no error holds the password", async () => {
   const secret = "sk-canary-4711";
-  const wrong = (change: Partial<URL>): string => Object.assign(new URL(server.url), { password: secret, ...change }).href;
+  const wrong = (change: Partial<URL>): string => Object.assign(new URL(server().url), { password: secret, ...change }).href;
   const addresses = [wrong({}), wrong({ username: "nobody" }), wrong({ pathname: "/nowhere" }), wrong({ port: "1" }), `postgres://u:${secret}@[::bad/db`, `mysql://u:${secret}@127.0.0.1/db`, secret];
   for (const url of addresses) {
     const error = await refusal(openPostgresLedger(url, { bossSchema: null, patienceMs: 100, openPatienceMs: 100 }));

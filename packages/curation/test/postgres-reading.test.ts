@@ -1,38 +1,16 @@
-import { openLedger, openPostgresLedger, parseCurationConfig, type PostgresLedgerOptions, type StepLedger } from "@dramascope/curation";
-import { startPostgres, type PostgresServer } from "@dramascope/test-fixtures/postgres-server.ts";
-import pg from "pg";
-import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import { openLedger, parseCurationConfig } from "@dramascope/curation";
+import { expect, test } from "vitest";
 import { all, record, step } from "./ledger-steps.ts";
+import { postgresUnderTest } from "./postgres-under-test.ts";
 
-let server: PostgresServer;
-beforeAll(async () => {
-  server = await startPostgres();
-});
-afterAll(() => server.stop());
-
-const opened: StepLedger[] = [];
-afterEach(async () => {
-  for (const ledger of opened.splice(0)) await ledger.close();
-});
-const open = async (schema: string, { url = server.url, ...options }: PostgresLedgerOptions & { url?: string } = {}): Promise<StepLedger> => {
-  const ledger = await openPostgresLedger(url, { bossSchema: null, schema, ...options });
-  opened.push(ledger);
-  return ledger;
-};
-const sql = async (text: string): Promise<unknown[]> => {
-  const client = new pg.Client(server.url);
-  await client.connect();
-  const { rows } = await client.query<object>(text);
-  await client.end();
-  return rows;
-};
-const as = (user: string): string => Object.assign(new URL(server.url), { username: user, password: "pass" }).href;
+const { server, open, sql } = postgresUnderTest();
+const as = (user: string): string => Object.assign(new URL(server().url), { username: user, password: "pass" }).href;
 
 test("a reader makes nothing: no schema, no tables, no worker", async () => {
   const schemas = (): Promise<unknown[]> => sql("SELECT nspname FROM pg_namespace ORDER BY 1");
   const before = await schemas();
   const config = parseCurationConfig({ teacher: { baseURL: "http://127.0.0.1:9/v1", model: "m" }, ledger: { driver: "postgres", urlEnv: "URL", schema: "absent" } });
-  await expect(openLedger(config, { URL: server.url }, { isReadOnly: true })).rejects.toMatchObject({ code: "LEDGER_MISSING", message: expect.stringContaining("absent") as string });
+  await expect(openLedger(config, { URL: server().url }, { isReadOnly: true })).rejects.toMatchObject({ code: "LEDGER_MISSING", message: expect.stringContaining("absent") as string });
   expect(await schemas()).toEqual(before);
 });
 

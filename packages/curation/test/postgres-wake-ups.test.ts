@@ -1,31 +1,11 @@
-import { openPostgresLedger, type StepLedger } from "@dramascope/curation";
-import { startPostgres, type PostgresServer } from "@dramascope/test-fixtures/postgres-server.ts";
-import pg from "pg";
-import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import type { StepLedger } from "@dramascope/curation";
+import { expect, test } from "vitest";
 import { record, step } from "./ledger-steps.ts";
+import { postgresUnderTest } from "./postgres-under-test.ts";
 
-let server: PostgresServer;
-beforeAll(async () => {
-  server = await startPostgres();
-});
-afterAll(() => server.stop());
-
-const opened: StepLedger[] = [];
-afterEach(async () => {
-  for (const ledger of opened.splice(0)) await ledger.close();
-});
-const open = async (bossSchema: string): Promise<StepLedger> => {
-  const ledger = await openPostgresLedger(server.url, { bossSchema });
-  opened.push(ledger);
-  return ledger;
-};
-const sql = async <Row>(text: string): Promise<Row[]> => {
-  const client = new pg.Client(server.url);
-  await client.connect();
-  const { rows } = await client.query<object>(text);
-  await client.end();
-  return rows as Row[];
-};
+const postgres = postgresUnderTest();
+const { server, sql } = postgres;
+const open = (bossSchema: string): Promise<StepLedger> => postgres.open("dramascope", { bossSchema });
 const beWorker = (ledger: StepLedger, max = 0) => ledger.lease({ owner: "w", max, ttlMs: 60_000, generation: 1 });
 /** Once it is awake for no other reason than time, a worker no longer looks for itself. */
 const untilListening = async (ledger: StepLedger): Promise<void> => {
@@ -63,7 +43,7 @@ test("wakes an idle worker after the server was away", async () => {
   await untilListening(busy);
   await untilListening(idle);
   const woken = idle.wake(600_000);
-  await server.restart();
+  await server().restart();
   await busy.plan([step("d1", { kind: "sample", round: 10 })], 1);
   await woken;
   expect((await beWorker(idle, 1)).map((leased) => leased.step.round)).toEqual([10]);
