@@ -19,31 +19,13 @@ export { openLedger, type OpenLedgerOptions } from "./ledger/open-ledger.ts";
 export { openPostgresLedger, type PostgresLedgerOptions } from "./ledger/postgres-ledger.ts";
 export { openPostgresSlots, type PostgresSlotsOptions, type SharedSlots } from "./ledger/postgres-slots.ts";
 export { openSqliteLedger, type SqliteLedgerOptions } from "./ledger/sqlite-ledger.ts";
-export {
-  STAGE_KINDS,
-  STEP_STATES,
-  type DramaRecord,
-  type FreeRequest,
-  type Gate,
-  type Generation,
-  type Json,
-  type Leased,
-  type LeaseRequest,
-  type Spending,
-  type StageKind,
-  type StepCommit,
-  type StepLedger,
-  type StepParking,
-  type StepQuery,
-  type StepResult,
-  type StepRow,
-  type StepSpec,
-  type StepState,
-  type StoredDrama,
-} from "./ledger/types.ts";
+export type { DramaRecord, StoredDrama } from "./ledger/drama-types.ts";
+export type { Gate, Generation, Json } from "./ledger/generation-types.ts";
+export type { Spending } from "./ledger/spending.ts";
+export type { StepLedger } from "./ledger/step-ledger.ts";
+export { STAGE_KINDS, STEP_STATES, type FreeRequest, type Leased, type LeaseRequest, type StageKind, type StepCommit, type StepParking, type StepQuery, type StepResult, type StepRow, type StepSpec, type StepState } from "./ledger/step-types.ts";
 export { deleteDrama, frameManifestPath, type LoadFileId, type LoadPictures } from "./pipeline/media.ts";
 export { estimate, type Estimate, type EstimateOptions, type Range, type StageEstimate } from "./pipeline/estimate.ts";
-export { findGeneration } from "./pipeline/generation.ts";
 export type { ImportReport } from "./pipeline/import-dramas.ts";
 export type { DramaDecision, DramaOutcome, Replay, RoundOutcome, RoundVerdict, StepProblem } from "./pipeline/outcome.ts";
 export type { LabelledDrama } from "./pipeline/read-input.ts";

@@ -1,5 +1,5 @@
 import { trainingSample, type CuratedSample, type Quality, type Split, type TrainingSample } from "@dramascope/schema";
-import type { DramaRecord } from "../ledger/types.ts";
+import type { DramaRecord } from "../ledger/drama-types.ts";
 import { CurationError } from "../errors.ts";
 import { parseAnswer } from "../answers/read-answer.ts";
 import { scoreInTags } from "./sft-target.ts";

@@ -1,4 +1,4 @@
-import { STAGE_KINDS, STEP_STATES, type StageKind, type StepState } from "../ledger/types.ts";
+import { STAGE_KINDS, STEP_STATES, type StageKind, type StepState } from "../ledger/step-types.ts";
 import { CurationError } from "../errors.ts";
 import { sumOf, type ByClass } from "./class-balance.ts";
 import type { ReportTally } from "./report-tally.ts";

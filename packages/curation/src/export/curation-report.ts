@@ -1,6 +1,6 @@
 import { hashJson } from "@dramascope/schema";
 import type { CurationConfig } from "../config.ts";
-import type { StepLedger } from "../ledger/types.ts";
+import type { StepLedger } from "../ledger/step-ledger.ts";
 import { checkReport, type StepCounts } from "./check-report.ts";
 import { sumOf } from "./class-balance.ts";
 import { openExport } from "./open-export.ts";

@@ -1,6 +1,6 @@
 import { writeJsonl, type Quality } from "@dramascope/schema";
 import type { CurationConfig } from "../config.ts";
-import type { StepLedger } from "../ledger/types.ts";
+import type { StepLedger } from "../ledger/step-ledger.ts";
 import { openExport } from "./open-export.ts";
 import type { ReplayedDrama } from "./replayed-drama.ts";
 

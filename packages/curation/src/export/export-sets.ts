@@ -2,7 +2,7 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { sha256, sha256File, writeFileAtomically, writeFolderAtomically } from "@dramascope/schema";
 import type { CurationConfig } from "../config.ts";
-import type { StepLedger } from "../ledger/types.ts";
+import type { StepLedger } from "../ledger/step-ledger.ts";
 import { templateName } from "../pipeline/setting.ts";
 import { createRecordCheck } from "./check-records.ts";
 import { curatedSampleOf } from "./curated-sample.ts";

@@ -4,8 +4,8 @@ import type { LeftOutReason } from "./left-out.ts";
 import type { ExportSetting, ReplayedDrama } from "./replayed-drama.ts";
 import { trainingRecords, type DramaRecords, type ManifestPath, type TrainingRecord } from "./training-records.ts";
 
-/** Dramas in order of the hash of their id; asked for once a pass. */
-export type DramaSource = () => AsyncIterable<ReplayedDrama> | Iterable<ReplayedDrama>;
+/** Replayed dramas in the order of the export; asked for once a pass. */
+export type ReplayedDramas = () => AsyncIterable<ReplayedDrama> | Iterable<ReplayedDrama>;
 
 /** A drama with the training records that it gives in the end. */
 export interface PlannedDrama {
@@ -32,7 +32,7 @@ const countSft = (records: readonly TrainingRecord[], counts: ByClass): void => 
  *
  * @throws CurationError `EXPORT_CHANGED` when the ledger changed between the passes.
  */
-export async function planExport(source: DramaSource, setting: ExportSetting, manifestPath?: ManifestPath): Promise<ExportPlan> {
+export async function planExport(source: ReplayedDramas, setting: ExportSetting, manifestPath?: ManifestPath): Promise<ExportPlan> {
   const { balance, export: { capFactor } } = setting.config;
   const expected = noneOfAnyClass();
   if (balance !== "none") for await (const replayed of source()) countSft(trainingRecords(replayed, setting).records, expected);

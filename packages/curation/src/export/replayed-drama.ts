@@ -1,4 +1,4 @@
-import type { StepRow } from "../ledger/types.ts";
+import type { StepRow } from "../ledger/step-types.ts";
 import type { DramaOutcome } from "../pipeline/outcome.ts";
 import type { CurationSetting } from "../pipeline/setting.ts";
 

@@ -1,5 +1,6 @@
 import type { RoundVerdict } from "@dramascope/schema";
-import { STAGE_KINDS, STEP_STATES, type DramaRecord, type StageKind, type StepState } from "../ledger/types.ts";
+import type { DramaRecord } from "../ledger/drama-types.ts";
+import { STAGE_KINDS, STEP_STATES, type StageKind, type StepState } from "../ledger/step-types.ts";
 import type { DramaOutcome, RoundOutcome } from "../pipeline/outcome.ts";
 import { noneOfAnyClass, type ByClass } from "./class-balance.ts";
 import { createExamplePicker, excerpt } from "./example-picker.ts";

@@ -1,4 +1,4 @@
-import { STAGE_KINDS, STEP_STATES } from "../ledger/types.ts";
+import { STAGE_KINDS, STEP_STATES } from "../ledger/step-types.ts";
 import { sumOf } from "./class-balance.ts";
 import { LEFT_OUT_REASONS, type LeftOutReason } from "./left-out.ts";
 import type { CurationReport, FunnelStage } from "./report-types.ts";

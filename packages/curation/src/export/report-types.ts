@@ -1,5 +1,6 @@
 import type { Quality, RoundVerdict } from "@dramascope/schema";
-import type { Spending, StageKind, StepState } from "../ledger/types.ts";
+import type { Spending } from "../ledger/spending.ts";
+import type { StageKind, StepState } from "../ledger/step-types.ts";
 import type { ByClass } from "./class-balance.ts";
 import type { LeftOutReason } from "./left-out.ts";
 

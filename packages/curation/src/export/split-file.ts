@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { canonicalJson, type Split } from "@dramascope/schema";
-import type { DramaRecord } from "../ledger/types.ts";
+import type { DramaRecord } from "../ledger/drama-types.ts";
 
 /** Gathers where every drama went; memory grows with ids. */
 export interface SplitFile {

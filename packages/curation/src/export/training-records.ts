@@ -1,6 +1,6 @@
 import { dramaMessages } from "@dramascope/prompts";
 import type { Message, Quality, TrainingSample, VideoReference } from "@dramascope/schema";
-import type { DramaRecord } from "../ledger/types.ts";
+import type { DramaRecord } from "../ledger/drama-types.ts";
 import { episodeFacts } from "../pipeline/request.ts";
 import type { LeftOutReason } from "./left-out.ts";
 import { provenanceOf } from "./provenance.ts";

@@ -1,11 +1,11 @@
-import type { DramaSource } from "./plan-export.ts";
+import type { ReplayedDramas } from "./plan-export.ts";
 import type { ReplayedDrama } from "./replayed-drama.ts";
 
 /**
  * Divides by what came out (`split.mode: yield-first`): a group with a valid chain of thought becomes SFT, in the order of its first drama and while it fits into `sftSize`; all
  * other groups stay GRPO. Groups stay whole, so a drama without a valid chain of thought in an SFT group gives no record.
  */
-export async function yieldFirst(source: DramaSource, sftSize: number): Promise<DramaSource> {
+export async function yieldFirst(source: ReplayedDramas, sftSize: number): Promise<ReplayedDramas> {
   const groups = new Map<string, { size: number; hasYield: boolean }>();
   for await (const { outcome: { record, selected } } of source()) {
     if (record.split === "eval") continue;

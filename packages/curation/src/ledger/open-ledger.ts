@@ -4,7 +4,7 @@ import type { CurationConfig } from "../config.ts";
 import { CurationError } from "../errors.ts";
 import type { PostgresLedgerOptions } from "./postgres-ledger.ts";
 import { openSqliteLedger } from "./sqlite-ledger.ts";
-import type { StepLedger } from "./types.ts";
+import type { StepLedger } from "./step-ledger.ts";
 
 /** Options of {@link openLedger}. */
 export interface OpenLedgerOptions {

@@ -2,7 +2,8 @@ import type { Postgres } from "./postgres-connection.ts";
 import { chunks, PAGE, pages } from "./postgres-pages.ts";
 import { DRAMA_COLUMNS, dramaColumns, dramaOf, STEP_COLUMNS, type DramaColumns } from "./postgres-rows.ts";
 import { checkNames, isStorable } from "./storable-text.ts";
-import type { StepLedger, StepRow } from "./types.ts";
+import type { StepLedger } from "./step-ledger.ts";
+import type { StepRow } from "./step-types.ts";
 
 const DRAMAS_A_STATEMENT = 500;
 

@@ -7,7 +7,8 @@ import { openPostgresSpendBook } from "./postgres-spend-book.ts";
 import { stepTable } from "./postgres-steps.ts";
 import { createWakeUps } from "./postgres-wake-ups.ts";
 import { checkNames } from "./storable-text.ts";
-import type { Gate, StepLedger } from "./types.ts";
+import type { Gate } from "./generation-types.ts";
+import type { StepLedger } from "./step-ledger.ts";
 
 /** Options of {@link openPostgresLedger}. */
 export interface PostgresLedgerOptions {

@@ -1,5 +1,7 @@
 import type { Quality, Split } from "@dramascope/schema";
-import type { DramaRecord, Generation, Json, StepSpec, StoredDrama } from "./types.ts";
+import type { DramaRecord, StoredDrama } from "./drama-types.ts";
+import type { Generation, Json } from "./generation-types.ts";
+import type { StepSpec } from "./step-types.ts";
 
 /** Columns of a step, named as in a `StepRow`. */
 export const STEP_COLUMNS = `key, kind, drama, round, part, generation, state, content, code, finish, model, attempts, cost, fence,

@@ -4,7 +4,7 @@ import type { SpendBook, SpendEntry, SpendResult } from "@dramascope/chat-client
 import type { Postgres, Query } from "./postgres-connection.ts";
 import { storableText } from "./storable-text.ts";
 import { spendingByKind, type TaskSpending } from "./task-kind.ts";
-import type { Spending } from "./types.ts";
+import type { Spending } from "./spending.ts";
 
 type Reservation = SpendEntry & { id: string; done: (id: string | null) => void; failed: (error: unknown) => void };
 type Settlement = SpendResult & { id: string; done: () => void; failed: (error: unknown) => void };

@@ -5,7 +5,8 @@ import { chunks, PAGE, pages } from "./postgres-pages.ts";
 import { DRAMA_COLUMNS, dramaOf, STEP_COLUMNS, stepColumns, type DramaColumns } from "./postgres-rows.ts";
 import { LOCKS } from "./postgres-schema.ts";
 import { checkNames, isStorable, storableText } from "./storable-text.ts";
-import { STAGE_KINDS, STEP_STATES, type StageKind, type StepLedger, type StepQuery, type StepRow, type StepSpec, type StepState } from "./types.ts";
+import type { StepLedger } from "./step-ledger.ts";
+import { STAGE_KINDS, STEP_STATES, type StageKind, type StepQuery, type StepRow, type StepSpec, type StepState } from "./step-types.ts";
 
 const STEPS_A_STATEMENT = 5_000;
 const ROWS_WORTH_COUNTING = 20_000;

@@ -2,7 +2,7 @@ import type { SpendEntry, SpendResult } from "@dramascope/chat-client";
 import type { DatabaseSync } from "node:sqlite";
 import { storableText } from "./storable-text.ts";
 import { spendingByKind, type TaskSpending } from "./task-kind.ts";
-import type { Spending } from "./types.ts";
+import type { Spending } from "./spending.ts";
 
 /** Money of a ledger's file. */
 export interface AttemptTable {

@@ -1,6 +1,6 @@
 import type { DatabaseSync } from "node:sqlite";
 import { checkNames, isStorable } from "./storable-text.ts";
-import type { DramaRecord, StoredDrama } from "./types.ts";
+import type { DramaRecord, StoredDrama } from "./drama-types.ts";
 
 const COLUMNS = "no, drama_id, ord, content_hash, quality, split, group_id, drama";
 

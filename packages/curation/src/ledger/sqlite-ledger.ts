@@ -10,7 +10,9 @@ import { ledgerErrorOf, openForReading, openForWriting } from "./sqlite-schema.t
 import { settingTable } from "./sqlite-settings.ts";
 import { stepTable } from "./sqlite-steps.ts";
 import { becomeWriter, hasWriter } from "./sqlite-writer.ts";
-import type { DramaRecord, StepLedger, StepRow } from "./types.ts";
+import type { DramaRecord } from "./drama-types.ts";
+import type { StepLedger } from "./step-ledger.ts";
+import type { StepRow } from "./step-types.ts";
 
 /** Options of {@link openSqliteLedger}. */
 export interface SqliteLedgerOptions {

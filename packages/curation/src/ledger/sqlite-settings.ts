@@ -1,7 +1,7 @@
 import { canonicalJson } from "@dramascope/schema";
 import type { DatabaseSync } from "node:sqlite";
 import { checkNames } from "./storable-text.ts";
-import type { Gate, Generation, Json } from "./types.ts";
+import type { Gate, Generation, Json } from "./generation-types.ts";
 
 /** Generations and gates of a ledger's file; what writes runs inside a transaction. */
 export interface SettingTable {

@@ -2,7 +2,7 @@ import type { DatabaseSync, SQLInputValue } from "node:sqlite";
 import { CurationError } from "../errors.ts";
 import type { DramaTable } from "./sqlite-dramas.ts";
 import { checkNames, storableText } from "./storable-text.ts";
-import { STAGE_KINDS, STEP_STATES, type FreeRequest, type Leased, type LeaseRequest, type StageKind, type StepCommit, type StepParking, type StepQuery, type StepRow, type StepSpec, type StepState } from "./types.ts";
+import { STAGE_KINDS, STEP_STATES, type FreeRequest, type Leased, type LeaseRequest, type StageKind, type StepCommit, type StepParking, type StepQuery, type StepRow, type StepSpec, type StepState } from "./step-types.ts";
 
 /** A row and its number in the file. */
 interface NumberedStep {

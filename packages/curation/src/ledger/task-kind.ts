@@ -1,4 +1,5 @@
-import type { Spending, StageKind } from "./types.ts";
+import type { Spending } from "./spending.ts";
+import type { StageKind } from "./step-types.ts";
 
 const KINDS: ReadonlyMap<string, StageKind> = new Map([["caption", "caption"], ["cot", "sample"], ["cot_filter", "filter"], ["comment_filter", "comments"]]);
 

@@ -1,7 +1,9 @@
 import { ChatError, type Answer, type Teacher } from "@dramascope/chat-client";
 import { DramascopeError } from "@dramascope/schema";
 import { CurationError } from "../errors.ts";
-import type { Gate, Leased, StepLedger, StepResult, StepRow, StepSpec } from "../ledger/types.ts";
+import type { Gate } from "../ledger/generation-types.ts";
+import type { StepLedger } from "../ledger/step-ledger.ts";
+import type { Leased, StepResult, StepRow, StepSpec } from "../ledger/step-types.ts";
 import { resultOf } from "./judge-answer.ts";
 import { redact } from "../redact.ts";
 import { mediaFaultOf, type EpisodeMedia } from "./media.ts";

@@ -1,6 +1,8 @@
 import { costOf } from "@dramascope/chat-client";
 import type { Split } from "@dramascope/schema";
-import { STAGE_KINDS, type DramaRecord, type StageKind, type StepLedger, type StepRow } from "../ledger/types.ts";
+import type { DramaRecord } from "../ledger/drama-types.ts";
+import type { StepLedger } from "../ledger/step-ledger.ts";
+import { STAGE_KINDS, type StageKind, type StepRow } from "../ledger/step-types.ts";
 import type { CurationConfig } from "../config.ts";
 import { findGeneration } from "./generation.ts";
 import { placeDramas, readOnce, storedHashes, storedSplits } from "./import-dramas.ts";
@@ -179,7 +181,7 @@ export async function estimate(options: EstimateOptions): Promise<Estimate> {
   const { config, ledger, limit = Infinity, stages: kinds = STAGE_KINDS } = options;
   assertRunnable(config);
   const setting = await loadSetting(config);
-  const generation = ledger && (await findGeneration(ledger, setting))?.generation;
+  const generation = ledger && findGeneration(await ledger.generations(), setting)?.generation;
   const result: Estimate = {
     dramas: { sft: 0, grpo: 0, eval: 0 },
     rejected: 0,

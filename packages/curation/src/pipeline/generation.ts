@@ -1,6 +1,7 @@
 import { canonicalJson } from "@dramascope/schema";
 import { CurationError } from "../errors.ts";
-import type { Generation, Json, StepLedger } from "../ledger/types.ts";
+import type { Generation, Json } from "../ledger/generation-types.ts";
+import type { StepLedger } from "../ledger/step-ledger.ts";
 import { generationIdentity, generationSettings, type CurationSetting } from "./setting.ts";
 
 const isRecord = (value: Json | undefined): value is { readonly [name: string]: Json } => typeof value === "object" && value !== null && !Array.isArray(value);
@@ -26,13 +27,12 @@ function assertSameSeed(known: readonly Generation[], { config }: CurationSettin
 }
 
 /**
- * The newest generation of a ledger that was made under the same prompts, model and sampling; undefined when there is none.
+ * The newest of a ledger's generations that was made under the same prompts, model and sampling; undefined when there is none.
  *
  * @throws CurationError `SPLIT_SEED_CHANGED` naming both seeds.
  */
-export async function findGeneration(ledger: Pick<StepLedger, "generations">, setting: CurationSetting): Promise<Generation | undefined> {
+export function findGeneration(known: readonly Generation[], setting: CurationSetting): Generation | undefined {
   const identity = generationIdentity(setting);
-  const known = await ledger.generations();
   assertSameSeed(known, setting);
   return known.findLast((one) => isOf(identity, one));
 }

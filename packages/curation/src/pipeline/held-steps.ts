@@ -1,5 +1,6 @@
 import type { Clock } from "@dramascope/chat-client";
-import type { Leased, StepLedger } from "../ledger/types.ts";
+import type { StepLedger } from "../ledger/step-ledger.ts";
+import type { Leased } from "../ledger/step-types.ts";
 
 /** Whose leases, where and for how long. */
 interface LeaseOptions {

@@ -2,7 +2,8 @@ import { writeJsonl, type OnProgress, type RejectedLine, type Split } from "@dra
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { CurationConfig } from "../config.ts";
-import type { DramaRecord, StepLedger } from "../ledger/types.ts";
+import type { DramaRecord } from "../ledger/drama-types.ts";
+import type { StepLedger } from "../ledger/step-ledger.ts";
 import { isShown, type LoadPictures } from "./media.ts";
 import { splitDramas, type DramaRow, type SplitManifest } from "../split-dramas.ts";
 import { mediaRefusal, shownEpisodes, type DramaSource } from "./read-input.ts";

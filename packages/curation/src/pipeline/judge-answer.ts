@@ -1,7 +1,7 @@
 import type { Answer } from "@dramascope/chat-client";
 import { readFilter, readLabels, type AnswerCode } from "../answers/read-answer.ts";
 import { redact } from "../redact.ts";
-import type { Leased, StepResult } from "../ledger/types.ts";
+import type { Leased, StepResult } from "../ledger/step-types.ts";
 import { readCaption } from "./read-caption.ts";
 import { readSample } from "./read-sample.ts";
 import { openTexts } from "./request.ts";

@@ -5,7 +5,8 @@ import { join } from "node:path";
 import type { CurationConfig } from "../config.ts";
 import { CurationError } from "../errors.ts";
 import { folderName } from "../export/folder-name.ts";
-import type { DramaRecord, StepLedger, StoredDrama } from "../ledger/types.ts";
+import type { DramaRecord, StoredDrama } from "../ledger/drama-types.ts";
+import type { StepLedger } from "../ledger/step-ledger.ts";
 import { mediaPath } from "./media-path.ts";
 
 /** Parts of a message that show an episode, 1-based; none where there is nothing to show. */

@@ -1,5 +1,6 @@
 import type { Quality } from "@dramascope/schema";
-import type { DramaRecord, StageKind, StepSpec } from "../ledger/types.ts";
+import type { DramaRecord } from "../ledger/drama-types.ts";
+import type { StageKind, StepSpec } from "../ledger/step-types.ts";
 import type { Preflag } from "../preflags.ts";
 
 /** How a round ended: `mismatch` names another class (rule 1), `rejected` was not accepted on a second look (rules 2 and 3), `no-verdict` had no usable second look. */

@@ -1,4 +1,6 @@
-import type { Gate, StepLedger, StepSpec } from "../ledger/types.ts";
+import type { Gate } from "../ledger/generation-types.ts";
+import type { StepLedger } from "../ledger/step-ledger.ts";
+import type { StepSpec } from "../ledger/step-types.ts";
 import { replayDrama } from "./replay-drama.ts";
 import type { CurationSetting } from "./setting.ts";
 

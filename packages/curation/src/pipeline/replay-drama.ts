@@ -1,6 +1,8 @@
 import { sha256, type Quality } from "@dramascope/schema";
 import { readLabels } from "../answers/read-answer.ts";
-import type { DramaRecord, Gate, StepRow, StepSpec } from "../ledger/types.ts";
+import type { DramaRecord } from "../ledger/drama-types.ts";
+import type { Gate } from "../ledger/generation-types.ts";
+import type { StepRow, StepSpec } from "../ledger/step-types.ts";
 import type { DramaDecision, DramaOutcome, Replay, RoundOutcome } from "./outcome.ts";
 import { readCaption } from "./read-caption.ts";
 import { replayRound } from "./replay-round.ts";

@@ -1,4 +1,5 @@
-import type { DramaRecord, StepRow } from "../ledger/types.ts";
+import type { DramaRecord } from "../ledger/drama-types.ts";
+import type { StepRow } from "../ledger/step-types.ts";
 import { preflags } from "../preflags.ts";
 import { readFilter } from "../answers/read-answer.ts";
 import { safeText } from "../safe-text.ts";

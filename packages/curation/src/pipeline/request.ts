@@ -2,7 +2,8 @@ import type { ChatContent, ChatRequest, ChatRequestMessage } from "@dramascope/c
 import { dramaMessages, episodeVariables, type Template } from "@dramascope/prompts";
 import type { Message } from "@dramascope/schema";
 import { readLabels } from "../answers/read-answer.ts";
-import type { DramaRecord, Leased } from "../ledger/types.ts";
+import type { DramaRecord } from "../ledger/drama-types.ts";
+import type { Leased } from "../ledger/step-types.ts";
 import { answerSchema } from "./answer-schemas.ts";
 import type { EpisodeMedia } from "./media.ts";
 import { readCaption } from "./read-caption.ts";

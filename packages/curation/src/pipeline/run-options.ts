@@ -1,7 +1,8 @@
 import type { Clock, SlotStore, TeacherClient, TeacherEvent } from "@dramascope/chat-client";
 import type { OnProgress } from "@dramascope/schema";
 import type { CurationConfig } from "../config.ts";
-import type { StageKind, StepLedger, StepState } from "../ledger/types.ts";
+import type { StepLedger } from "../ledger/step-ledger.ts";
+import type { StageKind, StepState } from "../ledger/step-types.ts";
 import type { SplitManifest } from "../split-dramas.ts";
 import type { ImportReport } from "./import-dramas.ts";
 import type { LoadFileId, LoadPictures } from "./media.ts";

@@ -2,7 +2,7 @@ import { sha256File, writeFileAtomically } from "@dramascope/schema";
 import { join } from "node:path";
 import { codeVersion } from "../code-version.ts";
 import type { CurationConfig } from "../config.ts";
-import type { Generation } from "../ledger/types.ts";
+import type { Generation } from "../ledger/generation-types.ts";
 import { runIdOf, templateName, type CurationSetting } from "./setting.ts";
 
 /**

@@ -1,7 +1,8 @@
 import { loadTemplates, type PromptId, type Template, type Templates } from "@dramascope/prompts";
 import { hashJson } from "@dramascope/schema";
 import type { CurationConfig } from "../config.ts";
-import type { Json, StageKind } from "../ledger/types.ts";
+import type { Json } from "../ledger/generation-types.ts";
+import type { StageKind } from "../ledger/step-types.ts";
 import { answerSchema } from "./answer-schemas.ts";
 
 /** What all dramas of a curation share; made by {@link loadSetting}. */

@@ -1,5 +1,6 @@
 import type { Quality } from "@dramascope/schema";
-import type { Gate, StepLedger } from "../ledger/types.ts";
+import type { Gate } from "../ledger/generation-types.ts";
+import type { StepLedger } from "../ledger/step-ledger.ts";
 import { replayDrama } from "./replay-drama.ts";
 import type { CurationSetting } from "./setting.ts";
 

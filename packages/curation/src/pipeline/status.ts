@@ -1,5 +1,7 @@
 import type { CurationConfig } from "../config.ts";
-import { STAGE_KINDS, type Spending, type StageKind, type StepLedger, type StepState } from "../ledger/types.ts";
+import type { Spending } from "../ledger/spending.ts";
+import type { StepLedger } from "../ledger/step-ledger.ts";
+import { STAGE_KINDS, type StageKind, type StepState } from "../ledger/step-types.ts";
 import { findGeneration } from "./generation.ts";
 import { loadSetting, runIdOf } from "./setting.ts";
 
@@ -27,7 +29,7 @@ export interface CurationStatus {
 /** How a curation stands, from the ledger alone: it may be read while a run is on. */
 export async function curationStatus(ledger: StepLedger, config: CurationConfig): Promise<CurationStatus> {
   const setting = await loadSetting(config);
-  const generation = await findGeneration(ledger, setting);
+  const generation = findGeneration(await ledger.generations(), setting);
   // A generation that does not exist has no steps.
   const counts = await ledger.counts(generation?.generation ?? -1);
   const sum = (...states: StepState[]): number => STAGE_KINDS.reduce((total, kind) => total + states.reduce((some, state) => some + counts[kind][state], 0), 0);

@@ -1,5 +1,6 @@
 import { hash } from "node:crypto";
-import type { DramaRecord, StepSpec } from "../ledger/types.ts";
+import type { DramaRecord } from "../ledger/drama-types.ts";
+import type { StepSpec } from "../ledger/step-types.ts";
 import type { CurationSetting } from "./setting.ts";
 
 /** Episodes that are looked at. */

@@ -4,7 +4,7 @@ import { chooseComments } from "../choose-comments.ts";
 import { commentHash } from "../comment-hash.ts";
 import type { CurationConfig } from "../config.ts";
 import { CurationError } from "../errors.ts";
-import type { DramaRecord, StoredDrama } from "../ledger/types.ts";
+import type { DramaRecord, StoredDrama } from "../ledger/drama-types.ts";
 import { prepareComment } from "../prepare-comment.ts";
 import { redact } from "../redact.ts";
 import { mediaPath } from "./media-path.ts";

@@ -1,6 +1,7 @@
 import type { Clock } from "@dramascope/chat-client";
 import { setImmediate as turn } from "node:timers/promises";
-import type { Leased, StageKind, StepLedger } from "../ledger/types.ts";
+import type { StepLedger } from "../ledger/step-ledger.ts";
+import type { Leased, StageKind } from "../ledger/step-types.ts";
 import { HeldSteps, type Holding } from "./held-steps.ts";
 
 /** What {@link workSteps} needs. */

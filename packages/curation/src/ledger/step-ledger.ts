@@ -4,14 +4,6 @@ import type { Gate, Generation, Json } from "./generation-types.ts";
 import type { Spending } from "./spending.ts";
 import type { FreeRequest, Leased, LeaseRequest, StageKind, StepCommit, StepParking, StepQuery, StepRow, StepSpec, StepState } from "./step-types.ts";
 
-export type { DramaRecord, StoredDrama } from "./drama-types.ts";
-export type { Gate, Generation, Json } from "./generation-types.ts";
-export type { Spending } from "./spending.ts";
-export {
-  STAGE_KINDS, STEP_STATES,
-  type FreeRequest, type Leased, type LeaseRequest, type StageKind, type StepCommit, type StepParking, type StepQuery, type StepResult, type StepRow, type StepSpec, type StepState,
-} from "./step-types.ts";
-
 /**
  * Steps, their answers and the money they cost, durable before they are used. Every method rejects with CurationError `LEDGER_IO` when the disk or the server fails; what was
  * committed stays. Texts are stored well-formed and without NUL; keys, ids of dramas and owners that are not are refused (`LEDGER_TEXT`).
