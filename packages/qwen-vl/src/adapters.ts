@@ -9,7 +9,8 @@ import { readAdapter, writeAdapter } from "./train/adapter-files.ts";
 import { foldedWeight } from "./train/fold.ts";
 import { disposeLora, freshLora, loadedLora, readLora } from "./train/lora.ts";
 import type { LoraState } from "./train/lora.ts";
-import type { AdapterChoice, AttachLoraOptions, LoraAdapter, LoraConfig } from "./types.ts";
+import type { AttachLoraOptions, LoraAdapter, LoraConfig } from "./adapter-types.ts";
+import type { AdapterChoice } from "./gradient-types.ts";
 import type { Weights } from "./weights.ts";
 
 /** The adapters of one model, which of them is active, and which one is merged into the weights. */

@@ -4,7 +4,7 @@ import { QwenVlError } from "./errors.ts";
 import { readJsonIfThere } from "./optional-files.ts";
 import { openSafetensors } from "./safetensors.ts";
 import type { SafetensorsFile } from "./safetensors.ts";
-import type { QwenVlConfig } from "./types.ts";
+import type { QwenVlConfig } from "./config-types.ts";
 import { canonicalName } from "./weight-names.ts";
 import { weightShapes } from "./weight-shapes.ts";
 

@@ -1,6 +1,6 @@
 import { QwenVlError } from "./errors.ts";
 import { stopIds } from "./generation-config.ts";
-import type { QwenVlConfig } from "./types.ts";
+import type { QwenVlConfig } from "./config-types.ts";
 
 type Fields = Record<string, unknown>;
 

@@ -1,4 +1,4 @@
-import type { QwenVlConfig } from "./types.ts";
+import type { QwenVlConfig } from "./config-types.ts";
 import type { Runtime } from "./runtime.ts";
 
 /** What every computation of a model shares. */

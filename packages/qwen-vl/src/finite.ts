@@ -1,7 +1,7 @@
 import type { Body } from "@dramascope/tensorflow";
 import type { Arena } from "./arena.ts";
 import type { Runtime } from "./runtime.ts";
-import type { Tensor } from "./types.ts";
+import type { Tensor } from "./tensor-types.ts";
 
 /** Keeps sums of finite float32 numbers finite. */
 const SMALL = 2 ** -40;

@@ -1,7 +1,8 @@
 import { QwenVlError } from "./errors.ts";
 import { samplingFault } from "./generate/sampler.ts";
 import type { SamplingOptions } from "./generate/sampler.ts";
-import type { QwenVl, QwenVlConfig } from "./types.ts";
+import type { QwenVlConfig } from "./config-types.ts";
+import type { QwenVl } from "./model-types.ts";
 
 /**
  * Reads a checkpoint's generation_config.json; without one, stop ids are those of config.json.

@@ -18,39 +18,12 @@ export { createChatTemplate, readChatTemplate, type ChatTemplate, type RenderOpt
 export { positionIds, type PositionOptions, type Positions } from "./text/positions.ts";
 export { createTokenizer, readTokenizer } from "./tokenizer.ts";
 export { parseAdapterConfig, readAdapter, writeAdapter, type AdapterFiles, type AdapterModule } from "./train/adapter-files.ts";
-export type {
-  AdapterChoice,
-  AttachLoraOptions,
-  ChatMessage,
-  ChatPart,
-  CompletionGroup,
-  DropoutOptions,
-  GenerateOptions,
-  GradientOptions,
-  Grid,
-  GroupGradientOptions,
-  LoadOptions,
-  LoraAdapter,
-  LoraConfig,
-  MropeRule,
-  PrefixOptions,
-  PrepareOptions,
-  Prompt,
-  QwenTokenizer,
-  QwenVl,
-  QwenVlConfig,
-  Sample,
-  ScoreOptions,
-  Segment,
-  Tensor,
-  Tensor1D,
-  Tensor2D,
-  TextConfig,
-  Tf,
-  TrainableSet,
-  VisionConfig,
-  VisionFeatures,
-  VisionItem,
-} from "./types.ts";
+export type { AttachLoraOptions, LoraAdapter, LoraConfig, TrainableSet } from "./adapter-types.ts";
+export type { Grid, MropeRule, QwenVlConfig, TextConfig, VisionConfig } from "./config-types.ts";
+export type { GenerateOptions, Sample } from "./generate-types.ts";
+export type { AdapterChoice, CompletionGroup, DropoutOptions, GradientOptions, GroupGradientOptions, PrefixOptions, ScoreOptions } from "./gradient-types.ts";
+export type { LoadOptions, QwenTokenizer, QwenVl } from "./model-types.ts";
+export type { ChatMessage, ChatPart, PrepareOptions, Prompt, Segment, VisionFeatures, VisionItem } from "./prompt-types.ts";
+export type { Tensor, Tensor1D, Tensor2D, Tf } from "./tensor-types.ts";
 export { windowLayout, type WindowLayout, type WindowOptions } from "./vision/layout.ts";
 export { canonicalName, hubName } from "./weight-names.ts";

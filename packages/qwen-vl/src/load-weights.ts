@@ -3,7 +3,7 @@ import type { Body, TensorLike } from "@dramascope/tensorflow";
 import type { Checkpoint, CheckpointTensor } from "./checkpoint.ts";
 import { narrowBrain } from "./float-bits.ts";
 import { Runtime } from "./runtime.ts";
-import type { LoadOptions } from "./types.ts";
+import type { LoadOptions } from "./model-types.ts";
 import { isBlocked, isMatrix, isTransposed, Weights } from "./weights.ts";
 import type { StoredWeight } from "./weights.ts";
 

@@ -23,10 +23,13 @@ import { scoreGroups } from "./train/score.ts";
 import type { ScoreGroupsOptions, Scores } from "./train/score.ts";
 import { ParameterSet } from "./train/trainable.ts";
 import type { TrainableParameter } from "./train/trainable.ts";
-import type {
-  AdapterChoice, AttachLoraOptions, ChatMessage, CompletionGroup, GenerateOptions, GradientOptions, GroupGradientOptions, LoraAdapter, LoraConfig, PrepareOptions, Prompt, QwenTokenizer, QwenVl, QwenVlConfig, Sample,
-  ScoreOptions, Tensor2D, TrainableSet, VisionFeatures, VisionItem,
-} from "./types.ts";
+import type { AttachLoraOptions, LoraAdapter, LoraConfig, TrainableSet } from "./adapter-types.ts";
+import type { QwenVlConfig } from "./config-types.ts";
+import type { GenerateOptions, Sample } from "./generate-types.ts";
+import type { AdapterChoice, CompletionGroup, GradientOptions, GroupGradientOptions, ScoreOptions } from "./gradient-types.ts";
+import type { QwenTokenizer, QwenVl } from "./model-types.ts";
+import type { ChatMessage, PrepareOptions, Prompt, VisionFeatures, VisionItem } from "./prompt-types.ts";
+import type { Tensor2D } from "./tensor-types.ts";
 import { runTower } from "./vision/tower.ts";
 import type { Weights } from "./weights.ts";
 

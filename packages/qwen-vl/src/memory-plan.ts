@@ -5,7 +5,8 @@ import { parseConfig } from "./config.ts";
 import { QwenVlError } from "./errors.ts";
 import { readJson } from "./optional-files.ts";
 import { checkInteger, checkWord, MATRIX_WORDS } from "./options.ts";
-import type { LoadOptions, QwenVlConfig } from "./types.ts";
+import type { QwenVlConfig } from "./config-types.ts";
+import type { LoadOptions } from "./model-types.ts";
 import { isBlocked, isMatrix } from "./weights.ts";
 
 /** Options of {@link planMemory}. */

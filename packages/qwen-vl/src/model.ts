@@ -14,7 +14,8 @@ import { parsePreprocessor } from "./preprocessor.ts";
 import { Runtime } from "./runtime.ts";
 import { readChatTemplate } from "./template.ts";
 import { readTokenizer } from "./tokenizer.ts";
-import type { LoadOptions, QwenTokenizer, QwenVl, Tf } from "./types.ts";
+import type { LoadOptions, QwenTokenizer, QwenVl } from "./model-types.ts";
+import type { Tf } from "./tensor-types.ts";
 import { loadCachedWeights } from "./weight-cache.ts";
 import type { Weights } from "./weights.ts";
 

@@ -1,6 +1,6 @@
 import { inspect } from "node:util";
 import { QwenVlError } from "./errors.ts";
-import type { LoadOptions } from "./types.ts";
+import type { LoadOptions } from "./model-types.ts";
 
 /** Refuses an option with its name, its value and what is allowed. */
 export function badOption(name: string, value: unknown, allowed: string): never {

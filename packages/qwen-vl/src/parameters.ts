@@ -1,5 +1,5 @@
 import type { TensorLike } from "@dramascope/tensorflow";
-import type { Tensor } from "./types.ts";
+import type { Tensor } from "./tensor-types.ts";
 
 /** Tensors of one linear under the chosen adapter. */
 export interface ModuleTensors {

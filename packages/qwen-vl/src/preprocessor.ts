@@ -1,6 +1,6 @@
 import { QwenVlError } from "./errors.ts";
 import { normalisationTable } from "./image/normalise.ts";
-import type { VisionConfig } from "./types.ts";
+import type { VisionConfig } from "./config-types.ts";
 
 /**
  * Reads a checkpoint's preprocessor_config.json as the value of each byte by channel; without one, or where it names no mean and spread, those

@@ -3,7 +3,9 @@ import { checkWord } from "./options.ts";
 import type { ChatTemplate } from "./template.ts";
 import { positionIds } from "./text/positions.ts";
 import { mergedGrid } from "./vision/grid.ts";
-import type { ChatMessage, ChatPart, MropeRule, PrepareOptions, Prompt, QwenTokenizer, QwenVlConfig, Segment, VisionItem } from "./types.ts";
+import type { MropeRule, QwenVlConfig } from "./config-types.ts";
+import type { QwenTokenizer } from "./model-types.ts";
+import type { ChatMessage, ChatPart, PrepareOptions, Prompt, Segment, VisionItem } from "./prompt-types.ts";
 
 /** What turns messages into prompts. */
 export interface Processor {

@@ -3,7 +3,7 @@ import type { Body, Compiled, OpsDtype, TensorLike, TensorSpec } from "@dramasco
 import { disposed } from "./errors.ts";
 import { mixedOps, type MatrixProducts } from "./ops/mixed.ts";
 import type { Pace } from "./pace.ts";
-import type { Tensor, Tf } from "./types.ts";
+import type { Tensor, Tf } from "./tensor-types.ts";
 
 function dtypeOf({ dtype }: TensorLike): OpsDtype {
   return dtype === "int32" || dtype === "bool" || dtype === "bfloat16" ? dtype : "float32";

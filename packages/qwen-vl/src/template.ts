@@ -3,7 +3,7 @@ import { createContext, Script } from "node:vm";
 import { Template } from "@huggingface/jinja";
 import { QwenVlError } from "./errors.ts";
 import { readJsonIfThere, readTextIfThere } from "./optional-files.ts";
-import type { ChatMessage } from "./types.ts";
+import type { ChatMessage } from "./prompt-types.ts";
 
 /** What a checkpoint without a template file gets: the layout that Qwen2.5-VL was trained with. */
 const DEFAULT_TEMPLATE = `

@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { Tokenizer } from "@huggingface/tokenizers";
 import { QwenVlError } from "./errors.ts";
 import { readJsonIfThere } from "./optional-files.ts";
-import type { QwenTokenizer } from "./types.ts";
+import type { QwenTokenizer } from "./model-types.ts";
 
 /** The used part of the package; its own declarations do not resolve under Node's module rules. */
 interface TextTokenizer {

@@ -10,7 +10,8 @@ import { QwenVlError } from "./errors.ts";
 import { narrowBrain } from "./float-bits.ts";
 import { readWeight, storedForm } from "./load-weights.ts";
 import { Runtime } from "./runtime.ts";
-import type { LoadOptions, Tensor } from "./types.ts";
+import type { LoadOptions } from "./model-types.ts";
+import type { Tensor } from "./tensor-types.ts";
 import { Weights } from "./weights.ts";
 import type { StoredWeight } from "./weights.ts";
 

@@ -1,4 +1,4 @@
-import type { QwenVlConfig } from "./types.ts";
+import type { QwenVlConfig } from "./config-types.ts";
 
 /** Shape of every tensor that a checkpoint of this configuration holds, by new-style name; linears as PyTorch keeps them, [out, in]. */
 export function weightShapes(config: QwenVlConfig): Map<string, readonly number[]> {

@@ -4,7 +4,7 @@ import { QwenVlError } from "./errors.ts";
 import { blockedInputs, EMBEDDING, LM_HEAD } from "./parameters.ts";
 import type { ModuleTensors } from "./parameters.ts";
 import type { Runtime } from "./runtime.ts";
-import type { Tensor } from "./types.ts";
+import type { Tensor } from "./tensor-types.ts";
 
 /** One weight as stored: linears transposed to [in, out], everything else as in the checkpoint. */
 export interface StoredWeight {

@@ -12,7 +12,8 @@ import { embedRows, lastRowsLive, rowTensors, runLayer, runLogits } from "../tex
 import { KvCache } from "../text/kvcache.ts";
 import { bucketLength, packRows, promptStart } from "../text/packing.ts";
 import { placeFeatures } from "../text/vision-rows.ts";
-import type { Prompt, Tensor, Tensor1D } from "../types.ts";
+import type { Prompt } from "../prompt-types.ts";
+import type { Tensor, Tensor1D } from "../tensor-types.ts";
 import { createRowPicker } from "./pick-row.ts";
 import type { Choice, RowPicker } from "./pick-row.ts";
 import { checkSampling } from "./sampler.ts";

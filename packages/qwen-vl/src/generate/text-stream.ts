@@ -1,4 +1,4 @@
-import type { QwenTokenizer } from "../types.ts";
+import type { QwenTokenizer } from "../model-types.ts";
 
 /** Tokens whose bytes end inside a character, at most, unless the bytes are no text at all. */
 const TAIL = 16;

@@ -1,6 +1,8 @@
 import type { Core } from "../core.ts";
 import type { ParameterView } from "../parameters.ts";
-import type { GenerateOptions, Prompt, QwenTokenizer, QwenVl, Sample } from "../types.ts";
+import type { GenerateOptions, Sample } from "../generate-types.ts";
+import type { QwenTokenizer, QwenVl } from "../model-types.ts";
+import type { Prompt } from "../prompt-types.ts";
 import { generateSamples } from "./loop.ts";
 import type { SampledIds } from "./loop.ts";
 import type { SamplingOptions } from "./sampler.ts";

@@ -1,6 +1,7 @@
 import { QwenVlError } from "../errors.ts";
 import { checkInteger } from "../options.ts";
-import type { Grid, VisionItem } from "../types.ts";
+import type { Grid } from "../config-types.ts";
+import type { VisionItem } from "../prompt-types.ts";
 
 /** Sizes of patches. */
 export interface PatchifyOptions {

@@ -1,5 +1,5 @@
 import { QwenVlError } from "../errors.ts";
-import type { Prompt } from "../types.ts";
+import type { Prompt } from "../prompt-types.ts";
 
 /** Refuses ids that the embedding has no row for; on the back end they would silently become other rows. */
 export function checkIds(ids: ArrayLike<number>, vocabSize: number, where: string): void {

@@ -8,7 +8,7 @@ import { embed } from "../ops/embed.ts";
 import { headLogits } from "../ops/log-prob.ts";
 import { blockedInputs, blockedValues, blockInputs, decoderLayerNames, EMBEDDING } from "../parameters.ts";
 import type { ParameterView } from "../parameters.ts";
-import type { Tensor } from "../types.ts";
+import type { Tensor } from "../tensor-types.ts";
 import { decodeBlock, FUSED_LINEARS } from "./decoder.ts";
 import type { DecodeShape } from "./decoder.ts";
 import { headInputs, headValues } from "./forward.ts";

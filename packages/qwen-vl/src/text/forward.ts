@@ -8,7 +8,7 @@ import { rmsNorm } from "../ops/elementwise.ts";
 import { embed } from "../ops/embed.ts";
 import { headLogits, placeTargets, vocabParts } from "../ops/log-prob.ts";
 import type { HeadValues, VocabPart, VocabScoring } from "../ops/log-prob.ts";
-import type { Tensor } from "../types.ts";
+import type { Tensor } from "../tensor-types.ts";
 import { decoderBlock, KEPT } from "./decoder.ts";
 import type { DecoderShape } from "./decoder.ts";
 import { bucketLength } from "./packing.ts";

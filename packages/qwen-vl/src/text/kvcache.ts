@@ -1,6 +1,6 @@
 import type { Arena } from "../arena.ts";
 import type { Core } from "../core.ts";
-import type { Tensor, Tensor1D } from "../types.ts";
+import type { Tensor, Tensor1D } from "../tensor-types.ts";
 
 /** Shape of the cache of one decoding batch. */
 export interface CacheShape {

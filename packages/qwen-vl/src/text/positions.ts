@@ -1,6 +1,7 @@
 import { QwenVlError } from "../errors.ts";
 import { badOption, checkInteger, checkWord } from "../options.ts";
-import type { MropeRule, Segment } from "../types.ts";
+import type { MropeRule } from "../config-types.ts";
+import type { Segment } from "../prompt-types.ts";
 import { mergedGrid } from "../vision/grid.ts";
 
 /** Options of {@link positionIds}. */

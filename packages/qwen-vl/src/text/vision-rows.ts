@@ -4,7 +4,8 @@ import { QwenVlError } from "../errors.ts";
 import type { ParameterView } from "../parameters.ts";
 import type { Pace } from "../pace.ts";
 import type { Dropout } from "../train/dropout.ts";
-import type { Prompt, Tensor, Tensor2D } from "../types.ts";
+import type { Prompt } from "../prompt-types.ts";
+import type { Tensor, Tensor2D } from "../tensor-types.ts";
 import { runTower } from "../vision/tower.ts";
 import type { TowerSaved } from "../vision/tower.ts";
 

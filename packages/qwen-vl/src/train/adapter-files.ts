@@ -4,7 +4,7 @@ import { QwenVlError } from "../errors.ts";
 import { readJson } from "../optional-files.ts";
 import { refuseOtherFolder } from "../replaceable-folder.ts";
 import { openSafetensors, writeSafetensors, type NamedArray } from "../safetensors.ts";
-import type { LoraConfig } from "../types.ts";
+import type { LoraConfig } from "../adapter-types.ts";
 import { canonicalName } from "../weight-names.ts";
 
 /** The decoder's seven linears, and not those of the same names in the vision tower. */

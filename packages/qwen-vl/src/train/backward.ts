@@ -10,7 +10,7 @@ import { decoderBlockVjp, KEPT } from "../text/decoder.ts";
 import type { Kept, PrefixGradient } from "../text/decoder.ts";
 import { decoderShape, lastRowsLive, layerRowInputs, layoutKey, scoringInputs } from "../text/forward.ts";
 import { joined } from "../text/heads.ts";
-import type { Tensor } from "../types.ts";
+import type { Tensor } from "../tensor-types.ts";
 import { towerBackward } from "../vision/tower.ts";
 import { runBackward } from "./gradients.ts";
 import type { GradientSink } from "./gradients.ts";

@@ -2,7 +2,7 @@ import type { Body, TensorLike } from "@dramascope/tensorflow";
 import type { Arena } from "../arena.ts";
 import type { ModuleTensors, ParameterView } from "../parameters.ts";
 import type { Runtime } from "../runtime.ts";
-import type { Tensor } from "../types.ts";
+import type { Tensor } from "../tensor-types.ts";
 
 /** W + scale · (B A)ᵀ in [in, out], added in float32 and rounded once to the type of W; owned by the caller. */
 export function foldedWeight(runtime: Runtime, weight: TensorLike, lora: { a: Tensor; b: Tensor; scale: number }): TensorLike {

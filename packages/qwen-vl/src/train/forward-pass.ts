@@ -9,7 +9,7 @@ import type { PackedRows } from "../text/packing.ts";
 import { rowCount } from "../text/shared-prefix.ts";
 import type { PrefixValues, RowLayout } from "../text/shared-prefix.ts";
 import type { PlacedFeatures } from "../text/vision-rows.ts";
-import type { Tensor } from "../types.ts";
+import type { Tensor } from "../tensor-types.ts";
 import { withDropout } from "./dropout.ts";
 import type { RowDropout } from "./dropout.ts";
 import type { ForwardState, HeadChunk } from "./forward-state.ts";

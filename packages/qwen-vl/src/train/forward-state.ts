@@ -2,7 +2,7 @@ import type { RowTensors } from "../text/forward.ts";
 import type { PackedRows } from "../text/packing.ts";
 import type { PlacedFeatures } from "../text/vision-rows.ts";
 import type { PrefixValues } from "../text/shared-prefix.ts";
-import type { Tensor } from "../types.ts";
+import type { Tensor } from "../tensor-types.ts";
 import type { RowDropout } from "./dropout.ts";
 
 /** One chunk of scored rows: predictors and targets, padded to a bucket. */

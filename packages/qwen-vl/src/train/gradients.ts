@@ -5,7 +5,7 @@ import type { BlockNames, ParameterView } from "../parameters.ts";
 import type { Pace } from "../pace.ts";
 import type { Runtime } from "../runtime.ts";
 import type { BlockWants } from "../text/decoder.ts";
-import type { Tensor } from "../types.ts";
+import type { Tensor } from "../tensor-types.ts";
 import { withDropout } from "./dropout.ts";
 import type { RowDropout } from "./dropout.ts";
 

@@ -1,6 +1,6 @@
 import { QwenVlError } from "../errors.ts";
 import { badOption } from "../options.ts";
-import type { LoraConfig } from "../types.ts";
+import type { LoraConfig } from "../adapter-types.ts";
 import { hubName } from "../weight-names.ts";
 import type { Weights } from "../weights.ts";
 import { DEFAULT_TARGETS } from "./adapter-files.ts";

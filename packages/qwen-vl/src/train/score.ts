@@ -15,7 +15,8 @@ import { completionsAlone, packRows, promptStart, rowParts, unpackTokens } from 
 import type { PackedRows, PromptGroup } from "../text/packing.ts";
 import { placeFeatures } from "../text/vision-rows.ts";
 import type { PlacedFeatures } from "../text/vision-rows.ts";
-import type { Prompt, Tensor } from "../types.ts";
+import type { Prompt } from "../prompt-types.ts";
+import type { Tensor } from "../tensor-types.ts";
 import { backward, headBackward, layersBackward } from "./backward.ts";
 import type { BackwardPass } from "./backward.ts";
 import type { Dropout, RowDropout, RowPart } from "./dropout.ts";

@@ -2,7 +2,8 @@ import type { Body } from "@dramascope/tensorflow";
 import { Arena } from "../arena.ts";
 import { QwenVlError } from "../errors.ts";
 import type { Runtime } from "../runtime.ts";
-import type { Tensor, TrainableSet } from "../types.ts";
+import type { TrainableSet } from "../adapter-types.ts";
+import type { Tensor } from "../tensor-types.ts";
 import type { GradientSink } from "./gradients.ts";
 import type { LoraState } from "./lora.ts";
 

@@ -1,5 +1,5 @@
 import { windowLayout } from "./layout.ts";
-import type { VisionConfig } from "../types.ts";
+import type { VisionConfig } from "../config-types.ts";
 import type { SegmentRun } from "./block.ts";
 
 /** Order of the patches of one temporal grid in the tower, windows of one size side by side. */

@@ -1,5 +1,5 @@
 import { QwenVlError } from "../errors.ts";
-import type { Grid } from "../types.ts";
+import type { Grid } from "../config-types.ts";
 
 /**
  * Checks an item's grid: whole numbers, sides that merge evenly.
